@@ -1,0 +1,1 @@
+"""Pure readers of binaries: nothing is loaded, nothing is run."""

@@ -1,0 +1,162 @@
+"""Model values to JSON and back. Decoding takes untrusted data: every fault names its path, none is a traceback."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from flash_doctor.errors import BadInput
+
+T = TypeVar("T")
+Json = Any
+
+
+def encode(value: object) -> Json:
+    """JSON-ready form: dataclass to object, tuple to list, Enum to its value, Version and Path to text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: encode(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (tuple, list)):
+        return [encode(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): encode(item) for key, item in value.items()}
+    return str(value) if isinstance(value, (Version, Path)) else value
+
+
+def decode(kind: type[T], data: Json, path: str = "$") -> T:
+    """A value of `kind` from parsed JSON.
+
+    Raises:
+        BadInput: with the path of the first fault, as in `$.gpus.devices[0].memory: expected int, found str`.
+    """
+    return _decode(kind, data, path)  # type: ignore[no-any-return]
+
+
+def _decode(kind: Any, data: Json, path: str) -> Any:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _decode_union(get_args(kind), data, path)
+    if origin is tuple:
+        return _decode_tuple(get_args(kind), data, path)
+    if origin is not None and issubclass(origin, Mapping):
+        return _decode_mapping(get_args(kind), data, path)
+    if is_dataclass(kind):
+        return _decode_dataclass(kind, data, path)
+    return _decode_scalar(kind, data, path)
+
+
+def _fault(path: str, wanted: object, data: Json) -> BadInput:
+    name = getattr(wanted, "__name__", str(wanted))
+    return BadInput(f"{path}: expected {name}, found {type(data).__name__}")
+
+
+def _decode_union(kinds: tuple[Any, ...], data: Json, path: str) -> Any:
+    """The member whose shape fits; an object with the marker key of Absent or Unknown is always that one."""
+    if data is None and type(None) in kinds:
+        return None
+    members = [kind for kind in kinds if kind is not type(None)]
+    markers = {key: kind for kind in members for key in ("absent", "unknown") if key in _required(kind)}
+    if isinstance(data, dict) and len(data) == 1:
+        marker = markers.get(next(iter(data)))
+        if marker is not None:
+            return _decode(marker, data, path)
+    plain = [kind for kind in members if kind not in markers.values()]
+    if not plain:
+        raise _fault(path, "absent or unknown", data)
+    return _first_fit(plain, data, path)
+
+
+def _first_fit(kinds: list[Any], data: Json, path: str) -> Any:
+    """The first kind that decodes; the last one's fault is told when none does."""
+    if len(kinds) == 1:
+        return _decode(kinds[0], data, path)
+    try:
+        return _decode(kinds[0], data, path)
+    except BadInput:
+        return _first_fit(kinds[1:], data, path)
+
+
+def _decode_tuple(kinds: tuple[Any, ...], data: Json, path: str) -> tuple[Any, ...]:
+    if not isinstance(data, list):
+        raise _fault(path, "list", data)
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return tuple(_decode(kinds[0], item, f"{path}[{index}]") for index, item in enumerate(data))
+    if len(kinds) != len(data):
+        raise _fault(path, f"list of {len(kinds)}", data)
+    return tuple(
+        _decode(kind, item, f"{path}[{index}]") for index, (kind, item) in enumerate(zip(kinds, data, strict=True))
+    )
+
+
+def _decode_mapping(kinds: tuple[Any, ...], data: Json, path: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise _fault(path, "object", data)
+    return {str(key): _decode(kinds[1], item, f"{path}.{key}") for key, item in data.items()}
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+@cache
+def _required(kind: Any) -> frozenset[str]:
+    """Names of the fields of a dataclass; empty for anything else."""
+    return frozenset(field.name for field in fields(kind)) if is_dataclass(kind) else frozenset()
+
+
+def _decode_dataclass(kind: Any, data: Json, path: str) -> Any:
+    if not isinstance(data, dict):
+        raise _fault(path, kind, data)
+    hints = _hints(kind)
+    values = {}
+    for field in fields(kind):
+        if field.name in data:
+            values[field.name] = _decode(hints[field.name], data[field.name], f"{path}.{field.name}")
+        elif field.default is MISSING and field.default_factory is MISSING:
+            message = f"{path}.{field.name}: missing"
+            raise BadInput(message)
+    return kind(**values)
+
+
+def _version(data: str) -> Version:
+    return Version(data)
+
+
+# Text that stands for another type; NormalizedName is a NewType, so it is looked up by its name.
+_FROM_TEXT: dict[str, Callable[[str], Any]] = {"Version": _version, "Path": Path, "NormalizedName": canonicalize_name}
+
+
+def _decode_scalar(kind: Any, data: Json, path: str) -> Any:
+    name = getattr(kind, "__name__", str(kind))
+    if name in _FROM_TEXT and isinstance(data, str):
+        try:
+            return _FROM_TEXT[name](data)
+        except InvalidVersion as error:
+            message = f"{path}: {error}"
+            raise BadInput(message) from error
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _decode_enum(kind, data, path)
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if isinstance(kind, type) and isinstance(data, kind) and (kind is bool or not isinstance(data, bool)):
+        return data
+    raise _fault(path, kind, data)
+
+
+def _decode_enum(kind: type[Enum], data: Json, path: str) -> Enum:
+    try:
+        return kind(data)
+    except ValueError as error:
+        allowed = ", ".join(str(member.value) for member in kind)
+        message = f"{path}: expected one of {allowed}"
+        raise BadInput(message) from error

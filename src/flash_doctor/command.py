@@ -1,0 +1,165 @@
+"""The only door to subprocess: commands are lists, runs are bounded in time and in what they may print."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+from flash_doctor.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CHUNK = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to run: `timeout` in seconds, `limit` bytes kept of each stream, `environment` added to ours."""
+
+    argv: tuple[str, ...]
+    timeout: float = 30.0
+    limit: int = 16 * 1024 * 1024
+    stdin: bytes = b""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """How it ended: `returncode` is negative for a signal; `truncated` when a stream passed its limit."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+    truncated: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def errors(self) -> str:
+        return self.stderr.decode("utf-8", "replace")
+
+
+class Running(Protocol):
+    """A started command; `wait` gives its end once, within its time limit."""
+
+    def wait(self) -> Completed: ...
+
+
+class Runner(Protocol):
+    """Starts commands. `SystemRunner` does it for real; tests have classes that answer from a table."""
+
+    def start(self, command: Command) -> Running: ...
+
+    def run(self, command: Command) -> Completed: ...
+
+
+class _Reader(threading.Thread):
+    """Drains one pipe, so that a child is never blocked by the other; keeps at most `limit` bytes."""
+
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
+        super().__init__(daemon=True)
+        self.stream, self.limit = stream, limit
+        self.kept = bytearray()
+        self.truncated = False
+        self.start()
+
+    def run(self) -> None:
+        with self.stream:
+            while chunk := self.stream.read1(_CHUNK):  # type: ignore[attr-defined]
+                room = self.limit - len(self.kept)
+                self.kept += chunk[:room]
+                self.truncated = self.truncated or len(chunk) > room
+
+
+class _Child:
+    """One child process with both pipes drained; abandoned, not waited for, when even SIGKILL does not end it."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.deadline = time.monotonic() + command.timeout
+        try:
+            self.process = subprocess.Popen(
+                command.argv,
+                stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **command.environment},
+                cwd=command.cwd,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            message = f"{command.argv[0]} could not be started: {error}"
+            raise CommandFailed(message) from error
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.out = _Reader(self.process.stdout, command.limit)
+        self.err = _Reader(self.process.stderr, command.limit)
+        if command.stdin:
+            threading.Thread(target=self._feed, daemon=True).start()
+
+    def _feed(self) -> None:
+        assert self.process.stdin is not None
+        # a child may end without reading all of it: its exit code tells
+        with contextlib.suppress(OSError), self.process.stdin as pipe:
+            pipe.write(self.command.stdin)
+
+    def wait(self) -> Completed:
+        try:
+            returncode = self.process.wait(max(0.0, self.deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._abandon()
+            message = f"{self.command.argv[0]} did not end within {self.command.timeout:g} seconds"
+            raise CommandFailed(message) from None
+        except KeyboardInterrupt:
+            self._abandon()
+            raise
+        # A grandchild may hold the pipes open for ever; what was printed until now is what counts.
+        for reader in (self.out, self.err):
+            reader.join(max(0.5, self.deadline - time.monotonic()) if reader.is_alive() else None)
+        return Completed(
+            returncode=returncode,
+            stdout=bytes(self.out.kept),
+            stderr=bytes(self.err.kept),
+            truncated=self.out.truncated or self.err.truncated,
+        )
+
+    def _abandon(self) -> None:
+        """Kill the whole session; a process in uninterruptible sleep stays and is not waited for."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        try:
+            self.process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            # Popen would warn when collected; a process that SIGKILL cannot end is init's to reap
+            self.process.returncode = -signal.SIGKILL
+
+
+class SystemRunner:
+    """Runs commands on this machine."""
+
+    def start(self, command: Command) -> Running:
+        return _Child(command)
+
+    def run(self, command: Command) -> Completed:
+        return self.start(command).wait()
+
+
+def python_command(code: str, arguments: Sequence[str] = (), *, python: str, timeout: float) -> Command:
+    """A run of `code` in an interpreter that must not write bytecode into the environment it reads."""
+    return Command(
+        argv=(python, "-c", code, *arguments),
+        timeout=timeout,
+        environment={"PYTHONDONTWRITEBYTECODE": "1"},
+    )

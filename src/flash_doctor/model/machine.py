@@ -1,0 +1,213 @@
+"""The machine: host, driver, GPUs, and what a build on it would use. Sizes are bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from packaging.version import Version
+
+from flash_doctor.model.part import Absent, Part, Unknown
+
+
+class Habitat(Enum):
+    BARE = "bare"
+    CONTAINER = "container"
+    WSL2 = "wsl2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A file system seen from one folder: `total` and `free` bytes (free to this user)."""
+
+    path: Path
+    filesystem: str
+    total: int
+    free: int
+
+    @property
+    def used_share(self) -> float:
+        return 1.0 - self.free / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes of RAM: of the machine, allowed to this process (least of all cgroups above it), free now."""
+
+    total: int
+    limit: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cores:
+    """Logical cores of the machine, those this process may use, and the CPU quota in cores (None: none)."""
+
+    logical: int
+    usable: int
+    quota: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Libc:
+    name: str
+    version: Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The operating system around the target."""
+
+    system: str
+    kernel: str
+    machine: str
+    hostname: str
+    distribution: Part[str]
+    habitat: Habitat
+    habitat_evidence: str
+    libc: Part[Libc]
+    memory: Part[Memory]
+    cores: Part[Cores]
+    shm: Part[Volume]
+    target_disk: Part[Volume]
+    temp_disk: Part[Volume]
+    cache_disk: Part[Volume]
+
+
+class GpuSource(Enum):
+    NVML = "nvml"
+    NVIDIA_SMI = "nvidia-smi"
+    PROC = "/proc/driver/nvidia"
+    DESCRIBED = "described on the command line"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """The NVIDIA driver: its kernel module and its user-space library must be of one version.
+
+    `max_cuda` is the newest CUDA the driver itself speaks; `failure` the error (name and number) that NVML
+    or nvidia-smi answered with, Absent when they answered well; `compat_library` a libcuda.so.1 of a CUDA
+    forward-compatibility package that the loader would take before the driver's own.
+    """
+
+    source: GpuSource
+    module: Part[Version]
+    library: Part[Version]
+    max_cuda: Part[Version]
+    open_module: Part[bool]
+    failure: Part[str]
+    compat_library: Part[Path]
+    fabric_manager: Part[str]
+    nvswitches: int = 0
+
+    @property
+    def version(self) -> Part[Version]:
+        """The running version: the kernel module's, else the library's."""
+        return self.library if isinstance(self.module, (Absent, Unknown)) else self.module
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Capability:
+    """CUDA compute capability, as in 9.0."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigDevice:
+    uuid: str
+    name: str
+    memory: Part[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuProcess:
+    pid: int
+    memory: Part[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One physical GPU as the driver numbers it; `visible` says whether CUDA_VISIBLE_DEVICES lets CUDA see it."""
+
+    index: int
+    name: str
+    uuid: Part[str]
+    bus_id: Part[str]
+    memory: Part[int]
+    memory_used: Part[int]
+    capability: Part[Capability]
+    ecc: Part[bool]
+    mig: Part[bool]
+    mig_devices: tuple[MigDevice, ...] = ()
+    processes: Part[tuple[GpuProcess, ...]]
+    fabric: Part[str]
+    visible: Part[bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpus:
+    """Every GPU the driver knows, and what stands between them and this process.
+
+    `on_bus` counts NVIDIA display and 3D controllers on the PCI bus (seen even without a driver);
+    `device_nodes` are the /dev/nvidia* files there, `unreadable_nodes` those this user may not open.
+    """
+
+    devices: tuple[Gpu, ...]
+    source: GpuSource
+    visible_devices: Part[str]
+    on_bus: Part[int]
+    device_nodes: tuple[str, ...] = ()
+    unreadable_nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolkit:
+    """One nvcc: where it was found (`origin`: CUDA_HOME, PATH, /usr/local, pip, conda) and its version."""
+
+    nvcc: Path
+    origin: str
+    version: Part[Version]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    path: Path
+    name: str
+    version: Part[Version]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """What a source build would use; `toolkits` in the order a build looks, the first one wins."""
+
+    toolkits: tuple[Toolkit, ...]
+    compiler: Part[Tool]
+    ninja: Part[Tool]
+    python_headers: Part[Path]
+
+    @property
+    def chosen(self) -> Toolkit | None:
+        return self.toolkits[0] if self.toolkits else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderLibrary:
+    """A CUDA-family library (libcudart, libcudnn, libnccl, libnvJitLink, libstdc++ ...) on LD_LIBRARY_PATH."""
+
+    path: Path
+    soname: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderPath:
+    """LD_LIBRARY_PATH (and LD_PRELOAD) of the target's process, and the libraries of the CUDA family in it."""
+
+    directories: tuple[Path, ...]
+    preload: tuple[str, ...]
+    libraries: tuple[LoaderLibrary, ...]

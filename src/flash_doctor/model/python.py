@@ -1,0 +1,184 @@
+"""The target: its interpreter, its distributions, its torch and its flash-attn, all read without importing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from flash_doctor.model.part import Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The interpreter that is treated; `why` says how it was chosen."""
+
+    python: Path
+    why: str
+
+
+class PythonKind(Enum):
+    VENV = "venv"
+    CONDA = "conda"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Python:
+    """The target's interpreter as it describes itself.
+
+    `abi` is its wheel ABI tag (cp312, cp313t), `platform` its wheel platform (linux_x86_64); `markers` the
+    PEP 508 marker environment; `search_path` its sys.path; `managed` the text of EXTERNALLY-MANAGED (PEP 668).
+    """
+
+    version: Version
+    implementation: str
+    executable: Path
+    prefix: Path
+    base_prefix: Path
+    kind: PythonKind
+    abi: str
+    platform: str
+    markers: Mapping[str, str]
+    search_path: tuple[Path, ...]
+    site_packages: tuple[Path, ...]
+    user_site: Part[Path]
+    pythonpath: tuple[Path, ...]
+    managed: Part[str]
+    writable: bool
+    pip: Part[Version]
+    headers: Part[Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordCheck:
+    """RECORD against the disk: `missing` files, files of another `changed` size or hash; `hashed` with --deep."""
+
+    files: int
+    missing: tuple[str, ...]
+    changed: tuple[str, ...]
+    hashed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """One installed distribution, from its dist-info or egg-info folder at `metadata`.
+
+    `requires` holds the raw Requires-Dist lines; `tags` the wheel tags of WHEEL; `url` the address of
+    direct_url.json; `record` is Absent when there is no RECORD, Unknown when it was not compared.
+    """
+
+    name: NormalizedName
+    version: Part[Version]
+    raw_version: str
+    metadata: Path
+    location: Path
+    installer: str
+    url: Part[str]
+    editable: bool
+    in_user_site: bool
+    requires: tuple[str, ...]
+    requires_python: str
+    tags: tuple[str, ...]
+    top_level: tuple[str, ...]
+    record: Part[RecordCheck]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenMetadata:
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packages:
+    """Every distribution on the target's path in its order (the first of a name is the one that is used)."""
+
+    distributions: tuple[Package, ...]
+    leftovers: tuple[Path, ...]
+    broken: tuple[BrokenMetadata, ...]
+
+    def find(self, name: str) -> Package | None:
+        """The distribution of that normalised name that an import would meet first."""
+        return next((package for package in self.distributions if package.name == name), None)
+
+    def copies(self, name: str) -> tuple[Package, ...]:
+        return tuple(package for package in self.distributions if package.name == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Torch:
+    """torch on disk: torch/version.py and torch/lib, never imported.
+
+    `cuda` and `hip` are Absent in a build without them; `vendor` names who built it (NVIDIA NGC, Jetson)
+    when the version says so; `cxx11abi` is read from libc10.so; `libraries` are the file names in torch/lib.
+    """
+
+    version: Version
+    location: Path
+    git: Part[str]
+    cuda: Part[Version]
+    hip: Part[str]
+    vendor: Part[str]
+    cxx11abi: Part[bool]
+    libraries: tuple[str, ...]
+
+
+class FlashKind(Enum):
+    """Which FlashAttention a distribution, module or extension belongs to; they are different products."""
+
+    FA1 = "flash-attn 1"
+    FA2 = "flash-attn 2"
+    FA3 = "flash-attn 3"
+    FA4 = "flash-attn 4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlashModule:
+    """An importable module of the family, in the order of sys.path; `version` from its __init__ without running it."""
+
+    kind: FlashKind
+    name: str
+    path: Path
+    version: Part[Version]
+    in_site_packages: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlashAttention:
+    """Everything of FlashAttention that is there: distributions, modules, compiled extension files."""
+
+    packages: tuple[Package, ...]
+    modules: tuple[FlashModule, ...]
+    extensions: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexSetting:
+    """A package index or find-links address that pip or uv would use, and where it is configured."""
+
+    url: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherDoctor:
+    """A program named `doctor` on PATH that is not ours."""
+
+    path: Path
+    owner: Part[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequirementLine:
+    """One line of the user's requirements file whose marker holds for the target."""
+
+    requirement: str
+    name: NormalizedName
+    specifier: str
+    line: int
+    file: Path

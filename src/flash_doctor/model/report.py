@@ -1,0 +1,139 @@
+"""What the doctor says: findings, what could not be checked, the goal of a remedy, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+
+from flash_doctor.model.machine import Driver, Gpus, Host, LoaderPath, Toolchain
+from flash_doctor.model.part import Part
+from flash_doctor.model.python import (
+    FlashAttention,
+    IndexSetting,
+    OtherDoctor,
+    Packages,
+    Python,
+    RequirementLine,
+    Target,
+    Torch,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Everything the probe read. Each part may be Absent or Unknown on its own."""
+
+    host: Part[Host]
+    driver: Part[Driver]
+    gpus: Part[Gpus]
+    toolchain: Part[Toolchain]
+    loader: Part[LoaderPath]
+    python: Part[Python]
+    packages: Part[Packages]
+    torch: Part[Torch]
+    flash: Part[FlashAttention]
+    indexes: Part[tuple[IndexSetting, ...]]
+    other_doctor: Part[OtherDoctor]
+    requirements: Part[tuple[RequirementLine, ...]]
+    variables: Part[Mapping[str, str]]
+
+    def parts(self) -> dict[str, object]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+class Severity(Enum):
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Family(Enum):
+    """The families of checks; each has a weight in the score (`diagnose/score.py`)."""
+
+    HOST = "host"
+    DRIVER = "driver"
+    GPU = "gpu"
+    PYTHON = "python"
+    TORCH = "torch"
+    FLASH = "flash-attn"
+    COMPANIONS = "companions"
+    LIBRARIES = "libraries"
+    BUILD = "build"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What is wanted, what must not change, and which changes are allowed (torch, build, driver, python)."""
+
+    wanted: tuple[str, ...] = ("flash-attn",)
+    keep: tuple[str, ...] = ("torch",)
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """What to do next: a sentence, the commands to type (never run by us as text), and the doctor's own goal."""
+
+    text: str
+    commands: tuple[str, ...] = ()
+    goal: Goal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong: `summary` says what, `evidence` how we know (each line can be checked by hand)."""
+
+    code: str
+    severity: Severity
+    subject: str
+    summary: str
+    evidence: tuple[str, ...]
+    remedy: Remedy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchecked:
+    """A check that could not be made, and why."""
+
+    code: str
+    why: str
+
+
+class Verdict(Enum):
+    HEALTHY = "healthy"
+    WARNINGS = "warnings"
+    BROKEN = "broken"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Configuration score: `value` 0 to 100 (None when nothing could be checked), `checked` of `applicable` checks."""
+
+    value: int | None
+    checked: int
+    applicable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The whole answer of `check`; text, JSON and exit code are three readings of it."""
+
+    target: Target
+    environment: Environment
+    findings: tuple[Finding, ...]
+    unchecked: tuple[Unchecked, ...]
+    score: Score
+
+    @property
+    def verdict(self) -> Verdict:
+        severities = {finding.severity for finding in self.findings}
+        if Severity.ERROR in severities:
+            return Verdict.BROKEN
+        if not self.score.checked:
+            return Verdict.UNKNOWN
+        return Verdict.WARNINGS if Severity.WARNING in severities else Verdict.HEALTHY
+
+    def of(self, code: str) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.code == code)

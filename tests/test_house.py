@@ -1,0 +1,114 @@
+"""The rules of the house, read from the source itself: who may import whom, and how long things may be."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "flash_doctor"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+# Stages never import each other; only treat, cli and render may bring their values together.
+STAGES = {"probe", "diagnose", "resolve", "install", "verify", "explain", "preflight", "fleet"}
+EVERYONE = {"model", "errors", ""}
+ALLOWED = {
+    "model": {"model"},
+    "errors": set(),
+    "codec": EVERYONE,
+    "command": EVERYONE,
+    "http": EVERYONE | {"command"},
+    "target": EVERYONE | {"command", "codec"},
+    "facts": EVERYONE,
+    "abi": EVERYONE | {"abi", "facts"},
+    "probe": EVERYONE | {"probe", "target", "command", "codec", "abi", "facts"},
+    "diagnose": EVERYONE | {"diagnose", "facts", "abi"},
+    "resolve": EVERYONE | {"resolve", "facts", "http", "codec", "command", "abi"},
+    "install": EVERYONE | {"install", "command", "http", "codec", "abi", "facts", "target"},
+    "verify": EVERYONE | {"verify", "command", "codec", "target", "facts"},
+    "explain": EVERYONE | {"explain", "facts", "abi", "codec"},
+    "preflight": EVERYONE | {"preflight", "facts", "codec"},
+    "fleet": EVERYONE | {"fleet", "command", "codec", "facts"},
+    "render": EVERYONE | {"render", "codec", "diagnose"},
+    "treat": EVERYONE | STAGES | {"command", "codec", "facts", "abi", "target", "http"},
+}
+IN_TARGET = {SOURCE / "probe" / "inside.py", SOURCE / "verify" / "kernel.py"}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = {name.split(".")[1] for name in names if name.startswith("flash_doctor.")}
+    return {name for name in ours if (SOURCE / name).is_dir() or (SOURCE / f"{name}.py").exists()}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_layering(path: Path) -> None:
+    here = room(path)
+    if here in ALLOWED:
+        assert imported_rooms(path) <= ALLOWED[here] | {here}
+    else:
+        assert here in {"cli", "__main__", "__init__"}, f"{here} has no place in the layering table"
+        return
+    assert "cli" not in imported_rooms(path)
+
+
+@pytest.mark.parametrize("path", sorted(IN_TARGET & set(MODULES)), ids=lambda path: path.name)
+def test_scripts_for_the_target_import_nothing_of_ours(path: Path) -> None:
+    assert not imported_rooms(path)
+    assert "flash_doctor" not in path.read_text(encoding="utf-8").replace("flash_doctor/", "")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+    long = [f"{node.name}: {length(node)}" for node in functions(path) if length(node) > 40]
+    assert not long
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree(path)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+def test_median_function_is_under_ten_lines() -> None:
+    assert statistics.median(length(node) for path in MODULES for node in functions(path)) < 10
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(tree(path)), "a module begins with a sentence that says what it is for"
+
+
+def test_no_registry_host_is_named() -> None:
+    hosts = ["py" + "pi.org", "python" + "hosted", "deb.deb" + "ian", "npm" + "js"]
+    root = SOURCE.parents[1]
+    files = [path for folder in ("src", "tests", "scripts", "wheel_matrix") for path in (root / folder).rglob("*")]
+    named = [
+        f"{path}: {host}"
+        for path in [*files, root / "README.md", root / "pyproject.toml"]
+        if path.is_file() and path.suffix not in {".bin", ".pyc", ".gz"}
+        for host in hosts
+        if host in path.read_text(encoding="utf-8", errors="replace")
+    ]
+    assert not named
