@@ -1,0 +1,283 @@
+"""Driver and GPUs: NVML in a child that may be abandoned, with nvidia-smi and the kernel's own files behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from flash_doctor.codec import decode
+from flash_doctor.command import Command
+from flash_doctor.errors import BadInput, CommandFailed
+from flash_doctor.model import Absent, Driver, Gpu, Gpus, GpuSource, Part, Unknown, known
+from flash_doctor.probe import driver_files
+from flash_doctor.probe.files import version_in
+from flash_doctor.probe.loader import locate
+from flash_doctor.probe.smi import ask_smi
+from flash_doctor.probe.visible import visibility
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flash_doctor.command import Runner, Running
+    from flash_doctor.probe.driver_files import KernelModule
+
+NVML = "libnvidia-ml.so.1"
+# Without a persistence daemon the driver wakes each GPU on first use: seconds on a node with eight.
+LIMIT = 15.0
+_FILE_VERSION = re.compile(r"\.so\.(\d+\.\d+(?:\.\d+)*)$")
+_NVML_VERSION = re.compile(r"^\d+\.(\d+\.\d+(?:\.\d+)*)$")  # "12.550.54.15": NVML's major, then the driver's version
+_SETTLED = ("NVML_ERROR_DRIVER_NOT_LOADED", "NVML_ERROR_LIB_RM_VERSION_MISMATCH")
+_WELL = Absent(absent="it answered without an error")
+_PREFIXES = ("CUDA_", "NVIDIA_", "LD_", "NCCL_", "TORCH", "PYTORCH_", "TRITON_", "FLASH_ATTENTION_", "PYTHON")
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|AUTH")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _NvmlAnswer:
+    """What the child of nvml.py prints."""
+
+    failure: Part[str]
+    library_file: Part[Path]
+    library: Part[str]
+    driver: Part[str]
+    cuda: Part[int]
+    gpus: Part[tuple[Gpu, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """What one source told; `failure` as in Driver."""
+
+    source: GpuSource
+    failure: Part[str]
+    driver: Part[Version]
+    library: Part[Version]
+    max_cuda: Part[Version]
+    gpus: Part[tuple[Gpu, ...]]
+
+
+def relevant_variables() -> dict[str, str]:
+    """The variables that steer CUDA, the loader, NCCL, torch and Python; never one that may hold a secret."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(_PREFIXES) and not _SECRET.search(name)
+    }
+
+
+def start_gpus(runner: Runner, *, root: Path = Path("/"), limit: float = LIMIT) -> PendingGpus:
+    """Start asking; nothing is started where no trace of NVIDIA software is.
+
+    Args:
+        runner: starts the child.
+        root: where /proc, /sys, /dev and /etc are looked for.
+        limit: seconds after which the child is abandoned.
+    """
+    library = locate(NVML, os.environ, root)
+    if not _traces(root, library):
+        return PendingGpus(runner, root, None, library)
+    try:
+        child: Running | Unknown = runner.start(_nvml_command(library, limit))
+    except CommandFailed as failed:
+        child = Unknown(unknown=failed.message)
+    return PendingGpus(runner, root, child, library)
+
+
+def _traces(root: Path, library: Path | None) -> bool:
+    return bool(
+        library
+        or (root / "proc/driver/nvidia").exists()
+        or driver_files.device_nodes(root)
+        or shutil.which("nvidia-smi")
+    )
+
+
+def _nvml_command(library: Path | None, limit: float) -> Command:
+    """nvml.py as text, so that it runs from a zip too; without site, whose start-up files are not ours to run."""
+    spec = importlib.util.find_spec("flash_doctor.probe.nvml")
+    assert spec is not None
+    source = spec.loader.get_source(spec.name)  # type: ignore[union-attr]
+    folders = [str(Path(entry).resolve()) for entry in sys.path if entry]
+    # WSL's folder is not always in the loader's cache
+    search = [os.environ.get("LD_LIBRARY_PATH", ""), str(library.parent) if library else ""]
+    return Command(
+        argv=(sys.executable, "-I", "-S", "-B", "-c", source, *folders),
+        timeout=limit,
+        environment={"LD_LIBRARY_PATH": ":".join(filter(None, search))},
+    )
+
+
+class PendingGpus:
+    """A question to the driver under way."""
+
+    def __init__(self, runner: Runner, root: Path, child: Running | Unknown | None, library: Path | None) -> None:
+        self.runner, self.root, self.child, self.library = runner, root, child, library
+
+    def finish(self) -> tuple[Part[Driver], Part[Gpus]]:
+        """Wait for the answer, at most the limit; then the fall-backs, which are bounded too."""
+        if self.child is None:
+            why = "no libnvidia-ml.so.1, no /proc/driver/nvidia, no /dev/nvidia*, no nvidia-smi"
+            return Absent(absent=why), self._gpus(None)
+        module = driver_files.read_module(self.root)
+        reading = self._read()
+        driver = self._driver(reading, module)
+        return driver, self._gpus(reading if isinstance(driver, Driver) else None)
+
+    def _read(self) -> _Reading:
+        """NVML's answer, or the next best. A hung NVML hangs nvidia-smi too, so that is not tried then."""
+        assert self.child is not None
+        try:
+            answer = self.child if isinstance(self.child, Unknown) else _parse(self.child)
+        except CommandFailed as hung:
+            return self._from_kernel(f"NVML hangs: {hung.message}")
+        if isinstance(answer, Unknown):
+            return self._from_smi(self._from_kernel(answer.unknown))
+        reading = self._from_nvml(answer)
+        failure = known(reading.failure)
+        return reading if failure is None or failure.startswith(_SETTLED) else self._from_smi(reading)
+
+    def _from_nvml(self, answer: _NvmlAnswer) -> _Reading:
+        cuda, well = answer.cuda, isinstance(answer.failure, Absent)
+        return _Reading(
+            source=GpuSource.NVML,
+            failure=_WELL if well else answer.failure,
+            driver=version_in(answer.driver) if isinstance(answer.driver, str) else answer.driver,
+            library=self._library(answer),
+            max_cuda=Version(f"{cuda // 1000}.{cuda % 1000 // 10}") if isinstance(cuda, int) else cuda,
+            gpus=answer.gpus if well else driver_files.list_gpus(self.root, self.runner),
+        )
+
+    def _library(self, answer: _NvmlAnswer) -> Part[Version]:
+        """Of the file that was loaded; WSL's has no version in its name, but NVML knows its own."""
+        if isinstance(answer.library_file, Path):
+            version = version_in(str(answer.library_file), _FILE_VERSION)
+            if isinstance(version, Version):
+                return version
+        if isinstance(answer.library, str):
+            return version_in(answer.library, _NVML_VERSION)
+        return self._library_on_disk()
+
+    def _library_on_disk(self) -> Part[Version]:
+        if self.library is None:
+            return Absent(absent=f"{NVML} is nowhere the loader looks")
+        return version_in(os.path.realpath(self.library), _FILE_VERSION)
+
+    def _from_kernel(self, why: str) -> _Reading:
+        told = Unknown(unknown=why)
+        return _Reading(
+            source=GpuSource.PROC,
+            failure=why,
+            driver=told,
+            library=self._library_on_disk(),
+            max_cuda=told,
+            gpus=driver_files.list_gpus(self.root, self.runner),
+        )
+
+    def _from_smi(self, reading: _Reading) -> _Reading:
+        """nvidia-smi's answer in place of a failed NVML; the failure of both when it fails too."""
+        program = shutil.which("nvidia-smi")
+        answer = ask_smi(program, self.runner) if program else Absent(absent="nvidia-smi is not on PATH")
+        if isinstance(answer, Unknown):
+            return replace(reading, failure=f"{known(reading.failure)}; {answer.unknown}")
+        if isinstance(answer, Absent):
+            return reading
+        return replace(
+            reading,
+            source=GpuSource.NVIDIA_SMI,
+            failure=_WELL,
+            driver=answer.driver,
+            max_cuda=answer.max_cuda,
+            gpus=answer.gpus,
+        )
+
+    def _driver(self, reading: _Reading, module: KernelModule) -> Part[Driver]:
+        failure = known(reading.failure) or ""
+        kernel_version = module.version
+        if isinstance(kernel_version, Absent) and not failure:
+            kernel_version = reading.driver  # WSL2 has no /proc/driver/nvidia
+        library_lost = isinstance(reading.library, Absent)
+        if failure and isinstance(kernel_version, Absent) and not failure.startswith(_SETTLED):
+            return Absent(absent=f"no library, no kernel module; {failure}") if library_lost else _unknown(failure)
+        switches = driver_files.nvswitches(self.root)
+        return Driver(
+            source=reading.source,
+            module=kernel_version,
+            library=reading.library,
+            max_cuda=reading.max_cuda,
+            open_module=module.is_open,
+            failure=reading.failure,
+            compat_library=compat_library(os.environ, self.root),
+            fabric_manager=self._fabric_manager(reading, switches),
+            nvswitches=switches,
+        )
+
+    def _fabric_manager(self, reading: _Reading, switches: int) -> Part[str]:
+        on_fabric = any(isinstance(gpu.fabric, str) for gpu in known(reading.gpus) or ())
+        if switches or on_fabric:
+            return driver_files.fabric_manager(self.root)
+        return Absent(absent="no NVSwitch on this machine, so none is needed")
+
+    def _gpus(self, reading: _Reading | None) -> Part[Gpus]:
+        """Absent when neither the driver nor the bus has one."""
+        bus = driver_files.on_bus(self.root)
+        listed: Part[tuple[Gpu, ...]] = reading.gpus if reading else ()
+        failure = known(reading.failure) if reading else ""
+        if isinstance(listed, (Absent, Unknown)):
+            if not (failure or "").startswith(_SETTLED[0]):
+                return Unknown(unknown=failure or _why(listed))
+            listed = ()
+        if not listed and not known(bus):
+            return Absent(absent="no GPU known to a driver, no NVIDIA display controller on the PCI bus")
+        nodes = driver_files.device_nodes(self.root)
+        return Gpus(
+            devices=_with_visibility(listed, os.environ),
+            source=reading.source if reading else GpuSource.PROC,
+            visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES", Absent(absent="CUDA_VISIBLE_DEVICES is not set")),
+            on_bus=bus,
+            device_nodes=nodes,
+            unreadable_nodes=driver_files.unreadable(nodes, self.root),
+        )
+
+
+def _parse(child: Running) -> _NvmlAnswer | Unknown:
+    """The last line that the child printed, as a value; libraries may print before it."""
+    done = child.wait()
+    lines = done.text.strip().splitlines()
+    with contextlib.suppress(ValueError, BadInput):
+        return decode(_NvmlAnswer, json.loads(lines[-1] if lines else ""), "NVML")
+    end = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+    said = done.errors.strip().splitlines()[-1:] or ["nothing on stderr"]
+    return Unknown(unknown=f"asking NVML ended with {end}: {said[0][:200]}")
+
+
+def compat_library(environ: Mapping[str, str], root: Path = Path("/")) -> Part[Path]:
+    """The libcuda.so.1 that programs get, if it is one of a CUDA forward-compatibility package (…/compat/…)."""
+    found = locate("libcuda.so.1", environ, root)
+    if found is None:
+        return Absent(absent="no libcuda.so.1 where the loader looks")
+    if "compat" in found.parts or "compat" in Path(os.path.realpath(found)).parts:
+        return found
+    return Absent(absent=f"libcuda.so.1 comes from {found}")
+
+
+def _with_visibility(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Gpu, ...]:
+    seen = visibility(gpus, environ)
+    return tuple(replace(gpu, visible=visible) for gpu, visible in zip(gpus, seen, strict=True))
+
+
+def _why(part: Absent | Unknown) -> str:
+    return part.absent if isinstance(part, Absent) else part.unknown
+
+
+def _unknown(failure: str) -> Unknown:
+    return Unknown(unknown=f"the driver could not be asked: {failure}")
