@@ -14,10 +14,11 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Stages never import each other; only treat, cli and render may bring their values together.
 STAGES = {"probe", "diagnose", "resolve", "install", "verify", "explain", "preflight", "fleet"}
-EVERYONE = {"model", "errors", ""}
+EVERYONE = {"model", "errors", "paths", ""}
 ALLOWED = {
     "model": {"model"},
     "errors": set(),
+    "paths": set(),
     "codec": EVERYONE,
     "command": EVERYONE,
     "http": EVERYONE | {"command"},

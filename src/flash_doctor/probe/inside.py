@@ -1,0 +1,297 @@
+"""Runs IN the target, CPython 3.7 or newer: what its interpreter and its distributions say, as raw facts.
+
+Standard library only, and little of it: every import is time at the patient's bed. Nothing is executed or imported
+from site-packages, nothing is written. The doctor's side (packages.py) makes values of what `main` returns.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+FIRST_READ = 1 << 15
+HEADER_LIMIT = 1 << 20
+WANTED = ("name", "version", "requires-dist", "requires-python")
+# Small files of a metadata folder that are handed over as text.
+TEXTS = ("INSTALLER", "direct_url.json", "WHEEL", "top_level.txt", "requires.txt")
+
+
+def main(arguments: list[str]) -> dict[str, object]:
+    """Facts of this interpreter.
+
+    Args:
+        arguments: names whose RECORD is compared (comma-separated, `*` at the end for any ending), and `deep` to
+            compare hashes too.
+    """
+    scan = Scan(arguments[0].split(","), "deep" in arguments[1:])
+    for folder in folders(sys.path):
+        scan.read_folder(folder)
+    found = {name: getattr(scan, name) for name in ("distributions", "broken", "leftovers", "links")}
+    return {"python": describe_python(), "path": sys.path, **found}
+
+
+def describe_python() -> dict[str, object]:
+    """Who this interpreter is; paths as they are, symbolic links kept."""
+    import site
+
+    packages = [folder for folder in site.getsitepackages() if os.path.isdir(folder)]
+    return {
+        "version": full_version(sys.version_info),
+        "implementation": sys.implementation.name,
+        "executable": sys.executable,
+        "prefix": sys.prefix,
+        "base_prefix": sys.base_prefix,
+        "conda": os.path.isdir(os.path.join(sys.prefix, "conda-meta")),
+        "abi": "cp%d%d%s" % (sys.version_info[0], sys.version_info[1], sys.abiflags),
+        "platform": platform_tag(),
+        "markers": markers(),
+        "site_packages": packages,
+        "user_site": site.getusersitepackages() if site.ENABLE_USER_SITE else None,
+        "pythonpath": [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry],
+        "managed": managed_text(),
+        "writable": bool(packages) and os.access(packages[0], os.W_OK),
+        "headers": headers(),
+    }
+
+
+def full_version(info: sys._version_info) -> str:
+    """3.13.0rc1 from a version_info, without what vendors add to sys.version."""
+    release = "%d.%d.%d" % info[:3]
+    return release if info[3] == "final" else release + info[3][0].replace("c", "rc") + str(info[4])
+
+
+def platform_tag() -> str:
+    """The platform of wheels built here: linux_x86_64; a 32-bit interpreter on a 64-bit kernel counts as 32-bit."""
+    if not sys.platform.startswith("linux"):
+        import sysconfig
+
+        return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    machine = os.uname().machine
+    if sys.maxsize <= 2**32:
+        machine = {"x86_64": "i686", "aarch64": "armv7l"}.get(machine, machine)
+    return "linux_" + machine
+
+
+def markers() -> dict[str, str]:
+    """The marker environment of PEP 508."""
+    system = os.uname()
+    return {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": full_version(sys.implementation.version),
+        "os_name": os.name,
+        "platform_machine": system.machine,
+        "platform_release": system.release,
+        "platform_system": system.sysname,
+        "platform_version": system.version,
+        "platform_python_implementation": "CPython",
+        "python_full_version": full_version(sys.version_info),
+        "python_version": "%d.%d" % sys.version_info[:2],
+        "sys_platform": sys.platform,
+    }
+
+
+def managed_text() -> str | None:
+    """The text of EXTERNALLY-MANAGED (PEP 668), which never counts inside a venv."""
+    if sys.prefix != sys.base_prefix:
+        return None
+    return read_text(os.path.join(os.path.dirname(os.__file__), "EXTERNALLY-MANAGED"))
+
+
+def headers() -> str | None:
+    """Python.h's folder, which a source build needs and distributions package apart."""
+    name = "python%d.%d%s" % (sys.version_info[0], sys.version_info[1], sys.abiflags)
+    folder = os.path.join(sys.base_prefix, "include", name)
+    return folder if os.path.exists(os.path.join(folder, "Python.h")) else None
+
+
+def folders(path: list[str]) -> list[str]:
+    """The folders of sys.path, each once: lib64 is often a link to lib."""
+    seen, result = set(), []
+    for entry in path:
+        try:
+            status = os.stat(entry)
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            result.append(entry)
+    return result
+
+
+class Scan:
+    """The distributions of the folders read, in their order, and what is broken, left over or linked there."""
+
+    def __init__(self, patterns: list[str], deep: bool) -> None:
+        self.patterns, self.deep = patterns, deep
+        self.distributions: list[dict[str, object]] = []
+        self.broken: list[dict[str, str]] = []
+        self.leftovers: list[str] = []
+        self.links: list[str] = []
+
+    def read_folder(self, folder: str) -> None:
+        try:
+            names = sorted(os.listdir(folder))
+        except NotADirectoryError:
+            names = []  # the zipped standard library
+        except OSError as error:
+            names = []
+            self.broken.append({"path": folder, "why": "cannot be listed: " + str(error.strerror)})
+        if folder.endswith(".egg") and "EGG-INFO" in names:
+            self.add(os.path.dirname(folder), os.path.join(folder, "EGG-INFO"))
+        for name in names:
+            if name.startswith("~"):
+                self.leftovers.append(os.path.join(folder, name))
+            elif name.endswith((".dist-info", ".egg-info")):
+                self.add(folder, os.path.join(folder, name))
+            elif name.endswith(".egg-link"):
+                target = (read_text(os.path.join(folder, name)) or "").split("\n")[0].strip()
+                self.links.append(os.path.normpath(os.path.join(folder, target)))
+
+    def add(self, folder: str, metadata: str) -> None:
+        try:
+            self.distributions.append(self.read_distribution(folder, metadata))
+        except FileNotFoundError as error:
+            self.broken.append({"path": metadata, "why": "has no " + os.path.basename(error.filename)})
+        except OSError as error:
+            self.broken.append({"path": metadata, "why": "cannot be read: " + str(error.strerror)})
+
+    def read_distribution(self, folder: str, metadata: str) -> dict[str, object]:
+        header = os.path.join(metadata, "METADATA" if metadata.endswith(".dist-info") else "PKG-INFO")
+        try:
+            files = os.listdir(metadata)
+        except NotADirectoryError:
+            files, header = [], metadata  # distutils wrote one file
+        fields = read_header(header)
+        for field in ("name", "version"):
+            if field not in fields:
+                raise OSError(errno.EINVAL, "its metadata give no " + field)
+        record = None
+        if "RECORD" in files and is_wanted(fields["name"][0], self.patterns):
+            record = compare_record(folder, os.path.join(metadata, "RECORD"), self.deep)
+        return {
+            "metadata": metadata,
+            "location": folder,
+            "fields": fields,
+            "texts": {name: read_text(os.path.join(metadata, name)) for name in TEXTS if name in files},
+            "has_record": "RECORD" in files,
+            "record": record,
+        }
+
+
+def read_bytes(path: str, limit: int) -> bytes:
+    """At most `limit` bytes of a regular file in one read; spares a third of open()'s time."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.read(descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def read_text(path: str) -> str | None:
+    """A small text file, whatever bytes it holds; None when it cannot be read."""
+    try:
+        return read_bytes(path, FIRST_READ).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def read_header(path: str) -> dict[str, list[str]]:
+    """The wanted fields before the first blank line of METADATA; a folded line belongs to the one above it."""
+    data = read_bytes(path, FIRST_READ)
+    if len(data) == FIRST_READ and b"\n\n" not in data:
+        data = read_bytes(path, HEADER_LIMIT)
+    head = data.replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode("utf-8", "replace")
+    fields: dict[str, list[str]] = {}
+    last: list[str] = []
+    for line in head.split("\n"):
+        if line[:1] in " \t":
+            if last:
+                last[-1] += " " + line.strip()
+            continue
+        key, _, value = line.partition(":")
+        key = key.lower()
+        last = fields.setdefault(key, []) if key in WANTED else []
+        if key in WANTED:
+            last.append(value.strip())
+    return {key: values for key, values in fields.items() if values[0]}
+
+
+def is_wanted(name: str, patterns: list[str]) -> bool:
+    name = "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
+    return any(name.startswith(p[:-1]) if p.endswith("*") else name == p for p in patterns)
+
+
+def compare_record(base: str, path: str, deep: bool) -> dict[str, object]:
+    """Files that RECORD lists and the disk lacks, or has in another size (with `deep`: another hash).
+
+    Bytecode may come and go. Stat relative to an opened folder is the quickest way through torch's 12,000 files.
+    """
+    try:
+        rows = record_rows(path)
+    except OSError as error:
+        return {"error": str(error.strerror)}
+    missing: list[str] = []
+    changed: list[str] = []
+    for folder, files in by_folder(rows).items():
+        compare_folder(base, folder, files, deep, missing, changed)
+    binaries = [row[0] for row in rows if row[0].endswith((".so", ".pyd"))]
+    return {"files": len(rows), "missing": missing, "changed": changed, "hashed": deep, "binaries": binaries}
+
+
+def record_rows(path: str) -> list[list[str]]:
+    """[path, hash, size] of each row, without bytecode; a path with a comma or quote is in quotes."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+        rows = [line.rstrip().rsplit(",", 2) for line in stream]
+    for row in rows:
+        if row[0].startswith('"'):
+            row[0] = row[0][1:-1].replace('""', '"')
+    return [row for row in rows if len(row) == 3 and not row[0].endswith((".pyc", ".pyo"))]
+
+
+def by_folder(rows: list[list[str]]) -> dict[str, list[list[str]]]:
+    grouped: dict[str, list[list[str]]] = {}
+    for row in rows:
+        folder, _, name = row[0].rpartition("/")
+        grouped.setdefault(folder, []).append([name, row[1], row[2]])
+    return grouped
+
+
+def compare_folder(
+    base: str, folder: str, files: list[list[str]], deep: bool, missing: list[str], changed: list[str]
+) -> None:
+    prefix = folder + "/" if folder else ""
+    try:
+        descriptor = os.open(os.path.join(base, folder), os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        missing.extend(prefix + name for name, _, _ in files)
+        return
+    try:
+        for name, digest, size in files:
+            try:
+                actual = os.stat(name, dir_fd=descriptor).st_size
+            except OSError:
+                missing.append(prefix + name)
+                continue
+            if (size and size != str(actual)) or (deep and not same_hash(os.path.join(base, folder, name), digest)):
+                changed.append(prefix + name)
+    finally:
+        os.close(descriptor)
+
+
+def same_hash(path: str, digest: str) -> bool:
+    """Whether the file has RECORD's digest (`sha256=` and unpadded urlsafe base64); no digest, no complaint."""
+    import base64
+    import hashlib
+
+    algorithm, _, wanted = digest.partition("=")
+    if not wanted or algorithm not in hashlib.algorithms_available:
+        return True
+    state = hashlib.new(algorithm)
+    try:
+        with open(path, "rb") as stream:
+            for chunk in iter(lambda: stream.read(1 << 20), b""):
+                state.update(chunk)
+    except OSError:
+        return True
+    return base64.urlsafe_b64encode(state.digest()).rstrip(b"=").decode() == wanted

@@ -1,0 +1,233 @@
+"""The target: find its interpreter, run a script of ours in it. The only door to pip_api (see `requirement_of`)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flash_doctor.command import Command, Running
+from flash_doctor.errors import BadInput, CommandFailed, TargetError
+from flash_doctor.model import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from flash_doctor.command import Completed, Runner
+
+TIMEOUT = 20.0
+_LIMIT = 128 * 1024 * 1024
+_ADVICE = "Give the interpreter or the virtual environment to be examined: --python PATH"
+
+# What `python -c` gets; our script comes on stdin. It must be readable by Python 2.7 and PyPy, so that these can say
+# who they are. The current folder is taken off sys.path: a file there named like a module of ours would run. The
+# standard library is imported from its own folder only; then the path is as the user's programs have it.
+PRELUDE = """\
+import os, sys
+mark = "\\n@@" + sys.argv[1]
+name = getattr(getattr(sys, "implementation", None), "name", "")
+name = name or ("pypy" if "__pypy__" in sys.builtin_module_names else "cpython")
+os.write(1, ("%s python %s %d.%d.%d\\n" % ((mark, name) + tuple(sys.version_info[:3]))).encode("ascii"))
+if name == "cpython" and sys.version_info >= (3, 7):
+    path = [entry for entry in sys.path if entry]
+    library = os.path.dirname(os.__file__)
+    sys.path[:] = [entry for entry in path if entry.startswith(library) and "-packages" not in entry]
+    import json
+    sys.path[:] = path
+    space = {"__name__": "inside"}
+    exec(compile(open(0, "rb").read(), "<flash-doctor>", "exec"), space)
+    text = "%s answer %s%s end\\n" % (mark, json.dumps(space["main"](sys.argv[2:])), mark)
+    data = memoryview(text.encode("ascii"))
+    while data:
+        data = data[os.write(1, data):]
+    os._exit(0)
+"""
+
+
+def find_target(given: str | None, environ: Mapping[str, str], folder: Path | None = None) -> Target:
+    """The interpreter to be examined: `given`, else $VIRTUAL_ENV, else ./.venv, else the running one.
+
+    Symbolic links are kept: a venv's python is one, and the venv is lost when it is followed.
+
+    Raises:
+        TargetError: there is no such interpreter, or it cannot be run.
+    """
+    if given:
+        return Target(python=_interpreter(Path(_on_path(given, environ))), why=f"--python {given}")
+    if active := environ.get("VIRTUAL_ENV"):
+        return Target(python=_interpreter(Path(active)), why=f"VIRTUAL_ENV is {active}")
+    local = (folder or Path.cwd()) / ".venv"
+    if os.path.lexists(local / "bin" / "python"):
+        return Target(python=_interpreter(local), why=f"there is a .venv in {local.parent}")
+    why = "it runs flash-doctor (no --python, no VIRTUAL_ENV, no ./.venv)"
+    conda = environ.get("CONDA_PREFIX")
+    if conda and Path(conda) != Path(sys.prefix):
+        why += f"; conda's active environment is another: --python {conda} would examine that"
+    return Target(python=_interpreter(Path(sys.executable)), why=why)
+
+
+def _on_path(given: str, environ: Mapping[str, str]) -> str:
+    """`python3.11` means the one on PATH, unless there is a file or folder of that name here."""
+    expanded = os.path.expanduser(given)  # noqa: PTH111 Path.expanduser raises where there is no such user
+    if os.sep in given or os.path.lexists(expanded):
+        return expanded
+    return shutil.which(given, path=environ.get("PATH")) or expanded
+
+
+def _interpreter(place: Path) -> Path:
+    """The interpreter at `place` (a file, or a folder with bin/python), absolute, links kept."""
+    python = Path(os.path.abspath(place))  # noqa: PTH100 Path.resolve would follow links
+    try:
+        if python.is_dir():
+            python = _in_folder(python)
+        if not python.exists():
+            raise _missing(python)
+    except PermissionError as error:
+        message = f"{python} cannot be looked at: a folder above it is not readable for this user"
+        raise TargetError(message, advice=_ADVICE) from error
+    if not os.access(python, os.X_OK):
+        message = f"{python} is not executable, so it cannot be the Python to be examined"
+        raise TargetError(message, advice=_ADVICE)
+    return python
+
+
+def _in_folder(folder: Path) -> Path:
+    for name in ("python", "python3"):
+        if os.path.lexists(folder / "bin" / name):
+            return folder / "bin" / name
+    message = f"{folder} is a folder without bin/python: it is no virtual environment and no Python installation"
+    raise TargetError(message, advice=_ADVICE)
+
+
+def _missing(python: Path) -> TargetError:
+    if python.is_symlink():
+        message = f"{python} is a link to {python.readlink()}, which is not there: its Python was removed or moved"
+        return TargetError(message, advice="Make the virtual environment again, or give another one: --python PATH")
+    return TargetError(f"{python}: there is no such interpreter", advice=_ADVICE)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningScript:
+    """A script of ours at work in the target; `answer` gives what its `main` returned."""
+
+    target: Target
+    running: Running
+    nonce: str
+
+    def answer(self) -> Any:
+        """The parsed JSON document.
+
+        Raises:
+            TargetError: it is no Python, not CPython 3.7 or newer, hangs, or fails at its start.
+        """
+        try:
+            completed = self.running.wait()
+        except CommandFailed as error:
+            message = f"the target does not answer: {error.message}"
+            advice = "Something that every Python start runs may hang (sitecustomize, a .pth file, a network folder)."
+            raise TargetError(message, advice=advice) from error
+        mark = f"\n@@{self.nonce} "
+        _, begun, rest = completed.text.partition(mark + "python ")
+        if not begun:
+            raise self._no_python(completed)
+        name, version = rest.partition("\n")[0].split(" ")
+        if name != "cpython" or tuple(map(int, version.split("."))) < (3, 7):
+            raise self._unsuitable(name, version)
+        _, answered, rest = rest.partition(mark + "answer ")
+        text, ended, _ = rest.partition(mark + "end\n")
+        if not (answered and ended):
+            raise self._failed(completed)
+        return json.loads(text)
+
+    def _no_python(self, completed: Completed) -> TargetError:
+        message = f"{self.target.python} is not a working Python interpreter: it does not run a line of Python"
+        return TargetError(message, evidence=_evidence(completed), advice=_ADVICE)
+
+    def _unsuitable(self, name: str, version: str) -> TargetError:
+        kind = {"cpython": "Python", "pypy": "PyPy"}.get(name, name)
+        message = (
+            f"{self.target.python} is {kind} {version}; torch and flash-attn, and so this doctor, "
+            "need CPython 3.7 or newer"
+        )
+        return TargetError(message, advice=_ADVICE)
+
+    def _failed(self, completed: Completed) -> TargetError:
+        message = f"{self.target.python} starts, but could not be examined: it ended before it answered"
+        return TargetError(message, evidence=_evidence(completed))
+
+
+def _evidence(completed: Completed) -> tuple[str, ...]:
+    """How it ended and the last lines it printed."""
+    lines = (completed.errors.strip() or completed.text.strip()).splitlines()[-5:]
+    return (f"exit code {completed.returncode}", *(line[:200] for line in lines))
+
+
+def start_script(
+    target: Target, runner: Runner, script: str, arguments: Sequence[str] = (), *, timeout: float = TIMEOUT
+) -> RunningScript:
+    """Start `script` in the target; its `main(arguments: list[str])` returns what JSON can hold.
+
+    The script may not import anything of ours, and sees the sys.path of the user's programs less the current folder.
+
+    Raises:
+        TargetError: the interpreter cannot even be started.
+    """
+    nonce = "flash-doctor-" + secrets.token_hex(8)
+    command = Command(
+        argv=(str(target.python), "-c", PRELUDE, nonce, *arguments),
+        stdin=script.encode(),
+        timeout=timeout,
+        limit=_LIMIT,
+        environment={"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    try:
+        return RunningScript(target, runner.start(command), nonce)
+    except CommandFailed as error:
+        message = f"{target.python} is not a Python interpreter: {error.message}"
+        raise TargetError(message, advice=_ADVICE) from error
+
+
+def requirement_of(line: str, folder: Path) -> tuple[str, str]:
+    """Name and rest (specifier, or `@ address`) of one requirement line without its marker, by pip-api.
+
+    pip-api runs pip when it is imported, evaluates markers for the doctor's own Python and drops what does not hold,
+    and counts joined lines once: so it is imported late, with our interpreter named, and gets single lines
+    (probe/requirements.py joins lines and evaluates markers for the target).
+
+    Raises:
+        BadInput: the line is no requirement, or the doctor's own Python has no pip.
+    """
+    pip_api = _pip_api()
+    scratch = folder / "line.txt"
+    scratch.write_text(line + "\n", encoding="utf-8")
+    try:
+        found = pip_api.parse_requirements(scratch)
+    except (pip_api.exceptions.PipError, ValueError) as error:
+        raise BadInput(str(error).partition("\n")[0]) from error
+    if not found:
+        message = f"{line!r} names no package"
+        raise BadInput(message)
+    requirement = next(iter(found.values()))
+    return requirement.name, f"@ {requirement.url}" if requirement.url else str(requirement.specifier)
+
+
+def _pip_api() -> Any:
+    import subprocess
+
+    os.environ["PIPAPI_PYTHON_LOCATION"] = sys.executable
+    try:
+        import pip_api
+        import pip_api.exceptions
+    except subprocess.CalledProcessError as error:
+        message = f"requirements files are read with pip, and the doctor's own Python ({sys.executable}) has none"
+        raise BadInput(message, advice=f"Install it there: {sys.executable} -m ensurepip") from error
+    finally:
+        with contextlib.suppress(KeyError):
+            del os.environ["PIPAPI_PYTHON_LOCATION"]
+    return pip_api
