@@ -97,7 +97,7 @@ def load(path: Path) -> Drivers:
     toolkits = {toolkit.cuda: toolkit for toolkit in map(_toolkit, table.rows("toolkit"))}
     majors = {row.name_version.major: _floor(row) for row in table.rows("major")}
     gpus = {row.name_capability: _floor(row) for row in table.rows("gpu")}
-    refused = next((row.words("names") for row in table.rows("forward_compatibility")), ())
+    refused = [name for row in table.rows("forward_compatibility") for name in row.words("names")]
     opened = [row.capabilities("capability") for row in table.rows("open_modules")]
     for toolkit in toolkits.values():
         if toolkit.cuda.major not in majors:
@@ -111,7 +111,7 @@ def load(path: Path) -> Drivers:
         toolkits=toolkits,
         majors=majors,
         gpus=gpus,
-        no_forward_compatibility=refused,
+        no_forward_compatibility=tuple(refused),
         open_modules_from=opened[0][0],
     )
 

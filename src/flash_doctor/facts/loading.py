@@ -90,14 +90,6 @@ class Table:
             yield row
             row.close(sourced=sourced)
 
-    def one(self, section: str, name: str) -> Row:
-        """The single row `section.name` that must be there."""
-        fields = self.data.get(section, {}).get(name)
-        if not isinstance(fields, dict):
-            self.fault(f"{section}.{name}", "", "is missing")
-            return Row(self, section, name, {})
-        return Row(self, section, name, fields)
-
 
 @dataclass
 class Row:

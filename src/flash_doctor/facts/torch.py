@@ -120,7 +120,7 @@ def load(path: Path, *, cuda_known: Container[Version], gpus_known: Container[Ca
     """
     table = Table.read(path)
     numpy2 = [row.version("version") for row in table.rows("numpy2")]
-    url = next((row.text("url") for row in table.rows("index")), "")
+    url = "".join([row.text("url") for row in table.rows("index")])
     releases = {release.version: release for release in map(_release, table.rows("release"))}
     builds = {
         row.version: row.builds
