@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from flash_doctor.errors import BadInput
 
@@ -141,7 +141,7 @@ def _decode_scalar(kind: Any, data: Json, path: str) -> Any:
     if name in _FROM_TEXT and isinstance(data, str):
         try:
             return _FROM_TEXT[name](data)
-        except InvalidVersion as error:
+        except ValueError as error:  # InvalidVersion is one, and so is a number of more digits than int() takes
             message = f"{path}: {error}"
             raise BadInput(message) from error
     if isinstance(kind, type) and issubclass(kind, Enum):

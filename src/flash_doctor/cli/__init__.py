@@ -1,7 +1,82 @@
-"""The command line: parse, stage, render, exit."""
+"""The command line: parse, stage, render, exit. A command's module is imported when that command is called."""
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+from flash_doctor import __version__
+from flash_doctor.cli.boundary import emit, wants_json
+from flash_doctor.errors import EXIT_CODES, BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# command -> the module under flash_doctor.cli whose function `command` it is
+COMMANDS = {"check": "check", "explain": "explain_code"}
+
+# typer carries its own click since 0.29 and used the plain one before: both are reached this way
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+_CODES = ", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that `arguments` name and give its exit code.
+
+    Raises:
+        DoctorError: what the command could not do, for the boundary to tell.
+    """
+    try:
+        code = app(_named(arguments))(args=list(arguments), prog_name="flash-doctor", standalone_mode=False)
+    except _UsageError as error:
+        return _usage(error, arguments)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    return code if isinstance(code, int) else 0
+
+
+def _named(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The one command that is called, or all of them where help or a misspelt name needs them."""
+    word = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return (word,) if word in COMMANDS else tuple(COMMANDS)
+
+
+def app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
+    """The application with the commands of these names."""
+    made = typer.Typer(
+        name="flash-doctor",
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=f"Exit codes: {_CODES}.",
+    )
+    made.callback()(_root)
+    for name in names:
+        made.command(name)(import_module(f"flash_doctor.cli.{COMMANDS[name]}").command)
+    return made
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        emit(f"flash-doctor {__version__}\n")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Say why torch, CUDA and flash-attn do not fit together on this machine, and what to change."""
+
+
+def _usage(error: Exception, arguments: Sequence[str]) -> int:
+    """A usage error, told by typer itself, or as our error document; help for no command at all."""
+    if wants_json(arguments):
+        raise BadInput(error.format_message(), advice="flash-doctor --help lists the commands and options")  # type: ignore[attr-defined]
+    error.show(file=sys.stderr)  # type: ignore[attr-defined]
+    return BadInput.exit_code

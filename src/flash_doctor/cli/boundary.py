@@ -1,0 +1,134 @@
+"""The one boundary between the commands and the shell: output, exit codes, and every error as plain words."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from flash_doctor.errors import COULD_NOT_LOOK, INTERRUPTED, BadInput, DoctorError, Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+DEBUG = "FLASH_DOCTOR_DEBUG"
+
+
+class Defect(DoctorError):
+    """A fault in the doctor itself: it could not look, whatever it was asked."""
+
+    exit_code = COULD_NOT_LOOK
+
+
+def run(command: Callable[[], int], arguments: Sequence[str]) -> int:
+    """The exit code of `command`; an error is told on stderr, or as a JSON document where --json is asked for."""
+    as_json = wants_json(arguments)
+    try:
+        return command()
+    except DoctorError as error:
+        return tell(error, as_json=as_json)
+    except KeyboardInterrupt:
+        return tell(Interrupted("interrupted"), as_json=as_json)
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return 0
+    except Exception as error:
+        return tell(_defect(error), as_json=as_json)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether --json is among the options, known before they are parsed since a usage error is told the same way."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def _defect(error: Exception) -> Defect:
+    if os.environ.get(DEBUG):
+        import traceback
+
+        traceback.print_exception(error)
+    return Defect(
+        "flash-doctor itself failed; this is a fault in it, not in your environment",
+        evidence=(f"{type(error).__name__}: {error}",),
+        advice=f"run the same command with {DEBUG}=1 and report what it prints, with the output of pip list",
+    )
+
+
+def tell(error: DoctorError, *, as_json: bool) -> int:
+    """Say what is wrong, how we know and what to do next; the exit code that belongs to it."""
+    if as_json:
+        from flash_doctor.render.document import error_document, to_json
+
+        emit(to_json(error_document(error)))
+    else:
+        emit(error_text(error), sys.stderr)
+    return error.exit_code
+
+
+def error_text(error: DoctorError) -> str:
+    from flash_doctor.render.text import clean
+
+    word = "interrupted" if error.exit_code == INTERRUPTED else "error"
+    lines = [f"flash-doctor: {word}: {clean(error.message)}" if str(error) != word else f"flash-doctor: {word}"]
+    lines += [f"  - {clean(evidence)}" for evidence in error.evidence]
+    lines += [f"  Next: {clean(error.advice)}"] if error.advice else []
+    return "\n".join(lines) + "\n"
+
+
+def emit(text: str, stream: TextIO | None = None) -> None:
+    """Write to stdout (or `stream`); a reader that has gone away is no error, nor a terminal with few characters."""
+    stream = stream or sys.stdout
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Point the stream's descriptor nowhere, or the interpreter would complain about it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file whole or not at all; a pipe or device is written to, never replaced.
+
+    Raises:
+        BadInput: the file cannot be written.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        final = path.resolve()
+        draft = final.with_name(f".{final.name}.{os.getpid()}")
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(final)
+        finally:
+            draft.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        message = f"{path} cannot be written"
+        raise BadInput(message, evidence=(str(error),), advice="name a file in a folder you may write to") from error
+
+
+@contextmanager
+def in_background(imports: Callable[[], None]) -> Iterator[None]:
+    """Import modules beside the body, which mostly waits for children; a failure comes up at the real import."""
+    thread = threading.Thread(target=_quietly, args=(imports,), daemon=True)
+    thread.start()
+    yield
+    thread.join()
+
+
+def _quietly(imports: Callable[[], None]) -> None:
+    with suppress(Exception):
+        imports()

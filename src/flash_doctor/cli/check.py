@@ -1,0 +1,97 @@
+"""`flash-doctor check`: read the machine and the target, and say what is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from functools import partial
+from pathlib import Path  # noqa: TC003 typer reads the annotations
+from typing import Annotated
+
+import typer
+
+from flash_doctor.cli.boundary import emit, in_background, write_file
+from flash_doctor.cli.exit_code import exit_code
+from flash_doctor.command import SystemRunner
+from flash_doctor.model import Report, Severity
+from flash_doctor.target import find_target
+
+
+class FailOn(str, Enum):
+    """The least severity that ends in exit code 1."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+def command(
+    python: Annotated[
+        str | None,
+        typer.Option("--python", metavar="PYTHON|VENV", help="The interpreter or virtual environment to look at."),
+    ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Compare the hash of every installed file, too.")] = False,
+    host_only: Annotated[bool, typer.Option("--host-only", help="Look at the machine only, at no Python.")] = False,
+    requirements: Annotated[
+        Path | None, typer.Option("--requirements", "-r", metavar="FILE", help="Compare with a requirements file.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if anything could not be checked.")] = False,
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="What ends in exit code 1.")] = FailOn.ERROR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the JSON document to a file, too.")
+    ] = None,
+) -> int:
+    """Say what is wrong with this machine and its Python, with evidence, and what to do next.
+
+    Nothing is changed, nothing is imported from the environment, and no network is used.
+    """
+    report = examine(python, deep=deep, host_only=host_only, requirements=requirements, text=not as_json)
+    code = exit_code(report, strict=strict, fail_on=Severity(fail_on.value))
+    if as_json or output:
+        _documents(report, code, as_json=as_json, output=output)
+    if not as_json:
+        emit(_text(report))
+    return code
+
+
+def examine(python: str | None, *, deep: bool, host_only: bool, requirements: Path | None, text: bool) -> Report:
+    """Probe and diagnose; while the probe waits for its children, what comes after it is imported."""
+    target = find_target(python, os.environ)
+    with in_background(partial(_warm, text)):
+        from flash_doctor.probe import probe
+
+        environment = probe(target, SystemRunner(), deep=deep, requirements=requirements, host_only=host_only)
+    from flash_doctor.diagnose import diagnose
+    from flash_doctor.facts import Facts
+
+    return diagnose(target, environment, Facts(), host_only=host_only)
+
+
+def _warm(text: bool) -> None:
+    """Import what comes after the probe."""
+    from flash_doctor.diagnose import load_rules
+
+    load_rules()
+    if text:
+        import flash_doctor.render.console
+        import flash_doctor.render.text  # noqa: F401
+
+
+def _documents(report: Report, code: int, *, as_json: bool, output: Path | None) -> None:
+    from flash_doctor.render.document import report_document, to_json
+
+    document = to_json(report_document(report, code))
+    if output:
+        write_file(output, document)
+    if as_json:
+        emit(document)
+
+
+def _text(report: Report) -> str:
+    from flash_doctor.diagnose.registry import all_checks
+    from flash_doctor.render.console import to_text
+    from flash_doctor.render.text import report_lines
+
+    families = {check.code: check.family for check in all_checks()}
+    return to_text(report_lines(report, families), sys.stdout)

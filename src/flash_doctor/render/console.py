@@ -1,0 +1,53 @@
+"""Styled lines to text for a stream: colour, width and wrapping. The only door to rich."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import TextIO
+
+    from flash_doctor.render.text import Line
+
+# The keys are values of text.Style.
+_COLOURS = {
+    "plain": "",
+    "good": "bold green",
+    "warn": "bold yellow",
+    "bad": "bold red",
+    "dim": "dim",
+    "strong": "bold",
+    "command": "cyan",
+}
+MIN_WIDTH = 20
+MAX_WIDTH = 120  # longer rows are not read but searched
+
+
+def to_text(lines: Iterable[Line], stream: TextIO, *, width: int | None = None) -> str:
+    """The lines as `stream` can show them: colours only on a terminal that wants them (NO_COLOR, TERM=dumb).
+
+    `width` is in columns; without it COLUMNS or the terminal's own, else 80.
+    """
+    columns = min(max(MIN_WIDTH, width or shutil.get_terminal_size().columns), MAX_WIDTH)
+    console = Console(file=stream, width=columns, height=25, highlight=False, markup=False, emoji=False)
+    rows = [row for line in lines for row in _rows(line, console, columns)]
+    with console.capture() as captured:
+        console.print(Text("\n").join(rows), soft_wrap=True)
+    return captured.get()
+
+
+def _rows(line: Line, console: Console, columns: int) -> Iterator[Text]:
+    """The line in rows of at most `columns` cells; a verbatim one stays whole, since it is there to be copied."""
+    body = Text()
+    for span in line.spans:
+        body.append(span.text, _COLOURS[span.style.value])
+    room = max(MIN_WIDTH // 2, columns - max(len(line.first), len(line.rest)))
+    wrapped = [body] if line.verbatim or not body else body.wrap(console, room, overflow="fold")
+    for index, row in enumerate(wrapped):
+        row.rstrip()
+        yield Text(line.rest if index else line.first).append_text(row)

@@ -1,0 +1,104 @@
+"""Values to JSON documents, and a report back from its document (which may come from anybody)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from flash_doctor.codec import decode, encode
+from flash_doctor.errors import BadInput, DoctorError
+from flash_doctor.model import Report
+
+if TYPE_CHECKING:
+    from flash_doctor.diagnose.registry import Check
+
+REPORT = "flash-doctor/report/1"
+ERROR = "flash-doctor/error/1"
+EXPLANATION = "flash-doctor/explanation/1"
+
+MAX_REPORT = 64 * 1024 * 1024  # characters: ten times the report of a target with 10,000 distributions
+_MAX_DIGITS = 20
+_FROM_CHECK = "Make a report with: flash-doctor check --json > report.json"
+
+Document = dict[str, Any]
+
+
+def report_document(report: Report, exit_code: int) -> Document:
+    """The document of `check`; `exit_code` is the one that the process ends with."""
+    body: Document = encode(report)
+    return {"schema": REPORT, **body, "verdict": report.verdict.value, "exit_code": exit_code}
+
+
+def error_document(error: DoctorError) -> Document:
+    """What stands on stdout instead of the command's own document when it failed."""
+    return {
+        "schema": ERROR,
+        "error": error.message,
+        "evidence": list(error.evidence),
+        "advice": error.advice,
+        "exit_code": error.exit_code,
+    }
+
+
+def check_explanation(check: Check) -> Document:
+    """The documentation of one check as an explanation: it is about the code, so there is no doubt and no line."""
+    _, _, cause = check.documentation.partition("\n")
+    return {
+        "code": check.code,
+        "family": check.family.value,
+        "title": check.title,
+        "cause": cause.strip(),
+        "evidence": [],
+        "lines": [],
+        "remedies": [],
+        "confidence": "certain",
+    }
+
+
+def explanations_document(explanations: list[Document]) -> Document:
+    return {"schema": EXPLANATION, "explanations": explanations}
+
+
+def to_json(document: Document) -> str:
+    """One line of ASCII, whatever the file names in it were."""
+    return json.dumps(document, allow_nan=False) + "\n"
+
+
+def load_report(text: str) -> Report:
+    """The report back from the text of its document; keys we do not know are passed over.
+
+    Raises:
+        BadInput: too long, not JSON, of another schema, or a value that does not fit, named by its path.
+    """
+    if len(text) > MAX_REPORT:
+        message = f"the report is longer than {MAX_REPORT // 1024 // 1024} MiB"
+        raise BadInput(message, advice=_FROM_CHECK)
+    data = _parse(text)
+    schema = data.get("schema") if isinstance(data, Mapping) else None
+    if schema != REPORT:
+        message = "this is not a report that this version of flash-doctor can read"
+        found = f"its schema is {str(schema)[:80]!r}" if schema is not None else "it names no schema"
+        raise BadInput(message, evidence=(f"{found}; expected {REPORT!r}",), advice=_FROM_CHECK)
+    return decode(Report, data)
+
+
+def _parse(text: str) -> object:
+    try:
+        return json.loads(text, parse_int=_integer, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        message = "the report is not valid JSON"
+        raise BadInput(message, evidence=(str(error),), advice=_FROM_CHECK) from error
+
+
+def _integer(digits: str) -> int:
+    """Only numbers that a machine can have: a longer one is an attack on the parser, or a damaged file."""
+    if len(digits) > _MAX_DIGITS:
+        message = f"a number of {len(digits)} digits"
+        raise ValueError(message)
+    return int(digits)
+
+
+def _constant(name: str) -> float:
+    message = f"{name} is no JSON value"
+    raise ValueError(message)
