@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -150,11 +150,15 @@ class FlashModule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlashAttention:
-    """Everything of FlashAttention that is there: distributions, modules, compiled extension files."""
+    """Everything of FlashAttention that is there: distributions, modules, compiled extension files.
+
+    `owners` names, for an extension file, the distribution whose RECORD lists it; a file that is not in it has none.
+    """
 
     packages: tuple[Package, ...]
     modules: tuple[FlashModule, ...]
     extensions: tuple[Path, ...]
+    owners: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,10 +179,14 @@ class OtherDoctor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequirementLine:
-    """One line of the user's requirements file whose marker holds for the target."""
+    """One line of the user's requirements file whose marker holds for the target.
+
+    `specifier` is `==2.1`, or `@ address`; a `constraint` (a file named with -c) binds only what is installed anyway.
+    """
 
     requirement: str
     name: NormalizedName
     specifier: str
     line: int
     file: Path
+    constraint: bool = False

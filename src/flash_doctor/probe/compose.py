@@ -1,0 +1,157 @@
+"""Put the parts together: what takes longest is started first, and each part fails alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from flash_doctor.errors import DoctorError
+from flash_doctor.model import (
+    Absent,
+    Environment,
+    FlashAttention,
+    IndexSetting,
+    Packages,
+    Part,
+    Python,
+    RequirementLine,
+    Target,
+    Torch,
+    Unknown,
+)
+from flash_doctor.paths import cache_folder
+from flash_doctor.probe import doctors, flash, gpu, host, indexes, loader, packages, toolkit, torch
+from flash_doctor.probe.packages import RECORDED
+from flash_doctor.target import TIMEOUT, RunningScript, start_script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from flash_doctor.command import Runner
+    from flash_doctor.probe.requirements import Requirements
+
+# `flash_doctor.probe.requirements` is imported where it is needed: packaging's grammar takes 30 ms
+T = TypeVar("T")
+P = ParamSpec("P")
+
+DEEP_TIMEOUT = 900.0
+_NO_REQUIREMENTS = Absent(absent="no requirements file was given (-r)")
+
+
+def compose(
+    target: Target,
+    runner: Runner,
+    *,
+    deep: bool,
+    requirements: Path | None,
+    host_only: bool,
+    cache: Path | None,
+    recorded: Sequence[str] | None,
+) -> Environment:
+    """`probe` of this package.
+
+    The GPUs' child and the target's script are started first; the rest is read while they work.
+    """
+    environ = dict(os.environ)
+    pending = gpu.start_gpus(runner)
+    script = None if host_only else start_inside(target, runner, recorded or RECORDED, deep=deep)
+    prefix = None if host_only else target.python.parent.parent
+    read_host = attempt(host.read_host, prefix, cache or cache_folder(environ))
+    other_doctor = attempt(doctors.read_other_doctor, environ)
+    patient = read_patient(script, environ, requirements)
+    driver, gpus = pending.finish()
+    return Environment(
+        host=read_host,
+        driver=driver,
+        gpus=gpus,
+        toolchain=attempt(toolkit.read_toolchain, patient.site_packages, patient.headers, runner),
+        loader=attempt(loader.read_loader, environ),
+        python=patient.python,
+        packages=patient.packages,
+        torch=patient.torch,
+        flash=patient.flash,
+        indexes=patient.indexes,
+        other_doctor=other_doctor,
+        requirements=patient.requirements,
+        variables=gpu.relevant_variables(),
+    )
+
+
+def attempt(read: Callable[P, Part[T]], *args: P.args, **kwargs: P.kwargs) -> Part[T]:
+    """What `read` gives, or Unknown with the reason: one part that cannot be read must not hide the others."""
+    try:
+        return read(*args, **kwargs)
+    except DoctorError as error:
+        return Unknown(unknown=error.message)
+    except (OSError, ValueError, LookupError) as error:
+        return Unknown(unknown=f"{type(error).__name__}: {error}")
+
+
+def start_inside(target: Target, runner: Runner, recorded: Sequence[str], *, deep: bool) -> RunningScript:
+    """Start inside.py in the target."""
+    script = Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
+    arguments = [",".join(recorded), *["deep"] * deep]
+    return start_script(target, runner, script, arguments, timeout=DEEP_TIMEOUT if deep else TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """The parts of the Environment that are of the target."""
+
+    python: Part[Python]
+    packages: Part[Packages]
+    torch: Part[Torch]
+    flash: Part[FlashAttention]
+    indexes: Part[tuple[IndexSetting, ...]]
+    requirements: Part[tuple[RequirementLine, ...]]
+
+    @property
+    def site_packages(self) -> tuple[Path, ...]:
+        return self.python.site_packages if isinstance(self.python, Python) else ()
+
+    @property
+    def headers(self) -> Part[Path]:
+        return self.python if isinstance(self.python, (Absent, Unknown)) else self.python.headers
+
+
+def read_patient(script: RunningScript | None, environ: Mapping[str, str], requirements: Path | None) -> Patient:
+    """What the started script answers, and what of torch and flash-attn lies on the disk."""
+    if script is None:
+        unknown = Unknown(unknown="not looked at: --host-only")
+        settings = attempt(indexes.read_indexes, indexes.Places(environ, None, Path.cwd()))
+        unread = unknown if requirements else _NO_REQUIREMENTS
+        return Patient(
+            python=unknown, packages=unknown, torch=unknown, flash=unknown, indexes=settings, requirements=unread
+        )
+    raw: dict[str, Any] = script.answer()
+    found = packages.read_packages(raw)
+    python = packages.read_python(raw, found)
+    settings = attempt(indexes.read_indexes, indexes.Places(environ, python.prefix, Path.cwd()))
+    wanted = _requirements(requirements, python, environ)
+    return Patient(
+        python=python,
+        packages=found,
+        torch=attempt(torch.read_torch, python.search_path, found),
+        flash=attempt(flash.read_flash, python, found, packages.binary_owners(raw), Path.cwd()),
+        indexes=_with_named(settings, wanted.indexes if wanted else ()),
+        requirements=wanted.lines if wanted else _NO_REQUIREMENTS,
+    )
+
+
+def _requirements(file: Path | None, python: Python, environ: Mapping[str, str]) -> Requirements | None:
+    if file is None:
+        return None
+    from flash_doctor.probe.requirements import read_requirements
+
+    return read_requirements(file, python.markers, environ)
+
+
+def _with_named(
+    settings: Part[tuple[IndexSetting, ...]], named: tuple[IndexSetting, ...]
+) -> Part[tuple[IndexSetting, ...]]:
+    """The configured indexes and those that the requirements file names."""
+    if isinstance(settings, Unknown) or not named:
+        return settings
+    return named if isinstance(settings, Absent) else (*settings, *named)

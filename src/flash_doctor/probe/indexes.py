@@ -1,0 +1,170 @@
+"""The package indexes and find-links addresses that pip and uv are configured with, and where."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flash_doctor.errors import BadInput
+from flash_doctor.model import Absent, IndexSetting, Part, Unknown
+from flash_doctor.probe.redact import without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KEYS = ("index-url", "extra-index-url", "find-links")
+_VARIABLES = (
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"),
+    *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where settings are looked for: the environment, the target's prefix, the current folder."""
+
+    environ: Mapping[str, str]
+    prefix: Path | None
+    folder: Path
+    root: Path = Path("/")
+
+    @property
+    def config_home(self) -> Path:
+        home = Path(self.environ.get("HOME") or Path.home())
+        return Path(self.environ.get("XDG_CONFIG_HOME") or home / ".config")
+
+
+def read_indexes(places: Places) -> Part[tuple[IndexSetting, ...]]:
+    """Every configured address, credentials taken out; in the order variables, pip's files, uv's files.
+
+    Returns:
+        Absent when nothing is configured; Unknown, naming the file, when a configuration file cannot be read.
+    """
+    try:
+        found = tuple(
+            IndexSetting(url=without_credentials(address), origin=origin)
+            for address, origin in [*_of_variables(places), *_of_pip(places), *_of_uv(places)]
+        )
+    except BadInput as error:
+        return Unknown(unknown=error.message)
+    return found or Absent(absent="neither pip nor uv is configured with an index of its own")
+
+
+def _of_variables(places: Places) -> Iterator[tuple[str, str]]:
+    for name in _VARIABLES:
+        for word in places.environ.get(name, "").replace(",", " ").split():
+            # UV_INDEX may give `name=address`
+            label, equals, address = word.partition("=")
+            yield (address if equals and "/" not in label else word), name
+
+
+def _pip_files(places: Places) -> Iterator[Path]:
+    """Pip's configuration files, from the whole machine's to the environment's; later ones win."""
+    chosen = places.environ.get("PIP_CONFIG_FILE")
+    for folder in (places.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"):
+        yield places.root / folder.lstrip("/") / "pip" / "pip.conf"
+    yield places.root / "etc" / "pip.conf"
+    if chosen != "/dev/null":
+        yield Path(places.environ.get("HOME") or Path.home()) / ".pip" / "pip.conf"
+        yield places.config_home / "pip" / "pip.conf"
+    if places.prefix:
+        yield places.prefix / "pip.conf"
+    if chosen and chosen != "/dev/null":
+        yield Path(chosen)
+
+
+def _of_pip(places: Places) -> Iterator[tuple[str, str]]:
+    for path in _pip_files(places):
+        text = _text(path)
+        if text is not None:
+            yield from _of_pip_file(text, path)
+
+
+def _of_pip_file(text: str, path: Path) -> Iterator[tuple[str, str]]:
+    import configparser
+
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        message = f"{path} is no pip configuration file: {str(error).splitlines()[0]}"
+        raise BadInput(message) from error
+    for section in parser.sections():
+        for key, value in parser.items(section):
+            if key.replace("_", "-") in _KEYS:
+                for address in shlex.split(value, comments=True):
+                    yield address, f"{path} [{section}] {key}"
+
+
+def _uv_files(places: Places) -> Iterator[Path]:
+    if places.environ.get("UV_NO_CONFIG"):
+        return
+    if chosen := places.environ.get("UV_CONFIG_FILE"):
+        yield Path(chosen)
+        return
+    yield places.root / "etc" / "uv" / "uv.toml"
+    yield places.config_home / "uv" / "uv.toml"
+    for folder in (places.folder, *places.folder.parents):
+        if (folder / "uv.toml").exists():
+            yield folder / "uv.toml"
+            return
+        if (folder / "pyproject.toml").exists():
+            yield folder / "pyproject.toml"
+
+
+def _of_uv(places: Places) -> Iterator[tuple[str, str]]:
+    for path in _uv_files(places):
+        text = _text(path)
+        if text is None or (path.name == "pyproject.toml" and "tool.uv" not in text):
+            continue
+        settings = _table(text, path)
+        if path.name == "pyproject.toml":
+            settings = _inner(_inner(settings, "tool"), "uv")
+        for table in (settings, _inner(settings, "pip")):
+            for address in _addresses(table):
+                yield address, str(path)
+
+
+def _table(text: str, path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path} is no valid TOML: {error}"
+        raise BadInput(message) from error
+
+
+def _inner(table: dict[str, Any], name: str) -> dict[str, Any]:
+    inner = table.get(name)
+    return inner if isinstance(inner, dict) else {}
+
+
+def _addresses(table: dict[str, Any]) -> Iterator[str]:
+    for key in _KEYS:
+        value = table.get(key)
+        yield from [value] if isinstance(value, str) else filter(_is_text, value or ())
+    for index in table.get("index") or ():
+        if isinstance(index, dict) and isinstance(index.get("url"), str):
+            yield index["url"]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _text(path: Path) -> str | None:
+    """The file's text, None when it is not there."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        raise BadInput(message) from error

@@ -1,0 +1,217 @@
+"""What inside.py says of the target, parsed into values: the interpreter and its distributions."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from packaging.utils import NormalizedName, canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from flash_doctor.model import (
+    Absent,
+    BrokenMetadata,
+    Package,
+    Packages,
+    Part,
+    Python,
+    PythonKind,
+    RecordCheck,
+    Unknown,
+)
+from flash_doctor.probe.redact import without_credentials
+
+# Whose files are compared with their RECORD when the caller names no others: torch and what must fit it.
+RECORDED = (
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "torchao",
+    "triton",
+    "pytorch-triton*",
+    "flash-attn*",
+    "flashattn*",
+    "dropout-layer-norm",
+    "rotary-emb",
+    "xformers",
+    "vllm*",
+    "bitsandbytes",
+    "deepspeed",
+    "nvidia-*",
+    "cuda-*",
+)
+
+_NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
+_NO_RECORD = Absent(absent="the distribution has no RECORD")
+
+
+def read_python(raw: dict[str, Any], packages: Packages) -> Python:
+    """The interpreter, of the raw document of inside.py."""
+    facts = raw["python"]
+    pip = packages.find("pip")
+    return Python(
+        version=Version(facts["version"]),
+        implementation=facts["implementation"],
+        executable=Path(facts["executable"]),
+        prefix=Path(facts["prefix"]),
+        base_prefix=Path(facts["base_prefix"]),
+        kind=_kind(facts),
+        abi=facts["abi"],
+        platform=facts["platform"],
+        markers=facts["markers"],
+        search_path=_paths(raw["path"]),
+        site_packages=_paths(facts["site_packages"]),
+        user_site=_optional(facts["user_site"], "this interpreter does not look into a user site"),
+        pythonpath=_paths(facts["pythonpath"]),
+        managed=facts["managed"] or Absent(absent="no EXTERNALLY-MANAGED file"),
+        writable=facts["writable"],
+        pip=pip.version if pip else Absent(absent="pip is not installed in the target"),
+        headers=_optional(facts["headers"], "no Python.h where this interpreter's headers belong"),
+    )
+
+
+def _kind(facts: dict[str, Any]) -> PythonKind:
+    if facts["prefix"] != facts["base_prefix"]:
+        return PythonKind.VENV
+    return PythonKind.CONDA if facts["conda"] else PythonKind.SYSTEM
+
+
+def _paths(texts: list[str]) -> tuple[Path, ...]:
+    return tuple(map(Path, texts))
+
+
+def _optional(text: str | None, why: str) -> Part[Path]:
+    return Absent(absent=why) if text is None else Path(text)
+
+
+def read_packages(raw: dict[str, Any]) -> Packages:
+    """Every distribution in the order of sys.path, of the raw document of inside.py."""
+    user_site = raw["python"]["user_site"]
+    links = set(raw["links"])
+    return Packages(
+        distributions=tuple(_package(item, user_site, links) for item in raw["distributions"]),
+        leftovers=_paths(raw["leftovers"]),
+        broken=tuple(BrokenMetadata(path=Path(item["path"]), why=item["why"]) for item in raw["broken"]),
+    )
+
+
+def binary_owners(raw: dict[str, Any]) -> dict[Path, NormalizedName]:
+    """Which distribution's RECORD lists each extension file, for the distributions whose RECORD was read."""
+    return {
+        Path(item["location"], name): canonicalize_name(item["fields"]["name"][0])
+        for item in raw["distributions"]
+        for name in (item["record"] or {}).get("binaries", ())
+    }
+
+
+def _package(item: dict[str, Any], user_site: str | None, links: set[str]) -> Package:
+    fields, texts = item["fields"], item["texts"]
+    raw_version = fields["version"][0]
+    origin = _origin(texts.get("direct_url.json"))
+    location = item["location"]
+    return Package(
+        name=canonicalize_name(fields["name"][0]),
+        version=parse_version(raw_version),
+        raw_version=raw_version,
+        metadata=Path(item["metadata"]),
+        location=Path(location),
+        installer=(texts.get("INSTALLER") or "").strip(),
+        url=origin.url,
+        editable=origin.editable or location in links,
+        in_user_site=location == user_site,
+        requires=tuple(fields.get("requires-dist") or _egg_requires(texts.get("requires.txt") or "")),
+        requires_python=fields.get("requires-python", [""])[0],
+        tags=_tags(texts.get("WHEEL") or ""),
+        top_level=tuple((texts.get("top_level.txt") or "").split()),
+        record=_record(item),
+    )
+
+
+@cache
+def parse_version(text: str) -> Part[Version]:
+    """A version that PEP 440 knows, else Unknown."""
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return Unknown(unknown=f"{text!r} is no version that PEP 440 knows")
+
+
+class _Origin(NamedTuple):
+    url: Part[str]
+    editable: bool
+
+
+_FROM_INDEX = _Origin(Absent(absent="no direct_url.json: it came from an index or by hand"), editable=False)
+
+
+def _origin(text: str | None) -> _Origin:
+    """Where direct_url.json says it came from."""
+    if text is None:
+        return _FROM_INDEX
+    try:
+        data = json.loads(text)
+        editable = bool(data.get("dir_info", {}).get("editable"))
+        return _Origin(without_credentials(data["url"]), editable)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return _Origin(Unknown(unknown="direct_url.json is not what PEP 610 says"), editable=False)
+
+
+def _tags(wheel: str) -> tuple[str, ...]:
+    return tuple(line[4:].strip() for line in wheel.splitlines() if line.startswith("Tag:"))
+
+
+def _egg_requires(text: str) -> tuple[str, ...]:
+    """Requires-Dist lines of setuptools' requires.txt; sections are `[extra]`, `[:marker]` or `[extra:marker]`."""
+    condition, result = "", []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if line.startswith("["):
+            condition = _section_marker(line.strip("[]"))
+        else:
+            result.append(line + condition)
+    return tuple(result)
+
+
+def _section_marker(section: str) -> str:
+    extra, _, marker = section.partition(":")
+    terms = [f"({marker})"] * bool(marker) + [f'extra == "{extra}"'] * bool(extra)
+    return "; " + " and ".join(terms) if terms else ""
+
+
+def _record(item: dict[str, Any]) -> Part[RecordCheck]:
+    record = item["record"]
+    if record is None:
+        return _NOT_COMPARED if item["has_record"] else _NO_RECORD
+    if "error" in record:
+        return Unknown(unknown=f"RECORD cannot be read: {record['error']}")
+    return RecordCheck(
+        files=record["files"],
+        missing=tuple(record["missing"]),
+        changed=tuple(record["changed"]),
+        hashed=record["hashed"],
+    )
+
+
+def version_in(source: Path, name: str = "__version__") -> Part[Version]:
+    """The version that a Python file assigns to `name` as a literal; the file is parsed, not run."""
+    text = assigned(source).get(name)
+    return parse_version(text) if isinstance(text, str) else Unknown(unknown=f"{source} gives no literal {name}")
+
+
+def assigned(source: Path) -> dict[str, object]:
+    """Literals that the top level of a Python file assigns to single names; empty when it cannot be read."""
+    import ast
+
+    try:
+        tree = ast.parse(re.sub(rb"^\xef\xbb\xbf", b"", source.read_bytes()))
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Constant)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
