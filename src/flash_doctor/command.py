@@ -8,12 +8,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from flash_doctor.errors import CommandFailed
+from flash_doctor.errors import CommandFailed, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,10 @@ _CHUNK = 65536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What to run: `timeout` in seconds, `limit` bytes kept of each stream, `environment` added to ours."""
+    """What to run: `timeout` in seconds, `limit` bytes kept of each stream, `environment` added to ours.
+
+    `watch` gets each piece of stdout and stderr as it comes, in a thread of its own: for progress, never for results.
+    """
 
     argv: tuple[str, ...]
     timeout: float = 30.0
@@ -31,6 +34,7 @@ class Command:
     stdin: bytes = b""
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
+    watch: Callable[[bytes], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +72,9 @@ class Runner(Protocol):
 class _Reader(threading.Thread):
     """Drains one pipe, so that a child is never blocked by the other; keeps at most `limit` bytes."""
 
-    def __init__(self, stream: IO[bytes], limit: int) -> None:
+    def __init__(self, stream: IO[bytes], command: Command) -> None:
         super().__init__(daemon=True)
-        self.stream, self.limit = stream, limit
+        self.stream, self.limit, self.watch = stream, command.limit, command.watch
         self.kept = bytearray()
         self.truncated = False
         self.start()
@@ -81,6 +85,8 @@ class _Reader(threading.Thread):
                 room = self.limit - len(self.kept)
                 self.kept += chunk[:room]
                 self.truncated = self.truncated or len(chunk) > room
+                if self.watch:
+                    self.watch(chunk)
 
 
 class _Child:
@@ -104,8 +110,8 @@ class _Child:
             raise CommandFailed(message) from error
         assert self.process.stdout is not None
         assert self.process.stderr is not None
-        self.out = _Reader(self.process.stdout, command.limit)
-        self.err = _Reader(self.process.stderr, command.limit)
+        self.out = _Reader(self.process.stdout, command)
+        self.err = _Reader(self.process.stderr, command)
         if command.stdin:
             threading.Thread(target=self._feed, daemon=True).start()
 
@@ -121,7 +127,7 @@ class _Child:
         except subprocess.TimeoutExpired:
             self._abandon()
             message = f"{self.command.argv[0]} did not end within {self.command.timeout:g} seconds"
-            raise CommandFailed(message) from None
+            raise TimedOut(message, bytes(self.out.kept)) from None
         except KeyboardInterrupt:
             self._abandon()
             raise
