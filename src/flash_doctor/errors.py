@@ -23,7 +23,7 @@ EXIT_CODES: dict[int, str] = {
     NO_PLAN: "no plan",
     INSTALL_FAILED: "install failed, environment restored",
     VERIFICATION_FAILED: "verification failed, environment restored",
-    COULD_NOT_LOOK: "could not look (with --strict)",
+    COULD_NOT_LOOK: "could not look at anything (with --strict: at everything), or flash-doctor itself failed",
     INTERRUPTED: "interrupted, environment restored",
 }
 
@@ -60,6 +60,14 @@ class CommandFailed(DoctorError):
     """A program could not be started, was stopped at its time limit, or printed more than was asked for."""
 
     exit_code = COULD_NOT_LOOK
+
+
+class TimedOut(CommandFailed):
+    """A program was stopped at its time limit; `stdout` is what it had printed until then."""
+
+    def __init__(self, message: str, stdout: bytes) -> None:
+        super().__init__(message)
+        self.stdout = stdout
 
 
 class NoPlanFound(DoctorError):

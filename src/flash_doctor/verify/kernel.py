@@ -126,8 +126,8 @@ class Case:
         return q, k, v, draw(query)
 
     def reference(self, torch: Any, q: Any, k: Any, v: Any, upcast: bool) -> Any:
-        def one(*tensors: Any) -> Any:
-            return attend(torch, *tensors, case=self, upcast=upcast)
+        def one(q: Any, k: Any, v: Any) -> Any:
+            return attend(torch, q, k, v, self, upcast)
 
         if self.layout == "dense":
             return one(q, k, v)
