@@ -13,7 +13,7 @@ from packaging.version import Version
 from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed
 from flash_doctor.model import Absent, Gpu, Part, Unknown
-from flash_doctor.probe.files import names_in, text_of, version_in
+from flash_doctor.probe.files import exists, names_in, text_of, version_in
 
 if TYPE_CHECKING:
     from flash_doctor.command import Runner
@@ -46,7 +46,7 @@ def read_module(root: Path) -> KernelModule:
 def on_bus(root: Path) -> Part[int]:
     """NVIDIA display and 3D controllers on the PCI bus, driver or not."""
     bus = root / "sys/bus/pci/devices"
-    if not bus.is_dir():
+    if not exists(bus):
         return Unknown(unknown="/sys/bus/pci/devices is not there")
     return sum(_is_nvidia_display(bus / name) for name in names_in(bus))
 

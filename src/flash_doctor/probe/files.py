@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ def text_of(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError):
         return None
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; Path.exists raises where a folder on the way is closed to us."""
+    return os.access(path, os.F_OK)
 
 
 def names_in(folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ from flash_doctor.command import Command
 from flash_doctor.errors import BadInput, CommandFailed
 from flash_doctor.model import Absent, Driver, Gpu, Gpus, GpuSource, Part, Unknown, known
 from flash_doctor.probe import driver_files
-from flash_doctor.probe.files import version_in
+from flash_doctor.probe.files import exists, version_in
 from flash_doctor.probe.loader import locate
 from flash_doctor.probe.smi import ask_smi
 from flash_doctor.probe.visible import visibility
@@ -95,10 +95,7 @@ def start_gpus(runner: Runner, *, root: Path = Path("/"), limit: float = LIMIT) 
 
 def _traces(root: Path, library: Path | None) -> bool:
     return bool(
-        library
-        or (root / "proc/driver/nvidia").exists()
-        or driver_files.device_nodes(root)
-        or shutil.which("nvidia-smi")
+        library or exists(root / "proc/driver/nvidia") or driver_files.device_nodes(root) or shutil.which("nvidia-smi")
     )
 
 
@@ -107,11 +104,11 @@ def _nvml_command(library: Path | None, limit: float) -> Command:
     spec = importlib.util.find_spec("flash_doctor.probe.nvml")
     assert spec is not None
     source = spec.loader.get_source(spec.name)  # type: ignore[union-attr]
-    folders = [str(Path(entry).resolve()) for entry in sys.path if entry]
+    folders = [entry for entry in sys.path if entry]  # "" is the current folder: no place for our modules
     # WSL's folder is not always in the loader's cache
     search = [os.environ.get("LD_LIBRARY_PATH", ""), str(library.parent) if library else ""]
     return Command(
-        argv=(sys.executable, "-I", "-S", "-B", "-c", source, *folders),
+        argv=(sys.executable or "python3", "-I", "-S", "-B", "-c", source, *folders),
         timeout=limit,
         environment={"LD_LIBRARY_PATH": ":".join(filter(None, search))},
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, LoaderLibrary, LoaderPath, Part
+from flash_doctor.probe.files import exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,7 +65,7 @@ def locate(soname: str, environ: Mapping[str, str], root: Path = Path("/")) -> P
     candidates = [folder / soname for folder in library_path(environ)]
     candidates += [root / path.relative_to("/") for path in cached(soname, root)]
     candidates += [root / folder / soname for folder in (*_defaults(), _WSL)]
-    return next((path for path in candidates if os.path.exists(path)), None)  # noqa: PTH110 - never raises
+    return next((path for path in candidates if exists(path)), None)
 
 
 def _defaults() -> list[str]:

@@ -132,10 +132,12 @@ def _mig_device(handle: Any, index: int) -> dict[str, Any] | None:
 def _processes(handle: Any) -> list[dict[str, Any]]:
     import pynvml
 
-    return [
-        {"pid": int(process.pid), "memory": process.usedGpuMemory or {"unknown": "the driver does not tell"}}
-        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    ]
+    try:
+        running = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
+    except pynvml.NVMLError_FunctionNotFound:  # drivers before 510
+        running = pynvml.nvmlDeviceGetComputeRunningProcesses_v2(handle)
+    untold = {"unknown": "the driver does not tell"}
+    return [{"pid": int(process.pid), "memory": process.usedGpuMemory or untold} for process in running]
 
 
 def _fabric(handle: Any) -> Any:

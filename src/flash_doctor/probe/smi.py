@@ -46,19 +46,22 @@ def ask_smi(program: str, runner: Runner) -> Part[SmiAnswer]:
     """Both queries run side by side; Unknown with nvidia-smi's own words when it fails."""
     try:
         table = runner.start(Command(argv=(program,), timeout=_LIMIT))
-        rows = _query(program, runner)
-        if isinstance(rows, Unknown):
-            return rows
-        return SmiAnswer(driver=_driver(rows), max_cuda=_max_cuda(table), gpus=tuple(_gpu(row) for row in rows))
+        rows, max_cuda = _query(program, runner), _max_cuda(table)
     except CommandFailed as failed:
         return Unknown(unknown=failed.message)
+    if isinstance(rows, Unknown):
+        return rows
+    return SmiAnswer(driver=_driver(rows), max_cuda=max_cuda, gpus=tuple(_gpu(row) for row in rows))
 
 
 def _query(program: str, runner: Runner) -> list[dict[str, str]] | Unknown:
     said = ""
     for fields in (_FIELDS + _NEWER_FIELDS, _FIELDS):
         argv = (program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
-        done = runner.run(Command(argv=argv, timeout=_LIMIT))
+        try:
+            done = runner.run(Command(argv=argv, timeout=_LIMIT))
+        except CommandFailed as failed:
+            return Unknown(unknown=failed.message)
         if done.returncode == 0:
             lines = csv.reader(done.text.splitlines(), skipinitialspace=True)
             return [dict(zip(fields, line, strict=True)) for line in lines if len(line) == len(fields)]
