@@ -138,10 +138,10 @@ class Elf:
 
     def offset(self, address: int) -> int:
         """Where an address of the loaded image lies in the file."""
-        for load in self._loads:
-            if load.address <= address < load.address + load.size:
-                return address - load.address + load.offset
-        self.fail("it is truncated or damaged", f"address {address:#x} lies in no segment")
+        load = next((load for load in self._loads if load.address <= address < load.address + load.size), None)
+        if load is None:
+            self.fail("it is truncated or damaged", f"address {address:#x} lies in no segment")
+        return address - load.address + load.offset
 
     @cached_property
     def interpreter(self) -> str | None:
