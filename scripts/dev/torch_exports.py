@@ -1,0 +1,248 @@
+"""What one torch release on the package index exports: found by uv, read from its wheel through range requests.
+
+The symbol tables of torch's libraries lie partly at the end of gigabyte-sized, compressed members, so each member
+is streamed and inflated once; only its first and last `WINDOW` bytes are ever held, and nothing is written to disk.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LIBRARIES = (
+    "libc10.so",
+    "libc10_cuda.so",
+    "libtorch.so",
+    "libtorch_cpu.so",
+    "libtorch_cuda.so",
+    "libtorch_cuda_linalg.so",
+    "libtorch_python.so",
+)
+WINDOW = 96 << 20
+CHUNK = 1 << 20
+ATTEMPTS = 8
+SHT_DYNSYM = 11
+GLOBAL, WEAK, UNIQUE = 1, 2, 10
+VISIBLE = {0, 3}  # STV_DEFAULT, STV_PROTECTED
+
+
+class CannotRead(Exception):
+    """A release, a wheel or a library that is not what the atlas is made from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wheel:
+    """One wheel on the index: `uploaded` is an ISO date, `sha256` the index's."""
+
+    version: Version
+    name: str
+    url: str
+    sha256: str
+    uploaded: str
+
+
+def find_wheel(specifier: str, *, uv: str = "uv", python: str = "3.11", platform: str) -> Wheel:
+    """The newest wheel that `torch` + specifier names on the configured index; nothing is downloaded.
+
+    Raises:
+        CannotRead: nothing fits, or the answer is a local file or another build than the index's own.
+    """
+    command = [uv, "pip", "compile", "--quiet", "--no-deps", "--no-header", "--format", "pylock.toml"]
+    command += ["--python-version", python, "--python-platform", platform, "-"]
+    done = subprocess.run(command, input=f"torch{specifier}\n", capture_output=True, text=True, check=False)
+    if done.returncode:
+        message = f"torch{specifier} on {platform}: {done.stderr.strip()[-400:]}"
+        raise CannotRead(message)
+    return _only_wheel(tomllib.loads(done.stdout))
+
+
+def _only_wheel(lock: dict[str, Any]) -> Wheel:
+    """The wheel an installer takes (the highest build tag), dated by the first upload of the release."""
+    (package,) = lock["packages"]
+    version, found = Version(package["version"]), package.get("wheels", [])
+    urls = [wheel.get("url", "") for wheel in found]
+    if version.local or not urls or not all(url.startswith("https://") for url in urls):
+        message = f"torch {version} is answered with {found or package}: not the index's own build"
+        raise CannotRead(message)
+    best = max(found, key=lambda wheel: parse_wheel_filename(_file_name(wheel["url"]))[2])
+    return Wheel(
+        version=version,
+        name=_file_name(best["url"]),
+        url=best["url"],
+        sha256=best["hashes"]["sha256"],
+        uploaded=min(wheel["upload-time"] for wheel in found).date().isoformat(),
+    )
+
+
+def _file_name(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+def find_releases(oldest: Version, **where: str) -> Iterator[Wheel]:
+    """Every final release from the newest on the index down to `oldest`."""
+    bound = ""
+    while True:
+        try:
+            wheel = find_wheel(f">={oldest}{bound}", **where)  # type: ignore[arg-type]
+        except CannotRead:
+            if not bound:
+                raise
+            return
+        yield wheel
+        if wheel.version <= oldest:
+            return
+        bound = f",<{wheel.version}"
+
+
+class RangeFile(io.RawIOBase):
+    """A remote file as a seekable stream: sequential reads share one request, a lost connection is resumed."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.position, self.received = url, 0, 0
+        self.session = requests.Session()
+        self.response: requests.Response | None = None
+        head = self._request("bytes=0-0")
+        self.size = int(head.headers["Content-Range"].rpartition("/")[2])
+        head.close()
+
+    def _request(self, span: str) -> requests.Response:
+        headers = {"Range": span, "Accept-Encoding": "identity"}
+        response = self.session.get(self.url, headers=headers, stream=True, timeout=60)
+        response.raise_for_status()
+        if response.status_code != requests.codes.partial_content:
+            message = f"{self.url.rpartition('/')[2]}: the server does not answer range requests"
+            raise CannotRead(message)
+        return response
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
+        if start + offset != self.position:
+            self._drop()
+        self.position = start + offset
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), self.size - self.position)
+        data = self._read(wanted) if wanted > 0 else b""
+        buffer[: len(data)] = data
+        self.position += len(data)
+        self.received += len(data)
+        return len(data)
+
+    def _read(self, wanted: int) -> bytes:
+        for attempt in range(ATTEMPTS):
+            try:
+                if self.response is None:
+                    self.response = self._request(f"bytes={self.position}-")
+                data: bytes = self.response.raw.read(wanted)
+            except (requests.RequestException, OSError, requests.packages.urllib3.exceptions.HTTPError) as error:
+                print(f"  {error}; trying again", file=sys.stderr)
+                time.sleep(attempt)
+            else:
+                if data:
+                    return data
+            self._drop()
+        message = f"{self.url.rpartition('/')[2]}: no data at {self.position} after {ATTEMPTS} attempts"
+        raise CannotRead(message)
+
+    def _drop(self) -> None:
+        if self.response is not None:
+            self.response.close()
+            self.response = None
+
+    def close(self) -> None:
+        self._drop()
+        self.session.close()
+        super().close()
+
+
+class Ends:
+    """The first and the last `window` bytes of a stream of any length."""
+
+    def __init__(self, stream: Any, window: int = WINDOW) -> None:
+        self.head, self.tail, self.length, self.window = bytearray(), bytearray(), 0, window
+        while chunk := stream.read(CHUNK):
+            self._take(chunk)
+
+    def _take(self, chunk: bytes) -> None:
+        self.length += len(chunk)
+        if len(self.head) < self.window:
+            self.head += chunk
+            return
+        self.tail += chunk
+        if len(self.tail) > 2 * self.window:
+            del self.tail[: -self.window]
+
+    def __call__(self, offset: int, size: int) -> memoryview:
+        """`size` bytes at `offset` of the stream; an error where they were not held."""
+        start = self.length - len(self.tail)
+        if offset + size <= len(self.head):
+            return memoryview(self.head)[offset : offset + size]
+        if offset >= start and offset + size <= self.length:
+            return memoryview(self.tail)[offset - start : offset - start + size]
+        message = f"bytes {offset}..{offset + size} of {self.length} lie outside the window of {self.window}"
+        raise CannotRead(message)
+
+
+def exported_names(view: Ends) -> set[str]:
+    """Names of the defined, visible dynamic symbols of a 64-bit little-endian ELF file."""
+    header = view(0, 64)
+    if bytes(header[:6]) != b"\x7fELF\x02\x01":
+        message = "not a 64-bit little-endian ELF file"
+        raise CannotRead(message)
+    (table,) = struct.unpack_from("<Q", header, 40)
+    width, count = struct.unpack_from("<HH", header, 58)
+    sections = [struct.unpack_from("<IIQQQQII", view(table + width * index, 64)) for index in range(count)]
+    (dynsym,) = [section for section in sections if section[1] == SHT_DYNSYM]
+    strings = bytes(view(*sections[dynsym[6]][4:6]))
+    return {
+        strings[name : strings.index(b"\0", name)].decode()
+        for name, info, other, section, _, _ in struct.iter_unpack("<IBBHQQ", view(*dynsym[4:6]))
+        if section and info >> 4 in (GLOBAL, WEAK, UNIQUE) and other & 3 in VISIBLE
+    }
+
+
+def read_exports(wheel: Wheel, libraries: Sequence[str] = LIBRARIES) -> tuple[dict[str, set[str]], int]:
+    """The exported names of torch's libraries in a wheel, and the bytes received for them.
+
+    Raises:
+        CannotRead: the wheel lacks one of them, or one cannot be read; zipfile.BadZipFile where it is damaged.
+    """
+    remote, names = RangeFile(wheel.url), {}
+    with zipfile.ZipFile(io.BufferedReader(remote, CHUNK)) as archive:  # type: ignore[type-var]
+        for library in libraries:
+            try:
+                stream = archive.open(f"torch/lib/{library}")
+            except KeyError as error:
+                message = f"{wheel.name} has no torch/lib/{library}: has torch divided its libraries anew?"
+                raise CannotRead(message) from error
+            with stream:
+                names[library] = exported_names(Ends(stream))
+    return names, remote.received
