@@ -1,1 +1,52 @@
-"""The rules, by theme; `diagnose` applies them."""
+"""`diagnose`: every rule of the registry applied to one Environment. Pure: reads values, runs nothing, writes nothing.
+
+A rule is added by writing a `@check` function in any module of this folder; the modules are found by listing it.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from flash_doctor.diagnose.registry import REGISTRY, Result, all_checks
+from flash_doctor.diagnose.score import score
+from flash_doctor.model import Environment, Family, Finding, Report, Severity, Target
+
+if TYPE_CHECKING:
+    from flash_doctor.facts import Facts
+
+_SEVERITIES = tuple(Severity)
+# From the ground up: a cause lies before what it breaks.
+_CAUSES_FIRST = tuple(Family)
+
+
+def load_rules() -> None:
+    """Import every module of this folder, so that its rules are in the registry."""
+    for module in pkgutil.iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+
+
+def diagnose(target: Target, environment: Environment, facts: Facts, *, host_only: bool = False) -> Report:
+    """Apply every check (with `host_only` those of the machine alone) and sort what they found.
+
+    Findings come by severity, then from the ground up (host before driver before torch), then by code.
+    """
+    load_rules()
+    checks = [check for check in all_checks() if check.host_only or not host_only]
+    results = [check.apply(environment, facts) for check in checks]
+    return Report(
+        target=target,
+        environment=environment,
+        findings=tuple(sorted((finding for result in results for finding in result.findings), key=_order)),
+        unchecked=tuple(result.unchecked for result in results if result.unchecked),
+        score=score(results),
+    )
+
+
+def _order(finding: Finding) -> tuple[int, int, str, str]:
+    family = REGISTRY[finding.code].family
+    return (_SEVERITIES.index(finding.severity), _CAUSES_FIRST.index(family), finding.code, finding.subject)
+
+
+__all__ = ["Result", "diagnose", "load_rules"]

@@ -10,18 +10,21 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from flash_doctor.facts import companions, drivers, gpus, torch
+from flash_doctor.facts import companions, drivers, gpus, quirks, torch
 from flash_doctor.facts.companions import Companions, FlashWindow, HostCompiler, Limit, NeverUse, Publisher
 from flash_doctor.facts.drivers import DriverNeed, Drivers
 from flash_doctor.facts.gpus import GpuKind, GpuKinds
 from flash_doctor.facts.loading import Source
+from flash_doctor.facts.quirks import BitsAndBytes, FaultyWheel, Quirks
 from flash_doctor.facts.torch import GpuCode, TorchBuild, TorchRelease, TorchReleases
 
 __all__ = [
+    "BitsAndBytes",
     "Companions",
     "DriverNeed",
     "Drivers",
     "Facts",
+    "FaultyWheel",
     "FlashWindow",
     "GpuCode",
     "GpuKind",
@@ -30,6 +33,7 @@ __all__ = [
     "Limit",
     "NeverUse",
     "Publisher",
+    "Quirks",
     "Source",
     "TorchBuild",
     "TorchRelease",
@@ -59,6 +63,10 @@ class Facts:
     @cached_property
     def companions(self) -> Companions:
         return companions.load(self.folder / "companions.toml")
+
+    @cached_property
+    def quirks(self) -> Quirks:
+        return quirks.load(self.folder / "quirks.toml")
 
     @cached_property
     def torch(self) -> TorchReleases:

@@ -1,0 +1,225 @@
+"""C: packages that belong to one torch, or that accept only some flash-attn or numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from packaging.version import Version
+
+from flash_doctor.diagnose import words
+from flash_doctor.diagnose.needs import Need, first_of_each, fits, unmet
+from flash_doctor.diagnose.registry import check
+from flash_doctor.facts import Facts
+from flash_doctor.model import Family, Finding, Package, Packages, Python, Remedy, Severity, Torch, known
+
+# Each has a rule of its own below, or in flash_built.py.
+_OWN_RULE = ("torch", "torchvision", "torchaudio", "xformers", "flash-attn", "flash-attn-3", "flash-attn-4")
+
+
+@check("C701", Family.COMPANIONS)
+def pinned_to_another_torch(packages: Packages, torch: Torch, python: Python) -> Iterator[Finding]:
+    """An installed package asks for another torch.
+
+    A package names in its metadata which torch it works with. Compiled ones (vllm, for instance) fail on another with
+    `undefined symbol`. It comes about when a later install moves torch: pip prints an error and goes on.
+
+    Check by hand: `pip check`.
+    What to do: install the release of that package that was made for this torch, or move torch back.
+    """
+    installed = first_of_each(packages)
+    for package in installed.values():
+        need = None if package.name in _OWN_RULE else _torch_need(package, packages, torch, python)
+        if need:
+            exact = need.specifier.startswith("==")
+            yield Finding(
+                code="C701",
+                severity=Severity.ERROR if exact and _compiled(package) else Severity.WARNING,
+                subject=package.name,
+                summary=f"{package.name} {package.raw_version} asks for {need.requirement}; this is {torch.version}",
+                evidence=(need.line, f"{torch.location / 'version.py'}: {torch.version}"),
+                remedy=Remedy(
+                    text="Install a release of it that accepts this torch.",
+                    commands=(words.install(python, package.name, f"torch=={torch.version.public}"),),
+                ),
+            )
+
+
+def _compiled(package: Package) -> bool:
+    return bool(package.tags) and not any(tag.endswith("-any") for tag in package.tags)
+
+
+def _torch_need(package: Package, packages: Packages, torch: Torch, python: Python) -> Need | None:
+    """What the package asks of torch, if the torch that is imported is something else.
+
+    A vendor's pre-release (2.8.0a0) counts as the release that it leads to.
+    """
+    have = Version(torch.version.base_version) if known(torch.vendor) else torch.version
+    needs = [need for need in unmet(package, {}, python) if need.name == "torch"] if _asks_torch(package) else []
+    found = packages.find("torch")
+    return next(
+        (
+            Need(package=package, name=need.name, specifier=need.specifier, found=found)
+            for need in needs
+            if not fits(need.specifier, have)
+        ),
+        None,
+    )
+
+
+def _asks_torch(package: Package) -> bool:
+    return any(line.startswith("torch") for line in package.requires)
+
+
+@check("C702", Family.COMPANIONS)
+def torchvision(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+    """torchvision belongs to another torch.
+
+    Every torchvision release is compiled for exactly one torch release. With another its import ends in `operator
+    torchvision::nms does not exist`, mostly deep inside an import of transformers that does not mention it.
+
+    Check by hand: `python -c "import torchvision"`.
+    What to do: install the torchvision that belongs to this torch.
+    """
+    yield from _partner("C702", "torchvision", packages, torch, python, facts)
+
+
+@check("C703", Family.COMPANIONS)
+def torchaudio(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+    """torchaudio belongs to another torch.
+
+    A torchaudio release is compiled for one torch release (the last ones for several). With another its import ends in
+    `undefined symbol` or `Could not load this library: libtorchaudio.so`.
+
+    Check by hand: `python -c "import torchaudio"`.
+    What to do: install the torchaudio that belongs to this torch.
+    """
+    yield from _partner("C703", "torchaudio", packages, torch, python, facts)
+
+
+@check("C704", Family.COMPANIONS)
+def xformers(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+    """xformers belongs to another torch.
+
+    An xformers release is compiled for one torch release. With another it warns `xFormers can't load C++/CUDA
+    extensions` and goes on without its fast attention, or its import fails. An unpinned `pip install xformers`
+    replaces torch by the one that it wants.
+
+    Check by hand: `python -m xformers.info`.
+    What to do: install the xformers that belongs to this torch, with `--no-deps`.
+    """
+    yield from _partner("C704", "xformers", packages, torch, python, facts)
+
+
+def _partner(code: str, name: str, packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+    """A finding when its metadata asks for another torch, or when the facts list it for other releases only."""
+    package = packages.find(name)
+    version = known(package.version) if package else None
+    vendor = known(torch.vendor)
+    if package is None or version is None or vendor:
+        return
+    need = _torch_need(package, packages, torch, python)
+    right = facts.torch.partners(name, torch.version)
+    made_for = facts.torch.made_for(name, version)
+    evidence = [need.line] if need else []
+    if made_for and right and Version(version.public) not in right:
+        evidence.append(f"{name} {version.public} was made for torch {_join(made_for)}")
+    if not evidence and not _another_build(version, torch):
+        return
+    evidence += _another_build(version, torch)
+    target = f"{name}=={right[-1]}" if right else name
+    yield Finding(
+        code=code,
+        severity=Severity.ERROR,
+        subject=name,
+        summary=f"{name} {package.raw_version} does not belong to torch {torch.version}"
+        + (f": {_join(right)} does" if right and Version(version.public) not in right else ""),
+        evidence=(words.lies_in(package), *evidence, f"{torch.location / 'version.py'}: {torch.version}"),
+        remedy=Remedy(
+            text=f"Install the {name} that belongs to this torch; --no-deps keeps torch where it is.",
+            commands=(words.pip(python, f"install --no-deps {target}" + _index(torch, facts)),),
+        ),
+    )
+
+
+def _index(torch: Torch, facts: Facts) -> str:
+    """The index of this torch's CUDA build, as an option."""
+    cuda = known(torch.cuda)
+    build = facts.torch.build(torch.version, cuda) if cuda else None
+    return f" --index-url {build.index}" if build else ""
+
+
+def _another_build(version: Version, torch: Torch) -> list[str]:
+    """The local labels +cu126 or +cpu of the companion against torch's CUDA."""
+    cuda, label = known(torch.cuda), version.local or ""
+    if label == "cpu" and cuda:
+        return [f"it is a CPU build ({version}), torch is built with CUDA {cuda}"]
+    if label.startswith("cu") and cuda and not label.removeprefix("cu").startswith(str(cuda.major)):
+        return [f"it is built for another CUDA ({version}) than torch ({cuda})"]
+    return []
+
+
+def _join(versions: tuple[Version, ...]) -> str:
+    return ", ".join(str(version) for version in versions[-3:])
+
+
+@check("C705", Family.COMPANIONS)
+def triton(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+    """triton belongs to another torch.
+
+    `torch.compile` makes its GPU code with triton and relies on its internals: each torch names one triton release.
+    With another it fails with `ImportError` or `AttributeError` from torch/_inductor, the first time something is
+    compiled.
+
+    Check by hand: `pip show torch | grep Requires`, `pip show triton`.
+    What to do: install the triton that torch names.
+    """
+    package, owner = packages.find("triton"), packages.find("torch")
+    release = facts.torch.release(torch.version)
+    vendor, cuda = known(torch.vendor), known(torch.cuda)
+    if package is None or owner is None or vendor or cuda is None:
+        return
+    own = [need for need in unmet(owner, first_of_each(packages), python) if need.name == "triton"]
+    listed = release and not any("triton" in line for line in owner.requires)
+    pin = own[0].specifier if own else release.triton.specifier if release and listed else ""
+    if pin and not fits(pin, package.version):
+        yield Finding(
+            code="C705",
+            severity=Severity.WARNING,
+            subject="triton",
+            summary=f"triton {package.raw_version} does not belong to torch {torch.version}, which wants triton{pin}",
+            evidence=(words.lies_in(package), *(need.line for need in own)),
+            remedy=Remedy(
+                text="Install the triton that torch names.", commands=(words.install(python, f"triton{pin}"),)
+            ),
+        )
+
+
+@check("C706", Family.COMPANIONS)
+def torchao(packages: Packages, torch: Torch, facts: Facts, python: Python) -> Iterator[Finding]:
+    """torchao's compiled part was made for another torch.
+
+    torchao does not say in its metadata which torch it belongs to. With another its compiled part is left out with a
+    warning, or aborts Python at the import without naming torchao.
+
+    Check by hand: `python -c "import torchao"`.
+    What to do: install the torchao release made for this torch.
+    """
+    package = packages.find("torchao")
+    version = known(package.version) if package else None
+    minors = facts.companions.torch_for_torchao(version) if version else ()
+    if package and minors and torch.version.release[:2] not in [minor.release[:2] for minor in minors]:
+        here = torch.version.release[:2]
+        right = [
+            str(ao) for ao, torches in facts.companions.torchao.items() if any(t.release[:2] == here for t in torches)
+        ]
+        yield Finding(
+            code="C706",
+            severity=Severity.WARNING,
+            subject="torchao",
+            summary=f"torchao {package.raw_version} was made for torch {_join(minors)}, this is {torch.version}",
+            evidence=(words.lies_in(package), f"{torch.location / 'version.py'}: {torch.version}"),
+            remedy=Remedy(
+                text="Install the torchao made for this torch.",
+                commands=(words.install(python, f"torchao=={right[-1]}.*"),) if right else (),
+            ),
+        )

@@ -1,0 +1,107 @@
+"""Requires-Dist against what is installed, with the target's marker environment. Extras are left aside.
+
+A real environment has a thousand such lines: only a line whose version does not fit has its marker evaluated
+(rarely one in twenty), so that packaging's parser is often not needed at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import NormalizedName, canonicalize_name
+
+from flash_doctor.model import Absent, Package, Packages, Python, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from packaging.version import Version
+
+# PEP 508 with the parentheses that old metadata puts round a version: name, extras, specifier, marker.
+_LINE = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;@()]*)\)?\s*(?:@[^;]*)?(?:;(.*))?$")
+_EXTRA = re.compile(r"\bextra\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A requirement of `package` that is not met: `found` is None where `name` is not installed."""
+
+    package: Package
+    name: NormalizedName
+    specifier: str
+    found: Package | None
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.name}{self.specifier}"
+
+    @property
+    def line(self) -> str:
+        """What the metadata says and what is there, for a person."""
+        there = f"{self.found.raw_version} is installed" if self.found else "it is not installed"
+        return f"{self.package.metadata / 'METADATA'}: Requires-Dist: {self.requirement}; {there}"
+
+
+def unmet(package: Package, installed: Mapping[NormalizedName, Package], python: Python) -> Iterator[Need]:
+    """The requirements of one distribution that the target, `installed`, does not meet."""
+    for line in package.requires:
+        parsed = _parse(line)
+        if parsed is None:
+            continue
+        name, specifier, marker = parsed
+        found = installed.get(name)
+        if found and fits(specifier, found.version):
+            continue
+        if marker is None or holds(marker, python.markers):
+            yield Need(package=package, name=name, specifier=specifier, found=found)
+
+
+def first_of_each(packages: Packages) -> dict[NormalizedName, Package]:
+    """By name, the distribution that an import meets first."""
+    return {package.name: package for package in reversed(packages.distributions)}
+
+
+@cache
+def _parse(line: str) -> tuple[NormalizedName, str, str | None] | None:
+    """Name, specifier and marker; None for a line of an extra, or one that cannot be read."""
+    match = _LINE.match(line)
+    if match is None or (match[3] and _EXTRA.search(match[3])):
+        return None
+    return canonicalize_name(match[1]), match[2].strip().replace(" ", ""), match[3].strip() if match[3] else None
+
+
+def fits(specifier: str, version: Version | Absent | Unknown) -> bool:
+    """Whether the version is allowed; what cannot be compared is not complained of.
+
+    A pre-release counts as its version: it is installed already. A local label (+cu128) is ignored, as pip does.
+    """
+    if not specifier or isinstance(version, (Absent, Unknown)):
+        return True
+    return _fits(specifier, version)
+
+
+@cache
+def _fits(specifier: str, version: Version) -> bool:
+    try:
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return True
+
+
+def holds(marker: str, environment: Mapping[str, str]) -> bool:
+    """The marker's value on the target; an unreadable marker holds not."""
+    return _holds(marker, tuple(sorted(environment.items())))
+
+
+@cache
+def _holds(marker: str, environment: tuple[tuple[str, str], ...]) -> bool:
+    from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
+
+    try:
+        return Marker(marker).evaluate({"extra": "", **dict(environment)})
+    except (InvalidMarker, UndefinedEnvironmentName):
+        return False

@@ -1,0 +1,252 @@
+"""P: the target's Python and the state of its environment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+
+from flash_doctor.diagnose import words
+from flash_doctor.diagnose.registry import check
+from flash_doctor.model import (
+    Family,
+    Finding,
+    OtherDoctor,
+    Package,
+    Packages,
+    Python,
+    PythonKind,
+    Remedy,
+    Severity,
+    known,
+)
+
+# Packages whose second copy has a rule of its own.
+_OWN_RULE = ("torch", "flash-attn", "flash-attn-3", "flash-attn-4")
+
+
+@check("P401", Family.PYTHON)
+def another_python(python: Python) -> Iterator[Finding]:
+    """This Python is not CPython.
+
+    torch and flash-attn publish compiled packages for CPython, the ordinary Python, only. PyPy and other
+    implementations cannot load them.
+
+    Check by hand: `python -c "import platform; print(platform.python_implementation())"`.
+    What to do: make a virtual environment with CPython and install there.
+    """
+    if python.implementation.lower() != "cpython":
+        yield Finding(
+            code="P401",
+            severity=Severity.ERROR,
+            subject="python",
+            summary=f"{python.implementation} cannot load torch or flash-attn: they are built for CPython only",
+            evidence=(f"{python.executable} is {python.implementation} {python.version}",),
+            remedy=Remedy(text="Make an environment with CPython.", commands=("python3 -m venv .venv",)),
+        )
+
+
+@check("P402", Family.PYTHON)
+def broken_metadata(packages: Packages) -> Iterator[Finding]:
+    """Metadata of an installed package cannot be read.
+
+    Every installed package has a folder `NAME-VERSION.dist-info` with a file METADATA. Where it is empty, cut off
+    or has no name, pip can neither upgrade nor remove the package, and programs that ask for its version fail with
+    `No package metadata was found`.
+
+    Check by hand: look at the named file.
+    What to do: delete the named folder and install that package again.
+    """
+    if packages.broken:
+        yield Finding(
+            code="P402",
+            severity=Severity.WARNING,
+            subject="packages",
+            summary=f"{_count(len(packages.broken), 'metadata folder')} cannot be read",
+            evidence=words.listing(f"{broken.path}: {broken.why}" for broken in packages.broken),
+            remedy=Remedy(
+                text="Delete these folders, then install the packages again.",
+                commands=tuple(f"rm -r '{broken.path}'" for broken in packages.broken[:3]),
+            ),
+        )
+
+
+@check("P403", Family.PYTHON)
+def leftover_folders(packages: Packages) -> Iterator[Finding]:
+    """Folders of an interrupted install are lying about.
+
+    pip renames a package's folders to `~ame` while it replaces them. When it is killed or the disk is full, they
+    stay: they take up space, pip warns of an `invalid distribution` at each run, and the package whose name they
+    carry may be half installed.
+
+    Check by hand: `ls -d SITE-PACKAGES/~*`.
+    What to do: delete them; if pip says that the package itself is missing, install it again.
+    """
+    if packages.leftovers:
+        yield Finding(
+            code="P403",
+            severity=Severity.WARNING,
+            subject="packages",
+            summary=f"an install was interrupted: it left {_count(len(packages.leftovers), 'folder')} behind",
+            evidence=words.listing(packages.leftovers),
+            remedy=Remedy(
+                text="Delete them.", commands=tuple(f"rm -r '{leftover}'" for leftover in packages.leftovers[:3])
+            ),
+        )
+
+
+@check("P404", Family.PYTHON)
+def pythonpath_packages(python: Python, packages: Packages) -> Iterator[Finding]:
+    """PYTHONPATH brings in packages from outside the environment.
+
+    Folders in the variable PYTHONPATH come before the environment's own site-packages. A package found there hides
+    the environment's, and may be built for another Python or another torch.
+
+    Check by hand: `echo $PYTHONPATH`, and `python -c "import torch; print(torch.__file__)"`.
+    What to do: unset PYTHONPATH, or remove the folder from it, in ~/.bashrc, the job script or the container.
+    """
+    foreign = [package for package in packages.distributions if package.location in python.pythonpath]
+    hidden = Counter(package.name for package in packages.distributions)
+    doubles = sorted({package.name for package in foreign if hidden[package.name] > 1})
+    if foreign:
+        what = f", hiding the environment's {', '.join(doubles[:5])}" if doubles else ""
+        yield Finding(
+            code="P404",
+            severity=Severity.WARNING,
+            subject="PYTHONPATH",
+            summary=f"PYTHONPATH brings {_count(len(foreign), 'package')} from outside this environment{what}",
+            evidence=words.listing(f"{words.lies_in(package)}, which PYTHONPATH names" for package in foreign),
+            remedy=Remedy(text="Start Python without it.", commands=("unset PYTHONPATH",)),
+        )
+
+
+@check("P405", Family.PYTHON)
+def user_site_packages(python: Python, packages: Packages) -> Iterator[Finding]:
+    """Packages from the user's home folder enter this environment.
+
+    `pip install --user` writes to ~/.local/lib/pythonX.Y/site-packages. A conda environment, and a venv made with
+    --system-site-packages, read that folder too, and before their own: an old torch or flash-attn there hides the
+    one of the environment.
+
+    Check by hand: `python -m site` (ENABLE_USER_SITE), and `python -c "import torch; print(torch.__file__)"`.
+    What to do: `export PYTHONNOUSERSITE=1`, or remove the packages from ~/.local.
+    """
+    foreign = [package for package in packages.distributions if package.in_user_site]
+    if python.kind is PythonKind.SYSTEM or not foreign:
+        return
+    copies = Counter(package.name for package in packages.distributions)
+    hiding = any(copies[package.name] > 1 for package in foreign)
+    yield Finding(
+        code="P405",
+        severity=Severity.WARNING if hiding else Severity.INFO,
+        subject="user site",
+        summary=f"{_count(len(foreign), 'package')} from the user's home folder "
+        + ("hide those of this environment" if hiding else "can be imported in this environment"),
+        evidence=words.listing(words.lies_in(package) for package in foreign),
+        remedy=Remedy(text="Keep the home folder out of this environment.", commands=("export PYTHONNOUSERSITE=1",)),
+    )
+
+
+@check("P406", Family.PYTHON)
+def managed_python(python: Python) -> Iterator[Finding]:
+    """The operating system manages this Python.
+
+    A file EXTERNALLY-MANAGED (PEP 668) tells pip not to install here, because the system's own programs use this
+    Python. Nothing is broken; but `flash-doctor fix` will not change such a Python.
+
+    Check by hand: the named file exists.
+    What to do: work in a virtual environment: `python3 -m venv .venv`.
+    """
+    if known(python.managed) is not None and python.kind is not PythonKind.VENV:
+        yield Finding(
+            code="P406",
+            severity=Severity.INFO,
+            subject="python",
+            summary="this Python belongs to the operating system: packages go into a virtual environment",
+            evidence=(f"EXTERNALLY-MANAGED lies in the standard library folder of {python.executable}",),
+            remedy=Remedy(
+                text="Make a virtual environment and check that one.",
+                commands=(f"{python.executable} -m venv .venv", "flash-doctor check --python .venv"),
+            ),
+        )
+
+
+@check("P407", Family.PYTHON)
+def read_only_target(python: Python) -> Iterator[Finding]:
+    """This environment cannot be written to.
+
+    You may not write to its site-packages folder: it belongs to another user, or lies on a read-only file system (a
+    shared module tree, a container image). Nothing is broken; but `flash-doctor fix` cannot change it.
+
+    Check by hand: `test -w SITE-PACKAGES && echo writable`.
+    What to do: make an environment of your own, or ask its owner.
+    """
+    if not python.writable:
+        yield Finding(
+            code="P407",
+            severity=Severity.INFO,
+            subject="python",
+            summary="this environment is read-only for you: it can be checked, not changed",
+            evidence=tuple(f"no write permission: {folder}" for folder in python.site_packages),
+            remedy=Remedy(text="Make an environment of your own.", commands=("python3 -m venv .venv",)),
+        )
+
+
+@check("P408", Family.PYTHON)
+def other_doctor(other_doctor: OtherDoctor) -> Iterator[Finding]:
+    """The command `doctor` is another program.
+
+    Another package also installs a command named `doctor`. Of two, the one installed last overwrites the other
+    without a word, and uninstalling either deletes it.
+
+    Check by hand: `command -v doctor`.
+    What to do: use the command `flash-doctor`, which is the same program as ours.
+    """
+    owner = known(other_doctor.owner)
+    yield Finding(
+        code="P408",
+        severity=Severity.INFO,
+        subject="doctor",
+        summary="the command `doctor` found first is not this program: type `flash-doctor`",
+        evidence=(f"{other_doctor.path}" + (f" belongs to {owner}" if owner else " is another program"),),
+    )
+
+
+@check("P409", Family.PYTHON)
+def doubled_packages(packages: Packages, python: Python) -> Iterator[Finding]:
+    """A package is installed twice.
+
+    Two distributions of one name are on Python's path. In one folder that is an interrupted upgrade: the files are a
+    mixture. In two folders the first hides the second, and `pip uninstall` removes only one of them, so that the
+    other comes to light.
+
+    Check by hand: look for the named folders.
+    What to do: uninstall until pip says it is not installed, then install once.
+    """
+    for name, copies in _doubles(packages):
+        yield Finding(
+            code="P409",
+            severity=Severity.WARNING,
+            subject=name,
+            summary=f"{name} is installed {len(copies)} times: "
+            + ", ".join(package.raw_version for package in copies)
+            + f"; Python uses {copies[0].raw_version}",
+            evidence=tuple(words.lies_in(package) for package in copies),
+            remedy=Remedy(
+                text="Uninstall until none is left, then install one.",
+                commands=(words.uninstall(python, name), words.install(python, f"{name}=={copies[0].raw_version}")),
+            ),
+        )
+
+
+def _doubles(packages: Packages) -> Iterator[tuple[str, tuple[Package, ...]]]:
+    """Names with several copies, the copies in the order in which Python meets them."""
+    by_name = sorted(packages.distributions, key=lambda package: package.name)
+    for name, group in groupby(by_name, key=lambda package: package.name):
+        copies = tuple(group)
+        if len(copies) > 1 and name not in _OWN_RULE:
+            yield name, copies
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

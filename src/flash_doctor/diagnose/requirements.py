@@ -1,0 +1,119 @@
+"""C: what installed packages ask for, and what the user's requirements file asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flash_doctor.diagnose import words
+from flash_doctor.diagnose.needs import Need, first_of_each, fits, unmet
+from flash_doctor.diagnose.registry import check
+from flash_doctor.model import (
+    Family,
+    Finding,
+    Packages,
+    Python,
+    Remedy,
+    RequirementLine,
+    Severity,
+    known,
+)
+
+if TYPE_CHECKING:
+    from packaging.utils import NormalizedName
+
+    from flash_doctor.model import Package
+
+# What these need, and what they are needed for, is told by the rules on torch and its companions.
+_OWN_RULE = ("torch", "triton")
+_SHOWN = 8
+
+
+@check("C710", Family.COMPANIONS)
+def unmet_requirements(packages: Packages, python: Python) -> Iterator[Finding]:
+    """Installed packages need others that are missing or of another version.
+
+    Each package names what it needs. pip looks at that for the packages it installs just then, not for those that are
+    there already: what one install moves may break another package. Missing ones fail at once with
+    `ModuleNotFoundError`; wrong versions fail later, with an `ImportError` or `AttributeError`.
+
+    Check by hand: `pip check`.
+    What to do: install what is asked for. Where two packages exclude each other, take another release of one of them.
+    """
+    installed = first_of_each(packages)
+    needs = [
+        need
+        for package in installed.values()
+        if package.name != "torch"
+        for need in unmet(package, installed, python)
+        if need.name not in _OWN_RULE
+    ]
+    if needs:
+        yield Finding(
+            code="C710",
+            severity=Severity.WARNING,
+            subject="packages",
+            summary=_summary(needs),
+            evidence=words.listing((need.line for need in needs), _SHOWN),
+            remedy=Remedy(
+                text="Install what is asked for; look at the list first, for two may exclude each other.",
+                commands=(words.install(python, *_wanted(needs)),),
+            ),
+        )
+
+
+def _summary(needs: list[Need]) -> str:
+    missing = sorted({need.name for need in needs if need.found is None})
+    wrong = sorted({need.name for need in needs if need.found is not None})
+    parts = [f"{len(missing)} missing ({', '.join(missing[:3])})"] if missing else []
+    parts += [f"{len(wrong)} of another version ({', '.join(wrong[:3])})"] if wrong else []
+    return "installed packages need others: " + ", ".join(parts)
+
+
+def _wanted(needs: list[Need]) -> list[str]:
+    """One requirement for each name, with everything that is asked of it."""
+    specifiers: dict[str, list[str]] = {}
+    for need in needs:
+        specifiers.setdefault(need.name, []).extend([need.specifier] if need.specifier else [])
+    return [name + ",".join(dict.fromkeys(all_of)) for name, all_of in sorted(specifiers.items())[:_SHOWN]]
+
+
+@check("C711", Family.COMPANIONS)
+def requirements_file(
+    requirements: tuple[RequirementLine, ...], packages: Packages, python: Python
+) -> Iterator[Finding]:
+    """The requirements file asks for something else than what is installed.
+
+    Lines of the file given with `-r` whose condition (the part after `;`) holds for this Python are compared with what
+    is installed.
+
+    Check by hand: `pip install --dry-run -r FILE`.
+    What to do: install the file; if it would move torch, let `flash-doctor plan` choose versions that fit together.
+    """
+    installed = first_of_each(packages)
+    lines = [line for line in requirements if not _met(line, installed)]
+    if lines:
+        file = lines[0].file
+        yield Finding(
+            code="C711",
+            severity=Severity.WARNING,
+            subject=str(file),
+            summary=f"{len(lines)} of {len(requirements)} requirements of {file.name} are not met",
+            evidence=words.listing((_told(line, installed) for line in lines), _SHOWN),
+            remedy=Remedy(
+                text="Look at what would change, then install.",
+                commands=(words.pip(python, f"install --dry-run -r {file}"), words.pip(python, f"install -r {file}")),
+            ),
+        )
+
+
+def _met(line: RequirementLine, installed: dict[NormalizedName, Package]) -> bool:
+    package = installed.get(line.name)
+    return package is not None and fits(line.specifier, package.version)
+
+
+def _told(line: RequirementLine, installed: dict[NormalizedName, Package]) -> str:
+    package = installed.get(line.name)
+    there = f"{package.raw_version} is installed" if package else "it is not installed"
+    where = f" in {package.location}" if package and known(package.version) is None else ""
+    return f"{line.file}:{line.line}: {line.requirement}; {there}{where}"

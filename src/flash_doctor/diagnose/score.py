@@ -1,0 +1,46 @@
+"""The configuration score: 0 (nothing of what was checked works) to 100 (nothing to complain of)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flash_doctor.model import Family, Score, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flash_doctor.diagnose.registry import Result
+
+# Points of each family, 100 in all, and why.
+WEIGHTS: dict[Family, tuple[int, str]] = {
+    Family.HOST: (6, "memory, disk and shared memory end a run late, but leave the software whole"),
+    Family.DRIVER: (16, "without a working driver nothing above it runs"),
+    Family.GPU: (14, "a GPU that is hidden or too old cannot be helped by any package"),
+    Family.PYTHON: (6, "a muddled environment hides or doubles packages"),
+    Family.TORCH: (20, "everything compiled is built against torch"),
+    Family.FLASH: (20, "the library this doctor is for"),
+    Family.COMPANIONS: (10, "packages that belong to one torch release fail on another"),
+    Family.LIBRARIES: (6, "a foreign CUDA library breaks an otherwise right set of packages"),
+    Family.BUILD: (2, "matters only when something must be compiled"),
+}
+
+# Share of its family's points that the worst finding leaves.
+LEFT: dict[Severity, float] = {Severity.ERROR: 0.0, Severity.WARNING: 0.5, Severity.INFO: 1.0}
+
+
+def score(results: Iterable[Result]) -> Score:
+    """Score of the checks that were made.
+
+    A family loses by its worst finding: ten faults with one cause count once. A family of which nothing could be
+    checked, or which has no subject on this machine, is left out of the sum on both sides.
+    """
+    results = tuple(results)
+    made = [result for result in results if result.applies]
+    unmade = sum(1 for result in results if result.unchecked)
+    left = {result.check.family: 1.0 for result in made}
+    for result in made:
+        worst = min((LEFT[finding.severity] for finding in result.findings), default=1.0)
+        left[result.check.family] = min(left[result.check.family], worst)
+    total = sum(WEIGHTS[family][0] for family in left)
+    kept = sum(WEIGHTS[family][0] * share for family, share in left.items())
+    return Score(value=round(100 * kept / total) if total else None, checked=len(made), applicable=len(made) + unmade)

@@ -1,0 +1,212 @@
+"""T: torch itself, read from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from flash_doctor.diagnose import words
+from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.model import (
+    Absent,
+    Family,
+    Finding,
+    Gpus,
+    Package,
+    Packages,
+    Python,
+    Remedy,
+    Severity,
+    Torch,
+    Unknown,
+    known,
+)
+
+
+@check("T501", Family.TORCH)
+def torch_absent(torch: Torch | Absent, python: Python, packages: Packages) -> Iterator[Finding]:
+    """torch is not installed.
+
+    flash-attn, and everything else that is checked from here on, is an extension of torch (PyTorch). Often torch is
+    installed, but in another environment than the one that is being checked: read the first line of the report.
+
+    Check by hand: `PYTHON -c "import torch"` with the Python that the report names.
+    What to do: `flash-doctor plan --allow torch` chooses a torch that this driver runs and that flash-attn has a wheel
+    for; or check the right environment with `flash-doctor check --python PATH`.
+    """
+    if isinstance(torch, Absent) and packages.find("torch") is None:
+        folders = ", ".join(str(folder) for folder in python.site_packages)
+        yield Finding(
+            code="T501",
+            severity=Severity.ERROR,
+            subject="torch",
+            summary="torch is not installed in this environment",
+            evidence=(f"no torch folder and no torch metadata in {folders}",),
+            remedy=words.fix("Install a torch that the driver runs and flash-attn has a wheel for.", allow=("torch",)),
+        )
+
+
+@check("T502", Family.TORCH)
+def cpu_build(torch: Torch, gpus: Gpus) -> Iterator[Finding]:
+    """torch is a CPU build on a machine with a GPU.
+
+    There are builds of torch without any GPU code. They come from an install with `--index-url …/cpu`, from conda's
+    `cpuonly`, from a requirements step that replaced a CUDA torch, and on aarch64 from the package index up to torch
+    2.10. Messages such as `Torch not compiled with CUDA enabled` and `CUDA is not linked properly` mean this.
+
+    Check by hand: `python -c "import torch; print(torch.__version__, torch.version.cuda)"` prints `None` at the end.
+    What to do: install a CUDA build of torch in its place, torchvision and torchaudio with it.
+    """
+    if gpus.devices and isinstance(torch.cuda, Absent) and isinstance(torch.hip, Absent):
+        names = sorted({gpu.name for gpu in gpus.devices})
+        yield Finding(
+            code="T502",
+            severity=Severity.ERROR,
+            subject="torch",
+            summary=f"torch {torch.version} is a CPU build: it cannot use the GPU of this machine",
+            evidence=(
+                f"{torch.location / 'version.py'} names no CUDA",
+                *_library_lines(torch),
+                f"{len(gpus.devices)} GPU here: {', '.join(names)} (read through {gpus.source.value})",
+            ),
+            remedy=words.fix("Install a CUDA build of torch in its place.", allow=("torch",)),
+        )
+
+
+def _library_lines(torch: Torch) -> tuple[str, ...]:
+    if "libtorch_cuda.so" in torch.libraries:
+        return ()
+    return (f"there is no libtorch_cuda.so in {torch.location / 'lib'}",)
+
+
+@check("T503", Family.TORCH)
+def vendor_build(torch: Torch) -> Iterator[Finding]:
+    """torch comes from a vendor (an NVIDIA container image or a Jetson): leave it alone.
+
+    A version such as `2.8.0a0+…nv25.06` is NVIDIA's own build. It is not the torch of the same number from the
+    package index: wheels that others publish for that number fail on it with `undefined symbol`. The image brings a
+    flash-attn of its own that belongs to it.
+
+    Check by hand: `python -c "import torch; print(torch.__version__)"`.
+    What to do: nothing. Keep torch and flash-attn of the image; if you need another version, take another image or
+    build from source inside this one.
+    """
+    vendor = known(torch.vendor)
+    if vendor:
+        yield Finding(
+            code="T503",
+            severity=Severity.INFO,
+            subject="torch",
+            summary=f"torch {torch.version} is a build of {vendor}: leave it and its flash-attn as they are",
+            evidence=(f"the version in {torch.location / 'version.py'} says so",),
+        )
+
+
+# Set in NVIDIA's PyTorch images; the first names the version of the torch that the image was made with.
+_IMAGE_TORCH = "PYTORCH_BUILD_VERSION"
+_IMAGE_MARKS = (_IMAGE_TORCH, "NVIDIA_PYTORCH_VERSION")
+
+
+@check("T504", Family.TORCH)
+def vendor_torch_replaced(torch: Torch, variables: Mapping[str, str], packages: Packages) -> Iterator[Finding]:
+    """The torch of an NVIDIA image was replaced by another one.
+
+    NVIDIA's PyTorch images bring torch, flash-attn, Transformer Engine and apex built for one another. When a later
+    `pip install` puts the package index's torch in, or a new venv in the image does not see the image's torch, all
+    those compiled packages fail with `undefined symbol`.
+
+    Check by hand: `echo $PYTORCH_BUILD_VERSION` against `python -c "import torch; print(torch.__version__)"`.
+    What to do: start the image anew and install with `--no-deps` or with the image's constraints (`PIP_CONSTRAINT`);
+    make venvs in it with `--system-site-packages`.
+    """
+    image = [f"{name}={variables[name]}" for name in _IMAGE_MARKS if variables.get(name)]
+    if image and known(torch.vendor) is None and not isinstance(torch.vendor, Unknown):
+        package = packages.find("torch")
+        yield Finding(
+            code="T504",
+            severity=Severity.WARNING,
+            subject="torch",
+            summary=f"this is an NVIDIA PyTorch image, but torch {torch.version} is not the image's own",
+            evidence=(*image, f"torch lies in {torch.location}", *(words.came_from(package) if package else ())),
+            remedy=Remedy(
+                text="Start the image anew; in it, let venvs see the image's torch and install without moving it.",
+                commands=("python3 -m venv --system-site-packages .venv",),
+            ),
+        )
+
+
+@check("T505", Family.TORCH)
+def torch_files_missing(packages: Packages, torch: Torch | Absent, python: Python) -> Iterator[Finding]:
+    """Files of torch are missing or cut off.
+
+    The file RECORD beside torch's metadata lists every file that was installed. Here some of them are gone or have
+    another size: an install was interrupted, a disk was full, or another package wrote over them.
+
+    Check by hand: look for the named files.
+    What to do: install the same torch again with `--force-reinstall --no-deps`.
+    """
+    package = packages.find("torch")
+    if package is None or package.editable:
+        return
+    if isinstance(package.record, Unknown) and not isinstance(torch, Absent):
+        raise CouldNotLook(package.record.unknown)
+    lost = _lost(package, torch)
+    if lost:
+        yield Finding(
+            code="T505",
+            severity=Severity.ERROR,
+            subject="torch",
+            summary=f"torch {package.raw_version} is damaged: files that were installed are missing or changed",
+            evidence=(words.lies_in(package), *words.listing(lost)),
+            remedy=Remedy(
+                text="Install the same torch again.",
+                commands=(words.pip(python, f"install --force-reinstall --no-deps torch=={package.raw_version}"),),
+            ),
+        )
+
+
+def _lost(package: Package, torch: Torch | Absent) -> list[str]:
+    record = known(package.record)
+    lost = [f"no module: {package.location / 'torch' / 'version.py'} is not there"] if isinstance(torch, Absent) else []
+    if record is not None:
+        lost += [f"missing: {package.location / path}" for path in record.missing]
+        lost += [f"changed: {package.location / path}" for path in record.changed]
+    if not isinstance(torch, Absent) and _lacks_cuda_library(torch):
+        lost.append(f"missing: {torch.location / 'lib' / 'libtorch_cuda.so'}, though this is a CUDA build")
+    return lost
+
+
+def _lacks_cuda_library(torch: Torch) -> bool:
+    """A CUDA build without the library that holds its GPU code; a build whose folder was not read lacks nothing."""
+    there = any(name.startswith("libtorch_cuda") for name in torch.libraries)
+    return known(torch.cuda) is not None and bool(torch.libraries) and not there
+
+
+@check("T506", Family.TORCH)
+def two_torches(packages: Packages, torch: Torch, python: Python) -> Iterator[Finding]:
+    """torch is there twice, or its metadata names another version than its files.
+
+    conda and pip each install a torch of their own, an interrupted upgrade leaves both, or a copy lies in ~/.local.
+    pip then decides by one of them and Python imports the other: packages are installed for a torch that is not used.
+
+    Check by hand: `python -c "import torch; print(torch.__version__, torch.__file__)"` against `pip show torch`.
+    What to do: uninstall torch until none is left, then install it once.
+    """
+    copies = packages.copies("torch")
+    one = copies[0].version if copies else torch.version
+    differs = not isinstance(one, (Absent, Unknown)) and one.release != torch.version.release
+    if len(copies) > 1 or differs:
+        yield Finding(
+            code="T506",
+            severity=Severity.ERROR if differs else Severity.WARNING,
+            subject="torch",
+            summary=f"Python imports torch {torch.version}, the metadata names "
+            + " and ".join(package.raw_version for package in copies),
+            evidence=(
+                f"{torch.location / 'version.py'} says {torch.version}",
+                *(words.lies_in(package) for package in copies),
+            ),
+            remedy=Remedy(
+                text="Uninstall torch until none is left, then install it once.",
+                commands=(words.uninstall(python, "torch"), f"{words.PLAN} --allow torch"),
+            ),
+        )
