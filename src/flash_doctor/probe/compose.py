@@ -56,17 +56,20 @@ def compose(
     """
     environ = dict(os.environ)
     pending = gpu.start_gpus(runner)
-    script = None if host_only else start_inside(target, runner, recorded or RECORDED, deep=deep)
-    prefix = None if host_only else target.python.parent.parent
-    read_host = attempt(host.read_host, prefix, cache or cache_folder(environ))
-    other_doctor = attempt(doctors.read_other_doctor, environ)
-    patient = read_patient(script, environ, requirements)
-    driver, gpus = pending.finish()
+    try:
+        script = None if host_only else start_inside(target, runner, recorded or RECORDED, deep=deep)
+        prefix = None if host_only else target.python.parent.parent
+        read_host = attempt(host.read_host, prefix, cache or cache_folder(environ))
+        other_doctor = attempt(doctors.read_other_doctor, environ)
+        patient = read_patient(script, environ, requirements)
+        toolchain = attempt(toolkit.read_toolchain, patient.site_packages, patient.headers, runner)
+    finally:
+        driver, gpus = pending.finish()
     return Environment(
         host=read_host,
         driver=driver,
         gpus=gpus,
-        toolchain=attempt(toolkit.read_toolchain, patient.site_packages, patient.headers, runner),
+        toolchain=toolchain,
         loader=attempt(loader.read_loader, environ),
         python=patient.python,
         packages=patient.packages,
