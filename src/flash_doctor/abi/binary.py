@@ -68,6 +68,13 @@ class Binary:
     def cxxabi(self) -> Version | None:
         return self._newest("CXXABI")
 
+    def fits_python(self, abi: str) -> bool | None:
+        """Whether an interpreter with that ABI tag (cp312, cp313t) imports a file of this name; None: cannot tell."""
+        if isinstance(self.python_abi, (Absent, Unknown)):
+            return None
+        # the limited API has no free-threaded form that older file names could mean
+        return not abi.endswith("t") if self.python_abi == "abi3" else self.python_abi == abi
+
     def _newest(self, family: str) -> Version | None:
         matches = (_NUMBERED.fullmatch(need.version) for need in self.version_needs if not need.weak)
         return max(

@@ -1,0 +1,84 @@
+"""Real ELF files for the tests, compiled on the spot; a child process that says what an import of one really does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+# A module without Python.h: PyModuleDef as words (m_name is the sixth, m_size the eighth).
+MODULE = """
+extern void *PyModule_Create2(void *, int);
+static void *def[16];
+void *PyInit_{name}(void) {{ def[5] = "{name}"; def[7] = (void *)-1; return PyModule_Create2(def, 1013); }}
+"""
+FROM_PATH = """
+import importlib.machinery, importlib.util, json, os, sys
+def attempt(path):
+    name = os.path.basename(path).split(".")[0]
+    try:
+        spec = importlib.util.spec_from_loader(name, importlib.machinery.ExtensionFileLoader(name, path))
+        importlib.util.module_from_spec(spec)
+    except ImportError as error:
+        return str(error)
+    return ""
+def forked(path):
+    reader, writer = os.pipe()
+    if not os.fork():
+        os.write(writer, attempt(path).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        answer = pipe.read().decode()
+    os.wait()
+    return answer
+"""
+
+
+def shared(path: Path, source: str = "", *options: str, language: str = "c") -> Path:
+    """A shared object; undefined symbols are allowed, as in every Python extension."""
+    command = ["gcc", "-shared", "-fPIC", "-O1", "-x", language, "-", "-x", "none", "-o", str(path), *options]
+    subprocess.run(command, input=source.encode(), check=True, capture_output=True)
+    return path
+
+
+def references(symbols: Iterable[str], weak: Iterable[str] = ()) -> str:
+    """C that refers to symbols by their linker names, from a table, so that each has a relocation."""
+    strong = list(symbols)
+    lines = [f'extern char s{index}[] __asm__("{name}");' for index, name in enumerate(strong)]
+    lines += [f'extern char w{i}[] __asm__("{name}") __attribute__((weak));' for i, name in enumerate(weak)]
+    names = [f"s{index}" for index in range(len(strong))] + [f"w{index}" for index, _ in enumerate(weak)]
+    return "\n".join([*lines, f"void *table_of_references[] = {{ {', '.join([*names, '0'])} }};"])
+
+
+def extension(folder: Path, name: str, source: str = "", *options: str) -> Path:
+    """A Python module that really imports, when its references are met."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return shared(folder / f"{name}.so", MODULE.format(name=name) + source, *options)
+
+
+def versioned(path: Path, soname: str, versions: Mapping[str, Iterable[str]], *options: str) -> Path:
+    """A library that defines each symbol in a version, as glibc does."""
+    script = path.with_suffix(".map")
+    script.write_text("".join(f"{version} {{ global: {'; '.join(names)}; }};\n" for version, names in versions.items()))
+    body = "".join(f"int {name}(void) {{ return 1; }}\n" for names in versions.values() for name in names)
+    return shared(path, body, f"-Wl,-soname,{soname}", f"-Wl,--version-script={script}", *options)
+
+
+def child(python: Path | str, code: str, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
+    """What a program prints in a fresh interpreter whose loader sees our settings only."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("LD_")}
+    run = subprocess.run(
+        [str(python), "-c", code, *arguments], env={**clean, **(environ or {})}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def imported(path: Path, environ: Mapping[str, str] | None = None, python: Path | str = sys.executable) -> str:
+    """The error of importing the file in a child; empty when it loads."""
+    text = child(python, FROM_PATH + "print(json.dumps(attempt(sys.argv[1])))", str(path), environ=environ)
+    return str(json.loads(text.splitlines()[-1]))
