@@ -1,0 +1,92 @@
+"""Verification: run `kernel.py` in the target, bounded in time, and judge what it told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flash_doctor.command import Command
+from flash_doctor.errors import CommandFailed, TimedOut
+from flash_doctor.verify.judge import Ending, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flash_doctor.command import Runner
+    from flash_doctor.model import Proof, Target
+
+KERNEL = Path(__file__).with_name("kernel.py")
+
+
+def verify(
+    target: Target,
+    runner: Runner,
+    *,
+    entry: str,
+    head_dims: tuple[int, ...],
+    device: str = "cuda",
+    import_only: bool = False,
+    timeout: float = 600.0,
+    scratch: Path,
+    progress: Callable[[bytes], None] | None = None,
+) -> Proof:
+    """Prove the library `entry` (flash_attn, flash_attn_interface, flash_attn.cute) in the target.
+
+    Args:
+        target: the interpreter it runs in, in a process of its own.
+        runner: starts that process.
+        entry: the module whose attention functions are called.
+        head_dims: head dimensions that this version supports forward and backward on these GPUs.
+        device: "cuda" for every visible GPU, or "cpu" for a library that can.
+        import_only: stop after the imports.
+        timeout: seconds for all of it; compiling kernels on first use counts.
+        scratch: a folder of ours for JIT caches, so that the target and the home stay as they are.
+        progress: told the script's output as it comes.
+    """
+    options = {"entry": entry, "head_dims": head_dims, "device": device, "import_only": import_only}
+    command = Command(
+        argv=(str(target.python), "-c", KERNEL.read_text(encoding="utf-8"), json.dumps(options)),
+        timeout=timeout,
+        environment={"PYTHONDONTWRITEBYTECODE": "1", **_caches(scratch)},
+        watch=progress,
+    )
+    return judge(_run(runner, command), import_only=import_only)
+
+
+def _run(runner: Runner, command: Command) -> Ending:
+    try:
+        completed = runner.run(command)
+    except TimedOut as error:
+        return Ending(events=_events(error.stdout), hung=command.timeout)
+    except CommandFailed as error:
+        return Ending(events=(), stderr=error.message, code=-1)
+    return Ending(events=_events(completed.stdout), code=completed.returncode, stderr=completed.errors[-4000:])
+
+
+def _events(output: bytes) -> tuple[dict[str, object], ...]:
+    """The script's lines; what a library prints in between is none of them."""
+    return tuple(event for line in output.splitlines() if (event := _event(line)))
+
+
+def _event(line: bytes) -> dict[str, object] | None:
+    if not line.startswith(b'{"event"'):
+        return None
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _caches(scratch: Path) -> dict[str, str]:
+    """Where torch, Triton and the driver put what they compile."""
+    folders = {
+        "TRITON_CACHE_DIR": "triton",
+        "TORCHINDUCTOR_CACHE_DIR": "inductor",
+        "TORCH_EXTENSIONS_DIR": "extensions",
+        "CUDA_CACHE_PATH": "cuda",
+        "CUTE_DSL_CACHE_DIR": "cute",
+        "XDG_CACHE_HOME": "cache",
+    }
+    return {name: str(scratch / folder) for name, folder in folders.items()}

@@ -1,0 +1,177 @@
+"""From the events of kernel.py, and from how it ended, to a Proof: pure."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flash_doctor.model import Absent, Blame, Finding, Level, Part, Proof, Remedy, Severity, Speed
+
+# Words of CUDA and torch errors that speak of the machine's state, not of the library's code.
+_MACHINE = (
+    "out of memory",
+    "OutOfMemoryError",
+    "busy or unavailable",
+    "no CUDA-capable device",
+    "driver initialization failed",
+    "Found no NVIDIA driver",
+    "CUDA unknown error",
+    "system not yet initialized",
+    "all CUDA-capable devices are busy",
+)
+# Slower than this share of torch's own attention: some kernel took a slow path.
+_SLOW = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What the script told and how it ended: `code` (negative for a signal), or `hung` after so many seconds."""
+
+    events: tuple[Mapping[str, Any], ...]
+    code: int = 0
+    stderr: str = ""
+    hung: float | None = None
+
+    def of(self, kind: str) -> Iterator[Mapping[str, Any]]:
+        return (event for event in self.events if event["event"] == kind)
+
+    def first(self, kind: str, key: str) -> Part[str]:
+        return next((str(event.get(key)) for event in self.of(kind)), Absent(absent="it was not told"))
+
+    @property
+    def open_step(self) -> Mapping[str, Any] | None:
+        """The innermost step that began and never ended."""
+        steps: list[Mapping[str, Any]] = []
+        for event in self.events:
+            if event["event"] == "begin":
+                steps.append(event)
+            elif event["event"] == "end" and steps:
+                steps.pop()
+        return steps[-1] if steps else None
+
+
+def judge(ending: Ending, *, import_only: bool) -> Proof:
+    """The proof that these events make."""
+    findings = tuple(_findings(ending, import_only=import_only))
+    worst = [finding for finding in findings if finding.severity is Severity.ERROR]
+    machine = all(finding.code in {"V101", "V102", "V103"} for finding in worst)
+    blame = Blame.NOTHING if not worst else Blame.MACHINE if machine else Blame.LIBRARY
+    return Proof(
+        level=_level(ending, blame),
+        blame=blame,
+        findings=findings,
+        torch=ending.first("torch", "version"),
+        library=ending.first("library", "version"),
+        devices=tuple(device for event in ending.of("devices") for device in event["devices"]),
+        cases=sum(step == "case" and event["ok"] and not event.get("wrong") for step, event in _ended(ending)),
+        speeds=tuple(
+            Speed(device=event["device"], library=event["library"], torch=event["sdpa"]) for event in ending.of("speed")
+        ),
+    )
+
+
+def _level(ending: Ending, blame: Blame) -> Level:
+    if any(ending.of("finished")) and blame is Blame.NOTHING:
+        return Level.KERNEL
+    steps = list(_ended(ending))
+    imported = [step for step, event in steps if event["ok"] and step.startswith("import ")]
+    refused = [step for step, event in steps if not event["ok"] and step.startswith("import ")]
+    return Level.IMPORT if len(imported) > 1 and not refused and blame is not Blame.LIBRARY else Level.STATIC
+
+
+def _ended(ending: Ending) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return ((str(event["step"]), event) for event in ending.of("end"))
+
+
+def _findings(ending: Ending, *, import_only: bool) -> Iterator[Finding]:
+    yield from (_refusal(step, event) for step, event in _ended(ending) if not event["ok"])
+    yield from (_fault(event) for event in ending.of("fault"))
+    yield from (_slow(event) for event in ending.of("speed") if event["library"] < _SLOW * event["sdpa"])
+    if ending.hung is not None or ending.code or ending.open_step:
+        yield _cut_off(ending)
+    elif not import_only and any(ending.of("devices")) and not any(event["devices"] for event in ending.of("devices")):
+        yield _finding(
+            "V102",
+            "the machine",
+            "no GPU is visible, so no kernel could be run",
+            ("torch.cuda.device_count() is 0 in the target",),
+            "Run the verification where the GPUs are: flash-doctor verify",
+        )
+
+
+def _refusal(step: str, event: Mapping[str, Any]) -> Finding:
+    """A step that ended with an exception."""
+    error = str(event["error"])
+    evidence = (f"{event['kind']}: {error}" if event["kind"] not in error else error, *map(str, event["where"]))
+    if step == "import torch":
+        return _finding("V101", "torch", "torch itself does not import", evidence, "flash-doctor check")
+    if any(word in error for word in _MACHINE):
+        return _finding(
+            "V103", "the machine", "the GPU could not be used", evidence, "Free the GPU, then: flash-doctor verify"
+        )
+    if step.startswith("import "):
+        return _finding("V201", step.split()[1], "the library does not import", evidence, "flash-doctor check")
+    if "no kernel image" in error:
+        return _finding("V202", "flash-attn", "this build has no code for this GPU", evidence, "flash-doctor plan")
+    return _finding("V203", "flash-attn", "a kernel ended with an error", evidence, "flash-doctor plan")
+
+
+def _fault(event: Mapping[str, Any]) -> Finding:
+    """A wrong answer: proven wrong when it is so with other inputs too, else noted."""
+    proven = event["again"] > 0
+    evidence = (f"{event['case']} on {event['device']}", str(event["fault"]))
+    if proven:
+        return _finding("V204", "flash-attn", "a kernel computes wrong numbers", evidence, "flash-doctor plan")
+    return Finding(
+        code="V301",
+        severity=Severity.WARNING,
+        subject="flash-attn",
+        summary="one random input gave a larger error than allowed, two others did not",
+        evidence=evidence,
+        remedy=Remedy(text="Repeat the verification.", commands=("flash-doctor verify",)),
+    )
+
+
+def _slow(event: Mapping[str, Any]) -> Finding:
+    return Finding(
+        code="V302",
+        severity=Severity.WARNING,
+        subject="flash-attn",
+        summary="the library is much slower than torch's own attention on this device",
+        evidence=(f"{event['device']}: {event['library']} TFLOP/s, torch {event['sdpa']} TFLOP/s",),
+    )
+
+
+def _cut_off(ending: Ending) -> Finding:
+    """The process died or was stopped: by which signal, in which step."""
+    step = ending.open_step or {"step": "start"}
+    where = str(step.get("case") or step["step"])
+    how = f"did not end within {ending.hung:g} seconds" if ending.hung is not None else _death(ending.code)
+    evidence = (f"in the step: {where}", *ending.stderr.strip().splitlines()[-3:])
+    mine = str(step["step"]) in {"start", "import torch", "use"}
+    code, subject = ("V101", "torch") if mine else ("V205", "flash-attn")
+    return _finding(code, subject, f"the process that ran the kernels {how}", evidence, "flash-doctor check")
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}"
+
+
+def _finding(code: str, subject: str, summary: str, evidence: tuple[str, ...], following: str) -> Finding:
+    command = following if following.startswith("flash-doctor") else ""
+    return Finding(
+        code=code,
+        severity=Severity.ERROR,
+        subject=subject,
+        summary=summary,
+        evidence=evidence,
+        remedy=Remedy(text="" if command else following, commands=(command,) if command else ()),
+    )

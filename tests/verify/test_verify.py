@@ -1,0 +1,152 @@
+"""A wrong kernel must fail: stand-ins that lie, crash or hang against the real torch on the CPU; the honest passes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flash_doctor.command import Command, Completed, SystemRunner
+from flash_doctor.model import Blame, Level, Proof, Severity, Target
+from flash_doctor.verify import verify
+from flash_doctor.verify.judge import Ending, judge
+from standins import SPOILS, make
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# disease -> the finding that names it
+EXPECTED = {
+    "garbage": "V204",
+    "nan": "V204",
+    "one nan": "V204",
+    "zeros": "V204",
+    "the input": "V204",
+    "a tenth off": "V204",
+    "unwritten tail": "V204",
+    "wrong gradients": "V204",
+    "wrong precision": "V204",
+    "no kernel image": "V202",
+    "out of memory": "V103",
+    "segfault": "V205",
+    "abort": "V205",
+    "hang": "V205",
+    "exit": "V205",
+}
+
+
+class PathRunner(SystemRunner):
+    """The real runner, with a folder of stand-ins on the target's PYTHONPATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, command: Command) -> Completed:
+        path = {"PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+        changed = Command(
+            argv=command.argv, timeout=command.timeout, environment={**command.environment, **path}, watch=command.watch
+        )
+        return super().run(changed)
+
+
+def prove(folder: Path, torch_venv: Path, disease: str, **options: object) -> Proof:
+    make(folder / "library", disease)
+    return verify(
+        Target(python=torch_venv / "bin" / "python", why="test"),
+        PathRunner(folder / "library"),
+        entry="flash_attn",
+        head_dims=(64,),
+        device="cpu",
+        scratch=folder,
+        timeout=12.0 if disease == "hang" else 120.0,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.torch
+def test_the_honest_one_passes_on_every_case(tmp_path: Path, torch_venv: Path) -> None:
+    told: list[bytes] = []
+    proof = prove(tmp_path, torch_venv, "honest", progress=told.append)
+    assert (proof.level, proof.blame) == (Level.KERNEL, Blame.NOTHING)
+    assert not [finding for finding in proof.findings if finding.severity is Severity.ERROR]
+    assert proof.cases == 12
+    assert proof.library == "9.9"
+    assert proof.devices == ("cpu",)
+    assert proof.speeds[0].torch > 0
+    assert b'"begin"' in b"".join(told)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("disease", EXPECTED)
+def test_a_wrong_one_is_caught_and_named(tmp_path: Path, torch_venv: Path, disease: str) -> None:
+    proof = prove(tmp_path, torch_venv, disease)
+    errors = [finding for finding in proof.findings if finding.severity is Severity.ERROR]
+    assert {finding.code for finding in errors} == {EXPECTED[disease]}
+    assert proof.level is not Level.KERNEL
+    assert proof.cases == 0
+    assert proof.blame is (Blame.MACHINE if disease == "out of memory" else Blame.LIBRARY)
+    assert all(finding.evidence for finding in errors)
+
+
+def test_every_disease_is_expected_somewhere() -> None:
+    assert set(EXPECTED) == set(SPOILS) - {"honest"}
+
+
+@pytest.mark.torch
+def test_a_library_that_is_not_there_or_lacks_a_part(tmp_path: Path, torch_venv: Path) -> None:
+    target = Target(python=torch_venv / "bin" / "python", why="test")
+    absent = verify(target, PathRunner(tmp_path), entry="flash_attn", head_dims=(64,), device="cpu", scratch=tmp_path)
+    assert [finding.code for finding in absent.findings] == ["V201"]
+    assert "No module named 'flash_attn'" in absent.findings[0].evidence[0]
+    make(tmp_path / "library", "honest")
+    (tmp_path / "library" / "flash_attn" / "layers" / "rotary.py").write_text("import einops_that_is_missing")
+    lacking = verify(
+        target,
+        PathRunner(tmp_path / "library"),
+        entry="flash_attn",
+        head_dims=(64,),
+        import_only=True,
+        scratch=tmp_path,
+    )
+    assert [finding.subject for finding in lacking.findings] == ["flash_attn.layers.rotary"]
+    assert (lacking.level, lacking.blame) == (Level.STATIC, Blame.LIBRARY)
+
+
+@pytest.mark.torch
+def test_without_a_gpu_the_machine_is_blamed_and_the_import_stands(tmp_path: Path, torch_venv: Path) -> None:
+    make(tmp_path / "library", "honest")
+    proof = verify(
+        Target(python=torch_venv / "bin" / "python", why="test"),
+        PathRunner(tmp_path / "library"),
+        entry="flash_attn",
+        head_dims=(64,),
+        scratch=tmp_path,
+    )
+    assert [finding.code for finding in proof.findings] == ["V102"]
+    assert (proof.level, proof.blame) == (Level.IMPORT, Blame.MACHINE)
+
+
+def test_torch_that_does_not_import_is_not_the_librarys_fault(venv: Path, tmp_path: Path) -> None:
+    proof = verify(
+        Target(python=venv / "bin" / "python", why="test"),
+        SystemRunner(),
+        entry="flash_attn",
+        head_dims=(64,),
+        scratch=tmp_path,
+    )
+    assert [finding.code for finding in proof.findings] == ["V101"]
+    assert proof.blame is Blame.MACHINE
+
+
+def test_one_unlucky_input_is_a_warning() -> None:
+    fault = {"event": "fault", "case": "c", "device": "cuda:0", "fault": "off", "again": 0}
+    proof = judge(Ending(events=(fault, {"event": "finished"})), import_only=False)
+    assert [finding.severity for finding in proof.findings] == [Severity.WARNING]
+    assert proof.level is Level.KERNEL
+
+
+def test_a_slow_path_warns_and_never_fails() -> None:
+    speed = {"event": "speed", "device": "cuda:0", "library": 100.0, "sdpa": 500.0}
+    proof = judge(Ending(events=(speed, {"event": "finished"})), import_only=False)
+    assert [finding.code for finding in proof.findings] == ["V302"]
+    assert (proof.level, proof.blame) == (Level.KERNEL, Blame.NOTHING)
