@@ -25,7 +25,7 @@ ERRORS = {
     if name.startswith("NVML_ERROR_") and isinstance(value, int) and value > 0
 }
 OPEN_MODULE = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build  (dvs-builder)\n"
-CLOSED_MODULE = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Wed Jan  8 16:12:00 UTC 2025\nGCC version: gcc 12.2\n"
+CLOSED_MODULE = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Wed Jan  8 16:12:00 UTC 2025\nGCC version: 12.2\n"
 INFORMATION = """Model: \t\t NVIDIA H200
 IRQ:   \t\t 421
 GPU UUID: \t GPU-3f0d9a52-0000-1111-2222-333333333333
