@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # A mangled name (also of a type info, vtable, guard, thunk) that begins in one of torch's own namespaces.
-_IN_TORCH = re.compile(r"_Z(?:T[ISVTCJ]|G[VR]|T[hvc]\w*?_)?N[rVKRO]*(?:3c10|2at|5torch)(?!\d)")
+_IN_TORCH = re.compile(r"_Z(?:T[ISVTCJ]|G[VR]|T[hvc]\w*?_)?N[rVKRO]*(?:3c10|2at|5torch)")
 
 
 def in_torch_namespace(symbol: str) -> bool:
