@@ -92,3 +92,6 @@ class Interrupted(DoctorError):
     """The user stopped the doctor; the environment was restored."""
 
     exit_code = INTERRUPTED
+
+    def __init__(self, message: str = "interrupted", *, evidence: Sequence[str] = (), advice: str = "") -> None:
+        super().__init__(message, evidence=evidence, advice=advice)

@@ -10,6 +10,7 @@ import typer
 
 from flash_doctor import __version__
 from flash_doctor.cli.boundary import emit, wants_json
+from flash_doctor.cli.lean import LeanCommand, LeanGroup
 from flash_doctor.errors import EXIT_CODES, BadInput
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
     """The application with the commands of these names."""
     made = typer.Typer(
         name="flash-doctor",
+        cls=LeanGroup,
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -58,7 +60,7 @@ def app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
     )
     made.callback()(_root)
     for name in names:
-        made.command(name)(import_module(f"flash_doctor.cli.{COMMANDS[name]}").command)
+        made.command(name, cls=LeanCommand)(import_module(f"flash_doctor.cli.{COMMANDS[name]}").command)
     return made
 
 

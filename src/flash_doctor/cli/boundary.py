@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from flash_doctor.errors import COULD_NOT_LOOK, INTERRUPTED, BadInput, DoctorError, Interrupted
+from flash_doctor.errors import COULD_NOT_LOOK, BadInput, DoctorError, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ def run(command: Callable[[], int], arguments: Sequence[str]) -> int:
     except DoctorError as error:
         return tell(error, as_json=as_json)
     except KeyboardInterrupt:
-        return tell(Interrupted("interrupted"), as_json=as_json)
+        return tell(Interrupted(), as_json=as_json)
     except BrokenPipeError:
         _silence(sys.stdout)
         return 0
@@ -72,8 +72,8 @@ def tell(error: DoctorError, *, as_json: bool) -> int:
 def error_text(error: DoctorError) -> str:
     from flash_doctor.render.text import clean
 
-    word = "interrupted" if error.exit_code == INTERRUPTED else "error"
-    lines = [f"flash-doctor: {word}: {clean(error.message)}" if str(error) != word else f"flash-doctor: {word}"]
+    word = "" if isinstance(error, Interrupted) else "error: "
+    lines = [f"flash-doctor: {word}{clean(error.message)}"]
     lines += [f"  - {clean(evidence)}" for evidence in error.evidence]
     lines += [f"  Next: {clean(error.advice)}"] if error.advice else []
     return "\n".join(lines) + "\n"

@@ -42,8 +42,9 @@ def command(
         Path | None, typer.Option("--output", metavar="FILE", help="Write the JSON document to a file, too.")
     ] = None,
 ) -> int:
-    """Say what is wrong with this machine and its Python, with evidence, and what to do next.
+    """Say what is wrong here, and what to do.
 
+    Reads the machine and one Python environment, and shows the evidence for all it says.
     Nothing is changed, nothing is imported from the environment, and no network is used.
     """
     report = examine(python, deep=deep, host_only=host_only, requirements=requirements, text=not as_json)

@@ -18,7 +18,7 @@ def command(
     listed: Annotated[bool, typer.Option("--list", help="List every check.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> int:
-    """Say what a finding's code means: what is wrong, how it is recognised, and what to do."""
+    """Say what the code of a finding means."""
     checks = every_check() if listed else (find_check(code),)
     emit(_json(checks) if as_json else _list(checks) if listed else _text(checks[0]))
     return HEALTHY

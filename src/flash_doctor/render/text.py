@@ -87,7 +87,7 @@ def report_lines(report: Report, families: Mapping[str, Family]) -> tuple[Line, 
         *unchecked_lines(report.unchecked),
         BLANK,
         score_line(report),
-        Line((Span("Target: "), span(str(report.target.python), Style.STRONG)), rest="  "),
+        Line((Span("Target: "), span(str(report.target.python), Style.STRONG)), verbatim=True),
         Line((span(f"({report.target.why})", Style.DIM),), first="  ", rest="  "),
     )
 
