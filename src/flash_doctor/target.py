@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import importlib.util
 import json
 import os
 import secrets
@@ -218,16 +218,13 @@ def requirement_of(line: str, folder: Path) -> tuple[str, str]:
 
 
 def _pip_api() -> Any:
-    import subprocess
-
+    if importlib.util.find_spec("pip") is None:
+        message = f"requirements files are read with pip, and the doctor's own Python ({sys.executable}) has none"
+        raise BadInput(message, advice=f"Install it there: {sys.executable} -m ensurepip")
     os.environ["PIPAPI_PYTHON_LOCATION"] = sys.executable
     try:
         import pip_api
         import pip_api.exceptions
-    except subprocess.CalledProcessError as error:
-        message = f"requirements files are read with pip, and the doctor's own Python ({sys.executable}) has none"
-        raise BadInput(message, advice=f"Install it there: {sys.executable} -m ensurepip") from error
     finally:
-        with contextlib.suppress(KeyError):
-            del os.environ["PIPAPI_PYTHON_LOCATION"]
+        del os.environ["PIPAPI_PYTHON_LOCATION"]
     return pip_api

@@ -1,0 +1,188 @@
+"""A requirements file read for another Python than the one that reads it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flash_doctor.errors import USAGE, BadInput
+from flash_doctor.probe.requirements import Requirements, read_requirements
+from sites import site_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# A target that is certainly another machine than the one of the test.
+MARKERS = {
+    "implementation_name": "cpython",
+    "implementation_version": "3.9.1",
+    "os_name": "posix",
+    "platform_machine": "riscv64",
+    "platform_release": "1",
+    "platform_system": "Linux",
+    "platform_version": "1",
+    "platform_python_implementation": "CPython",
+    "python_full_version": "3.9.1",
+    "python_version": "3.9",
+    "sys_platform": "linux",
+}
+
+
+def read(file: Path, text: str | None = None, **environ: str) -> Requirements:
+    if text is not None:
+        file.write_text(text)
+    return read_requirements(file, MARKERS, environ)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "requirements.txt"
+
+
+def test_names_specifiers_and_line_numbers(file: Path) -> None:
+    text = """\
+# what we train with
+torch==2.8.0
+Flash_Attn >=2.8, \\
+  <3   # not 3
+
+transformers[torch] ~= 4.55
+"""
+    lines = read(file, text).lines
+    assert [(line.name, line.line) for line in lines] == [("torch", 2), ("flash-attn", 3), ("transformers", 6)]
+    assert lines[0].specifier == "==2.8.0"
+    assert set(lines[1].specifier.split(",")) == {">=2.8", "<3"}
+    assert lines[0].file == file
+    assert not lines[0].constraint
+
+
+def test_markers_are_the_targets(file: Path) -> None:
+    text = """\
+torch==2.1; python_version < "3.10" and platform_machine == "riscv64"
+torch==2.9; python_version >= "3.10"
+numpy; sys_platform == 'win32' or extra == 'gpu'
+einops ;python_full_version in "3.9.1"
+"""
+    lines = read(file, text).lines
+    assert [(line.requirement, line.line) for line in lines] == [("torch==2.1", 1), ("einops", 4)]
+
+
+def test_the_same_name_twice_is_told_twice(file: Path) -> None:
+    assert [line.specifier for line in read(file, "torch>=2\ntorch<3\n").lines] == [">=2", "<3"]
+
+
+def test_nested_files_and_constraints(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "base.txt").write_text("einops\n-r ../requirements.txt\n")
+    (tmp_path / "pins.txt").write_text("numpy==1.26.4\n")
+    lines = read(file, "-r more/base.txt\n--constraint=pins.txt\ntorch\n").lines
+    assert [(line.name, line.file.name, line.constraint) for line in lines] == [
+        ("einops", "base.txt", False),
+        ("numpy", "pins.txt", True),
+        ("torch", "requirements.txt", False),
+    ]
+
+
+def test_hashes_and_options_are_no_part_of_a_requirement(file: Path) -> None:
+    digest = "0" * 64
+    text = f"""\
+--pre
+--no-binary flash-attn
+torch==2.8.0 \\
+    --hash=sha256:{digest} \\
+    --hash=sha256:{digest}
+einops --config-settings key=value
+"""
+    assert [line.requirement for line in read(file, text).lines] == ["torch==2.8.0", "einops"]
+
+
+def test_addresses_wheels_and_editables(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "pyproject.toml").write_text('[project]\nname = "mine"\n')
+    text = f"""\
+flash-attn @ https://me:pw@example.org/flash_attn-2.8.3-cp39-cp39-linux_x86_64.whl#sha256=ab ; python_version < "3.10"
+https://example.org/torch-2.8.0-cp39-cp39-linux_x86_64.whl
+git+https://example.org/trl.git@main#egg=trl
+-e {tmp_path}/project
+"""
+    lines = read(file, text).lines
+    assert [line.name for line in lines] == ["flash-attn", "torch", "trl", "mine"]
+    assert "pw" not in lines[0].requirement + lines[0].specifier
+    assert lines[0].specifier.startswith("@ https://***@example.org/")
+    assert lines[1].specifier == "==2.8.0"
+
+
+def test_indexes_are_reported_with_their_line(file: Path) -> None:
+    text = "--index-url https://a.example/simple\n--extra-index-url=https://u:p@b.example\n-f /wheels\ntorch\n"
+    found = read(file, text).indexes
+    assert [(index.url, index.origin) for index in found] == [
+        ("https://a.example/simple", f"{file}, line 1"),
+        ("https://***@b.example", f"{file}, line 2"),
+        ("/wheels", f"{file}, line 3"),
+    ]
+
+
+def test_variables_are_replaced_where_they_are_set(file: Path) -> None:
+    lines = read(file, "torch==${TORCH_VERSION}\n", TORCH_VERSION="2.8.0").lines
+    assert lines[0].specifier == "==2.8.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("torch==2.8\nflash-attn=2.8\n", "line 2"),
+        ("\n\ntorch=>2.8\n", "line 3"),
+        ("torch; python_vers < '3'\n", "line 1: the condition after ';' is not understood"),
+        ("./not-there/\n", "line 1"),
+        ("-r https://example.org/requirements.txt\n", "line 1: a requirements file at an address is not fetched"),
+        ("torch\n-r gone.txt\n", "line 2: it names gone.txt, which is not there"),
+        ("git+https://example.org/trl.git\n", "line 1"),
+        ("torch==2.8 --hash=md5:1\n-e .\n", "line 2"),
+    ],
+)
+def test_a_wrong_line_is_told_with_file_and_number(
+    file: Path, text: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
+    with pytest.raises(BadInput) as caught:
+        read(file, text)
+    assert f"{file}, {says}" in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "Traceback" not in caught.value.message
+    assert caught.value.exit_code == USAGE
+
+
+def test_a_file_that_is_missing_or_no_text_is_told(file: Path) -> None:
+    with pytest.raises(BadInput, match="there is no such requirements file"):
+        read(file)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match="it is not UTF-8 text"):
+        read(file)
+    with pytest.raises(BadInput, match="cannot be read as a requirements file: Is a directory"):
+        read(file.parent)
+
+
+def test_an_empty_file_asks_for_nothing(file: Path) -> None:
+    assert read(file, "# nothing yet\n") == Requirements((), ())
+
+
+def test_a_doctor_without_pip_says_so(venv: Path, tmp_path: Path) -> None:
+    """A doctor in an environment that uv made and that lost pip-api's own requirement."""
+    for name in ("packaging", "pip_api", "flash_doctor"):
+        found = importlib.util.find_spec(name)
+        assert found is not None
+        assert found.submodule_search_locations
+        (site_of(venv) / name).symlink_to(next(iter(found.submodule_search_locations)))
+    code = (
+        "from pathlib import Path\nfrom flash_doctor.errors import BadInput\n"
+        "from flash_doctor.target import requirement_of\n"
+        f"try:\n    requirement_of('torch', Path({str(tmp_path)!r}))\n"
+        "except BadInput as error:\n    print(error.message, error.advice)\n"
+    )
+    python = venv / "bin" / "python"
+    ended = subprocess.run([python, "-B", "-c", code], capture_output=True, text=True, check=True)
+    assert f"the doctor's own Python ({python}) has none" in ended.stdout
+    assert ended.stderr == ""
