@@ -1,0 +1,112 @@
+"""`wheel_matrix/wheels/sources.toml`: live indexes, source distributions, neighbours, the last resort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from flash_doctor.facts.loading import Row, Source, Table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveIndex:
+    """An index with one page per CUDA build: `url` holds {tag}; `packages` what it is asked for."""
+
+    name: str
+    url: str
+    tags: tuple[str, ...]
+    packages: tuple[str, ...]
+    source: Source
+
+    def pages(self, cuda: Version | None) -> tuple[str, ...]:
+        """Addresses for builds of the CUDA major of `cuda`, the exact one first; all of them where it is None."""
+        exact = f"cu{cuda.major}{cuda.minor}" if cuda else ""
+        fitting = [tag for tag in self.tags if cuda is None or tag.startswith(f"cu{cuda.major}")]
+        return tuple(self.url.replace("{tag}", tag) for tag in sorted(fitting, key=lambda tag: (tag != exact, tag)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDistribution:
+    """What can be compiled: its versions, and the processor minutes for one GPU architecture."""
+
+    versions: tuple[Version, ...]
+    core_minutes: int
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SameSymbols:
+    """torch minor releases whose landmark symbols agree, for one C++ ABI."""
+
+    torch: tuple[Version, ...]
+    cxx11abi: bool
+    source: Source
+
+    def joins(self, one: tuple[int, int], other: tuple[int, int]) -> bool:
+        minors = {(version.major, version.minor) for version in self.torch}
+        return one in minors and other in minors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelBuilds:
+    """torch minors (first to last) for which the `kernels` package finds a build in `repository`."""
+
+    repository: str
+    first: Version
+    last: Version
+    source: Source
+
+    def covers(self, torch: Version) -> bool:
+        return (self.first.major, self.first.minor) <= (torch.major, torch.minor) <= (self.last.major, self.last.minor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """sources.toml."""
+
+    indexes: tuple[LiveIndex, ...]
+    sdists: Mapping[str, SourceDistribution]
+    same_symbols: tuple[SameSymbols, ...]
+    kernels: KernelBuilds
+
+
+def load_live(path: Path) -> Live:
+    """Live from sources.toml; raises BadFacts with every fault of the file."""
+    table = Table.read(path)
+    indexes = tuple(map(_index, table.rows("index")))
+    sdists = {row.name: _sdist(row) for row in table.rows("sdist")}
+    symbols = tuple(
+        SameSymbols(torch=row.versions("torch"), cxx11abi=row.flag("cxx11abi"), source=row.source)
+        for row in table.rows("same_symbols")
+    )
+    kernels = [_kernels(row) for row in table.rows("kernels")]
+    if len(kernels) != 1:
+        table.fault("kernels", "name", "must be one row")
+    table.finish()
+    return Live(indexes=indexes, sdists=sdists, same_symbols=symbols, kernels=kernels[0])
+
+
+def _index(row: Row) -> LiveIndex:
+    url = row.text("url")
+    if "{tag}" not in url or not url.startswith("https://"):
+        row.fault("url", "must be an https address with {tag}")
+    tags, packages = tuple(row.text("tags").split()), row.words("packages")
+    return LiveIndex(name=row.name, url=url, tags=tags, packages=packages, source=row.source)
+
+
+def _sdist(row: Row) -> SourceDistribution:
+    versions = row.versions("versions")
+    if list(versions) != sorted(versions) or not versions:
+        row.fault("versions", "must be there, oldest first")
+    return SourceDistribution(versions=versions, core_minutes=row.number("core_minutes"), source=row.source)
+
+
+def _kernels(row: Row) -> KernelBuilds:
+    first, last = row.version("first"), row.version("last")
+    return KernelBuilds(repository=row.text("repository"), first=first, last=last, source=row.source)
