@@ -1,0 +1,269 @@
+"""D2: the NVIDIA driver: is it there, of one piece, and new enough? No Python package can repair these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.facts import DriverNeed, Facts
+from flash_doctor.model import (
+    Absent,
+    Driver,
+    Family,
+    Finding,
+    Gpus,
+    Habitat,
+    Host,
+    Remedy,
+    Severity,
+    Torch,
+    Unknown,
+    known,
+)
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+
+NOT_LOADED = "NVML_ERROR_DRIVER_NOT_LOADED"
+OUT_OF_STEP = "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
+# What an NVML error means, and the host's command; by the beginning of the name.
+_ERRORS = {
+    "NVML_ERROR_GPU_IS_LOST": ("a GPU has fallen off the bus", "sudo dmesg | grep -i xid"),
+    "NVML_ERROR_RESET_REQUIRED": ("a GPU must be reset", "sudo nvidia-smi --gpu-reset"),
+    "NVML_ERROR_NO_PERMISSION": ("this user may not open the GPU's device files", "ls -l /dev/nvidia*"),
+    "NVML_ERROR_IRQ_ISSUE": ("the kernel has trouble with a GPU's interrupts", "sudo dmesg | grep -i nvrm"),
+    "NVML hangs": ("a request to the driver never came back", "sudo dmesg | grep -i -e xid -e nvrm"),
+}
+_FROM_HOST = "This is repaired on the host, by whoever runs the machine; no Python package can."
+
+
+@check("D201", Family.DRIVER, host_only=True)
+def driver_missing(driver: Driver | Absent, gpus: Gpus, host: Host) -> Iterator[Finding]:
+    """The machine has an NVIDIA GPU, but no working driver.
+
+    The GPU is seen on the PCI bus; the driver is not installed, or its kernel module is not loaded. After a kernel
+    update the module must be built anew (DKMS does that, when the kernel's headers are there); with Secure Boot an
+    unsigned module is refused.
+
+    Check by hand: `lspci | grep -i nvidia` shows the GPU, `nvidia-smi` fails.
+    What to do: install the driver of your distribution, or load its module, on the host.
+    """
+    if host.habitat is not Habitat.BARE or not known(gpus.on_bus):
+        return
+    failure = "" if isinstance(driver, Absent) else known(driver.failure) or ""
+    if isinstance(driver, Absent) or failure.startswith(NOT_LOADED):
+        installed = isinstance(driver, Driver)
+        yield Finding(
+            code="D201",
+            severity=Severity.ERROR,
+            subject="NVIDIA driver",
+            summary="the driver's kernel module is not loaded" if installed else "no NVIDIA driver is installed",
+            evidence=(
+                f"{known(gpus.on_bus)} NVIDIA display controller(s) on the PCI bus (/sys/bus/pci/devices)",
+                driver.absent if isinstance(driver, Absent) else f"NVML answers {failure}",
+            ),
+            remedy=Remedy(
+                text=f"Load or install the driver. {_FROM_HOST}",
+                commands=("sudo modprobe nvidia", "dkms status", "sudo dmesg | grep -i -e nvidia -e nvrm")
+                if installed
+                else ("ubuntu-drivers devices", "sudo ubuntu-drivers install"),
+            ),
+        )
+
+
+@check("D202", Family.DRIVER, host_only=True)
+def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
+    """The driver's library and its kernel module are of different versions.
+
+    The driver was updated on disk (often by unattended upgrades) while the old module stayed loaded; or driver packages
+    were installed inside a container beside those that the host lends it. `nvidia-smi` says `Driver/library version
+    mismatch`, CUDA says error 803. Programs that were already running go on.
+
+    Check by hand: compare `cat /proc/driver/nvidia/version` with the version in the name of the file that
+    `ldconfig -p | grep libnvidia-ml` points to.
+    What to do: reboot (or unload and load the module); in a container remove the driver packages from the image.
+    """
+    module, library = known(driver.module), known(driver.library)
+    failure = known(driver.failure) or ""
+    differ = module is not None and library is not None and module != library
+    if host.habitat is Habitat.WSL2 or not (differ or failure.startswith(OUT_OF_STEP)):
+        return  # on WSL2 the library is Linux', the module Windows': their numbers always differ
+    contained = host.habitat is Habitat.CONTAINER
+    yield Finding(
+        code="D202",
+        severity=Severity.ERROR,
+        subject="NVIDIA driver",
+        summary=f"the driver's library ({library or 'unread'}) and kernel module ({module or 'unread'}) do not match",
+        evidence=(
+            f"/proc/driver/nvidia/version: {module or 'not read'}",
+            f"libnvidia-ml.so.1: {library or 'not read'}",
+            *((f"NVML answers {failure}",) if failure else ()),
+        ),
+        remedy=Remedy(
+            text="Remove the driver packages from the image: the host lends its own."
+            if contained
+            else f"Reboot, so that the new module is loaded, and hold the driver's packages. {_FROM_HOST}",
+            commands=("apt list --installed 'libnvidia-*' 'nvidia-*'",) if contained else ("sudo reboot",),
+        ),
+    )
+
+
+@check("D203", Family.DRIVER, host_only=True)
+def driver_answers_with_error(driver: Driver, host: Host) -> Iterator[Finding]:
+    """The driver is there, and answers with an error.
+
+    NVML is the driver's own interface for questions; `nvidia-smi` uses it too. While it fails, CUDA fails. The finding
+    names NVML's error and what that usually means.
+
+    Check by hand: `nvidia-smi`.
+    What to do: look into the kernel's log on the host; a lost GPU needs a reset or a reboot.
+    """
+    failure = known(driver.failure)
+    elsewhere = failure and failure.startswith((NOT_LOADED, OUT_OF_STEP))
+    lent = host.habitat is Habitat.CONTAINER and isinstance(driver.library, Absent)
+    if failure is None or elsewhere or lent or host.habitat is Habitat.WSL2:
+        return
+    meaning, command = next(
+        (entry for name, entry in _ERRORS.items() if failure.startswith(name)),
+        ("the driver refuses to answer", "nvidia-smi"),
+    )
+    yield Finding(
+        code="D203",
+        severity=Severity.ERROR,
+        subject="NVIDIA driver",
+        summary=f"the driver answers with an error: {meaning}",
+        evidence=(f"NVML: {failure}", f"kernel module: {known(driver.module) or 'not read'}"),
+        remedy=Remedy(text=f"Read the kernel's log; often only a reboot helps. {_FROM_HOST}", commands=(command,)),
+    )
+
+
+@check("D204", Family.DRIVER)
+def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: Facts) -> Iterator[Finding]:
+    """The driver is older than torch's CUDA build wants.
+
+    torch brings its own CUDA libraries; of the machine it only needs the driver. For each CUDA there is an oldest
+    driver. Within a CUDA major version an older driver still works, with one limit: it cannot compile PTX (GPU code in
+    a general form) of the newer CUDA, so the binary must hold finished code (SASS) for this very GPU. That is an error
+    only where torch has none. Below the floor of the major version CUDA says `The NVIDIA driver on your system is too
+    old (found version 12040)`; that number means CUDA 12.4, not a driver.
+
+    Check by hand: `nvidia-smi` shows the driver and, as "CUDA Version", the newest CUDA that it fully runs.
+    What to do: update the driver on the host, or install a torch built with an older CUDA.
+    """
+    cuda = known(torch.cuda)
+    max_cuda = known(driver.max_cuda)
+    if cuda is None or (max_cuda and max_cuda >= cuda):
+        return
+    need = facts.drivers.oldest_for(cuda, windows=host.habitat is Habitat.WSL2)
+    version = _version(driver)
+    if need is None:
+        message = f"which driver CUDA {cuda} needs is not in the facts"
+        raise CouldNotLook(message)
+    if need.full and version >= need.full:
+        return
+    severity, limit = _judge(version, need, _coverage(torch, gpus, host, facts))
+    yield Finding(
+        code="D204",
+        severity=severity,
+        subject="NVIDIA driver",
+        summary=f"driver {version} is older than CUDA {cuda}, with which torch {torch.version} is built: {limit}",
+        evidence=(
+            f"driver {version} (read through {driver.source.value})",
+            f"{torch.location / 'version.py'}: cuda = {cuda}",
+            f"CUDA {cuda} wants {need.full or 'a driver not in the facts'}, and at least {need.minimum}: {need.source}",
+        ),
+        remedy=Remedy(
+            text="Update the driver on the host, or install a torch with an older CUDA in its place."
+            if severity is not Severity.INFO
+            else "Nothing must be done; a newer driver on the host lifts the limit.",
+            commands=("flash-doctor plan --allow torch",) if severity is Severity.ERROR else (),
+        ),
+    )
+
+
+def _version(driver: Driver) -> Version:
+    version = driver.version
+    if isinstance(version, (Absent, Unknown)):
+        message = f"the driver's version is not known: {getattr(version, 'unknown', 'no kernel module')}"
+        raise CouldNotLook(message)
+    return version
+
+
+def _coverage(torch: Torch, gpus: Gpus, host: Host, facts: Facts) -> bool | None:
+    """Whether torch holds finished code for every GPU; None where the facts do not know."""
+    cuda = known(torch.cuda)
+    build = facts.torch.build(torch.version, cuda) if cuda else None
+    code = build.code.get(host.machine) if build and known(torch.vendor) is None else None
+    capabilities = [known(gpu.capability) for gpu in gpus.devices]
+    if code is None or None in capabilities:
+        return None
+    return all(any(facts.gpus.runs_sass(sass, gpu) for sass in code.sass) for gpu in capabilities if gpu)
+
+
+def _judge(version: Version, need: DriverNeed, covered: bool | None) -> tuple[Severity, str]:
+    if version < need.minimum:
+        return Severity.ERROR, f"it needs at least {need.minimum}"
+    if covered is False:
+        return Severity.ERROR, "it cannot compile the PTX that this GPU would need, and torch has no finished code"
+    if covered is None:
+        return Severity.WARNING, "it runs only where torch has finished code for this GPU, which is not known"
+    return Severity.INFO, "it runs, but PTX of that CUDA is not compiled"
+
+
+@check("D205", Family.DRIVER, host_only=True)
+def driver_older_than_gpu(driver: Driver, gpus: Gpus, host: Host, facts: Facts) -> Iterator[Finding]:
+    """The driver is older than this GPU wants.
+
+    A GPU needs a driver that knows it, whatever CUDA is used. An early driver may list it and still fail, or run it
+    with faults that later ones repair.
+
+    Check by hand: `nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv`.
+    What to do: update the driver on the host.
+    """
+    version = _version(driver)
+    for gpu in gpus.devices if host.habitat is not Habitat.WSL2 else ():
+        capability = known(gpu.capability)
+        floor = facts.drivers.oldest_for_gpu(capability) if capability else None
+        if floor and version < floor.linux:
+            yield Finding(
+                code="D205",
+                severity=Severity.WARNING,
+                subject="NVIDIA driver",
+                summary=f"driver {version} is older than {gpu.name} wants: {floor.linux} or newer",
+                evidence=(f"GPU {gpu.index}: compute capability {capability}", f"{floor.source}"),
+                remedy=Remedy(text=f"Update the driver. {_FROM_HOST}", commands=("nvidia-smi",)),
+            )
+            return
+
+
+@check("D206", Family.DRIVER, host_only=True)
+def gpus_not_driven(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]:
+    """There are more NVIDIA GPUs on the bus than the driver drives.
+
+    A driver leaves out a GPU that it does not know (too old a driver for a new GPU, too new a one for an old GPU), one
+    that failed, and, for Blackwell GPUs, every one when the closed kernel module is used: they need the open one.
+
+    Check by hand: `lspci | grep -i nvidia` against `nvidia-smi -L`; `sudo dmesg | grep -i nvrm` says why.
+    What to do: install the driver that knows the GPU; for Blackwell the open kernel module.
+    """
+    on_bus = known(gpus.on_bus) or 0
+    if host.habitat is not Habitat.BARE or isinstance(driver.failure, str) or on_bus <= len(gpus.devices):
+        return
+    closed = known(driver.open_module) is False
+    yield Finding(
+        code="D206",
+        severity=Severity.WARNING if gpus.devices else Severity.ERROR,
+        subject="NVIDIA driver",
+        summary=f"the driver drives {len(gpus.devices)} of {on_bus} NVIDIA GPUs of this machine",
+        evidence=(
+            f"{on_bus} NVIDIA display controller(s) on the PCI bus (/sys/bus/pci/devices)",
+            f"the driver lists: {', '.join(gpu.name for gpu in gpus.devices) or 'none'}",
+            *(("the closed kernel module is loaded, which leaves out Blackwell GPUs",) if closed else ()),
+        ),
+        remedy=Remedy(
+            text=f"See why the driver leaves it out. {_FROM_HOST}",
+            commands=("sudo dmesg | grep -i nvrm", "lspci -nnk -d 10de:"),
+        ),
+    )

@@ -1,0 +1,154 @@
+"""H: the machine around the environment: disk, temp folder, shared memory, and the name `doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.facts import Facts
+from flash_doctor.model import (
+    Absent,
+    Family,
+    Finding,
+    Habitat,
+    Host,
+    OtherDoctor,
+    Remedy,
+    Severity,
+    Unknown,
+    Volume,
+    known,
+)
+
+GIB = 2**30
+
+
+def gib(size: int) -> str:
+    """Bytes as people say them: 1.5 GiB."""
+    return f"{size / GIB:.1f} GiB" if size < 10 * GIB else f"{size / GIB:.0f} GiB"
+
+
+@check("H101", Family.HOST, host_only=True)
+def disk_filling_up(host: Host, facts: Facts) -> Iterator[Finding]:
+    """A disk that training writes to is filling up.
+
+    Checkpoints with optimizer state take tens of gigabytes each. A run that meets a full disk dies while it saves, and
+    what it was saving is lost; torch hides the reason behind `inline_container.cc` or `unexpected pos`. The disks of
+    the environment and of the cache folder (models, wheels) are looked at.
+
+    Check by hand: `df -h` on the folder that the finding names.
+    What to do: remove old checkpoints and caches, or write to another disk, before the run starts.
+    """
+    warning, error = facts.companions.limits["disk_warning"], facts.companions.limits["disk_error"]
+    for role, volume in _disks(host):
+        if volume.used_share > warning.share:
+            full = volume.used_share > error.share
+            yield Finding(
+                code="H101",
+                severity=Severity.ERROR if full else Severity.WARNING,
+                subject=str(volume.path),
+                summary=f"the disk of {role} is {volume.used_share:.0%} full",
+                evidence=(
+                    f"{volume.path} ({volume.filesystem}): {gib(volume.free)} free of {gib(volume.total)}",
+                    f"more than {(error if full else warning).share:.0%}: {(error if full else warning).why}",
+                ),
+                remedy=Remedy(
+                    text="Free space: see what is large, then remove old checkpoints and caches.",
+                    commands=(f"df -h {volume.path}", f"du -xh --max-depth=2 {volume.path} | sort -h | tail"),
+                ),
+            )
+
+
+def _disks(host: Host) -> list[tuple[str, Volume]]:
+    """The disks that could be read, one disk once."""
+    parts = {"the environment": host.target_disk, "the cache folder": host.cache_disk}
+    unread = [part.unknown for part in parts.values() if isinstance(part, Unknown)]
+    volumes = [(role, part) for role, part in parts.items() if isinstance(part, Volume)]
+    if unread and not volumes:
+        raise CouldNotLook(unread[0])
+    return list({(volume.total, volume.free): (role, volume) for role, volume in reversed(volumes)}.values())
+
+
+@check("H102", Family.HOST, host_only=True)
+def temp_too_small(host: Host, facts: Facts) -> Iterator[Finding]:
+    """There is little room in the temp folder.
+
+    pip and uv unpack wheels there, and compilers write there. torch and the CUDA libraries need several gigabytes of it
+    even when the disk of the environment is empty: often `/tmp` is a small disk of its own, or memory. An install that
+    meets a full temp folder ends in `No space left on device`, sometimes half way.
+
+    Check by hand: `df -h /tmp` (or `$TMPDIR`).
+    What to do: point TMPDIR at a folder with room before installing.
+    """
+    volume = _volume(host.temp_disk)
+    limit = facts.companions.limits["temp"]
+    if volume and volume.free < limit.size:
+        yield Finding(
+            code="H102",
+            severity=Severity.WARNING,
+            subject=str(volume.path),
+            summary=f"the temp folder has {gib(volume.free)} left; {limit.why}",
+            evidence=(f"{volume.path} ({volume.filesystem}): {gib(volume.free)} free of {gib(volume.total)}",),
+            remedy=Remedy(
+                text="Use a temp folder on a larger disk.",
+                commands=('mkdir -p "$HOME/tmp"', 'export TMPDIR="$HOME/tmp"'),
+            ),
+        )
+
+
+@check("H103", Family.HOST, host_only=True)
+def shared_memory_small(host: Host, facts: Facts) -> Iterator[Finding]:
+    """Shared memory (/dev/shm) is small.
+
+    Worker processes of a data loader hand their batches over in /dev/shm, and NCCL uses it between the GPUs of a node.
+    Docker gives a container 64 MB of it. Too little ends in `Bus error`, `DataLoader worker is killed by signal`, or an
+    NCCL error that names `/dev/shm/nccl-…`.
+
+    Check by hand: `df -h /dev/shm`.
+    What to do: start the container with more, or mount a larger one.
+    """
+    volume = _volume(host.shm)
+    limit = facts.companions.limits["shm"]
+    if volume is None or volume.total < limit.size:
+        size = gib(volume.total) if volume else "missing"
+        command = "docker run --shm-size=16g …" if host.habitat is Habitat.CONTAINER else _REMOUNT
+        yield Finding(
+            code="H103",
+            severity=Severity.WARNING,
+            subject="/dev/shm",
+            summary=f"shared memory is {size}; {limit.why}",
+            evidence=(f"df /dev/shm: {size} in all", f"{host.habitat.value}: {host.habitat_evidence}"),
+            remedy=Remedy(
+                text="Give it more: in Kubernetes an emptyDir of medium Memory at /dev/shm; outside of one:",
+                commands=(command,),
+            ),
+        )
+
+
+_REMOUNT = "sudo mount -o remount,size=50% /dev/shm"
+
+
+def _volume(part: Volume | Absent | Unknown) -> Volume | None:
+    if isinstance(part, Unknown):
+        raise CouldNotLook(part.unknown)
+    return known(part)
+
+
+@check("H104", Family.HOST, host_only=True)
+def another_doctor(other_doctor: OtherDoctor) -> Iterator[Finding]:
+    """The command `doctor` on PATH is not this one.
+
+    Another package of the index installs a command of the same name. pip overwrites such a file without a word, and
+    uninstalling either package removes it for both. `flash-doctor` always means this program.
+
+    Check by hand: `command -v doctor`.
+    What to do: type `flash-doctor`. Nothing needs repair.
+    """
+    owner = known(other_doctor.owner)
+    yield Finding(
+        code="H104",
+        severity=Severity.INFO,
+        subject="doctor",
+        summary=f"the command doctor is {owner or 'another program'}; type flash-doctor for this one",
+        evidence=(f"first on PATH: {other_doctor.path}",),
+    )
