@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import packaging
 import pynvml
 import pytest
 from packaging.version import Version
 
+import flash_doctor
+from fakes import TableRunner, printed
 from flash_doctor.codec import decode, encode
 from flash_doctor.command import SystemRunner
 from flash_doctor.model import Absent, Capability, Driver, Gpu, Gpus, GpuSource, Part, Unknown, known
-from flash_doctor.probe.gpu import compat_library, relevant_variables, start_gpus
+from flash_doctor.probe.gpu import relevant_variables, start_gpus
+from flash_doctor.probe.loader import compat_library
 
 GIB = 1024**3
 SOURCE = Path(__file__).parent / "nvml" / "machine.c"
@@ -200,24 +206,33 @@ def test_no_gpu_under_a_working_driver(machine: Machine) -> None:
     assert gpus.on_bus == 1
 
 
-@pytest.mark.parametrize("code", sorted(ERRORS), ids=lambda code: ERRORS[code])
-def test_every_error_of_nvml_at_its_start(machine: Machine, code: int) -> None:
-    driver, gpus = look(machine("h200", init=code))
-    assert isinstance(driver, Driver)
-    assert driver.failure == f"{ERRORS[code]} ({code})"
-    assert driver.module == driver.library == Version("570.86.15")
-    assert isinstance(gpus, Absent if code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED else Unknown)
+def each_error(machine: Machine, place: str) -> Iterator[tuple[int, str, Part[Driver], Part[Gpus]]]:
+    """Every error code of NVML at one place, all children at once: (code, as we say it, driver, GPUs)."""
+    pending = {code: start_gpus(SystemRunner(), root=machine("h200", **{place: code})) for code in ERRORS}
+    answers = {code: question.finish() for code, question in pending.items()}
+    assert len(answers) > 30
+    for code, (driver, gpus) in answers.items():
+        yield code, f"{ERRORS[code]} ({code})", driver, gpus
 
 
-@pytest.mark.parametrize("code", sorted(ERRORS), ids=lambda code: ERRORS[code])
-def test_every_error_of_nvml_at_a_device(machine: Machine, code: int) -> None:
-    driver, (gpu,) = look_well(machine("h200", device=code))
-    assert driver.max_cuda == Version("12.8")
-    said = f"{ERRORS[code]} ({code})"
-    assert said in gpu.name
-    assert gpu.uuid == gpu.memory == gpu.capability == gpu.processes == Unknown(unknown=said)
-    unsupported = code == pynvml.NVML_ERROR_NOT_SUPPORTED
-    assert gpu.ecc == (Absent(absent=said) if unsupported else Unknown(unknown=said))
+def test_every_error_of_nvml_at_its_start(machine: Machine) -> None:
+    for code, said, driver, gpus in each_error(machine, "init"):
+        assert isinstance(driver, Driver), said
+        assert driver.failure == said
+        assert driver.module == driver.library == Version("570.86.15")
+        assert isinstance(gpus, Absent if code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED else Unknown), said
+
+
+def test_every_error_of_nvml_at_a_device(machine: Machine) -> None:
+    for code, said, driver, gpus in each_error(machine, "device"):
+        assert isinstance(driver, Driver), said
+        assert driver.max_cuda == Version("12.8")
+        assert isinstance(gpus, Gpus), said
+        (gpu,) = gpus.devices
+        assert said in gpu.name
+        assert gpu.uuid == gpu.memory == gpu.capability == gpu.processes == Unknown(unknown=said)
+        unsupported = code == pynvml.NVML_ERROR_NOT_SUPPORTED
+        assert gpu.ecc == gpu.fabric == (Absent(absent=said) if unsupported else Unknown(unknown=said))
 
 
 def test_one_lost_gpu_does_not_cost_the_others(machine: Machine) -> None:
@@ -297,6 +312,45 @@ def test_a_crash_in_the_library_costs_only_the_answer(machine: Machine) -> None:
     assert isinstance(driver, Driver)
     assert "signal 11" in (known(driver.failure) or "")
     assert isinstance(gpus, Unknown)
+
+
+@pytest.mark.parametrize("rubbish", ["", "not JSON", "[]", "7", '{"failure": "x"}', '{"failure": {"absent": 1}}'])
+def test_rubbish_from_the_child_is_unknown(machine: Machine, rubbish: str) -> None:
+    pending = start_gpus(TableRunner({"-c": printed(rubbish, returncode=3, errors="boom")}), root=machine("h200", ""))
+    driver, _ = pending.finish()
+    assert isinstance(driver, Unknown)
+    assert "exit code 3: boom" in driver.unknown
+
+
+def test_a_child_that_cannot_be_started_is_unknown(machine: Machine) -> None:
+    driver, gpus = start_gpus(TableRunner(), root=machine("h200")).finish()
+    assert isinstance(driver, Driver)
+    assert "could not be started" in (known(driver.failure) or "")
+    assert isinstance(gpus, Unknown)
+
+
+def test_the_child_runs_from_a_zip_without_start_up_files(machine: Machine, tmp_path: Path) -> None:
+    archive = tmp_path / "doctor.pyz"
+    with zipfile.ZipFile(archive, "w") as pyz:
+        for module in (flash_doctor, packaging):
+            folder = Path(module.__path__[0])
+            for file in folder.rglob("*.py"):
+                pyz.write(file, file.relative_to(folder.parent))
+        pyz.write(pynvml.__file__, "pynvml.py")
+    surprise = tmp_path / "surprise"
+    write(surprise / "sitecustomize.py", "print('surprise'); raise SystemExit(7)")
+    code = (
+        f"import sys; sys.path[:0] = [{str(archive)!r}]\n"
+        f"import os; os.environ['PYTHONPATH'] = {str(surprise)!r}\n"
+        "from pathlib import Path\n"
+        "from flash_doctor.command import SystemRunner\n"
+        "from flash_doctor.probe import gpu\n"
+        "assert '.pyz' in gpu.__file__\n"
+        f"driver, gpus = gpu.start_gpus(SystemRunner(), root=Path({str(machine('t4'))!r})).finish()\n"
+        "print(driver.source.value, gpus.devices[0].name)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("nvml Tesla T4", "")
 
 
 SMI = """#!/bin/sh

@@ -21,7 +21,7 @@ from flash_doctor.errors import BadInput, CommandFailed
 from flash_doctor.model import Absent, Driver, Gpu, Gpus, GpuSource, Part, Unknown, known
 from flash_doctor.probe import driver_files
 from flash_doctor.probe.files import exists, version_in
-from flash_doctor.probe.loader import locate
+from flash_doctor.probe.loader import WSL_FOLDER, compat_library, locate
 from flash_doctor.probe.smi import ask_smi
 from flash_doctor.probe.visible import visibility
 
@@ -105,13 +105,19 @@ def _nvml_command(library: Path | None, limit: float) -> Command:
     assert spec is not None
     source = spec.loader.get_source(spec.name)  # type: ignore[union-attr]
     folders = [entry for entry in sys.path if entry]  # "" is the current folder: no place for our modules
-    # WSL's folder is not always in the loader's cache
-    search = [os.environ.get("LD_LIBRARY_PATH", ""), str(library.parent) if library else ""]
     return Command(
         argv=(sys.executable or "python3", "-I", "-S", "-B", "-c", source, *folders),
         timeout=limit,
-        environment={"LD_LIBRARY_PATH": ":".join(filter(None, search))},
+        environment=_search_path(library),
     )
+
+
+def _search_path(library: Path | None) -> dict[str, str]:
+    """WSL's folder is not always in the loader's cache; any other the loader finds as it found it for us."""
+    if library is None or not str(library.parent).endswith(WSL_FOLDER):
+        return {}
+    before = os.environ.get("LD_LIBRARY_PATH")
+    return {"LD_LIBRARY_PATH": f"{before}:{library.parent}" if before else str(library.parent)}
 
 
 class PendingGpus:
@@ -234,7 +240,8 @@ class PendingGpus:
                 return Unknown(unknown=failure or _why(listed))
             listed = ()
         if not listed and not known(bus):
-            return Absent(absent="no GPU known to a driver, no NVIDIA display controller on the PCI bus")
+            seen = "none on the PCI bus" if bus == 0 else "the PCI bus cannot be seen"
+            return Absent(absent=f"no GPU known to a driver, {seen}")
         nodes = driver_files.device_nodes(self.root)
         return Gpus(
             devices=_with_visibility(listed, os.environ),
@@ -255,16 +262,6 @@ def _parse(child: Running) -> _NvmlAnswer | Unknown:
     end = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     said = done.errors.strip().splitlines()[-1:] or ["nothing on stderr"]
     return Unknown(unknown=f"asking NVML ended with {end}: {said[0][:200]}")
-
-
-def compat_library(environ: Mapping[str, str], root: Path = Path("/")) -> Part[Path]:
-    """The libcuda.so.1 that programs get, if it is one of a CUDA forward-compatibility package (…/compat/…)."""
-    found = locate("libcuda.so.1", environ, root)
-    if found is None:
-        return Absent(absent="no libcuda.so.1 where the loader looks")
-    if "compat" in found.parts or "compat" in Path(os.path.realpath(found)).parts:
-        return found
-    return Absent(absent=f"libcuda.so.1 comes from {found}")
 
 
 def _with_visibility(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Gpu, ...]:

@@ -22,7 +22,7 @@ _FAMILY = re.compile(
 )
 _MOST_ENTRIES = 20_000
 _DEFAULTS = ("lib64", "usr/lib64", "lib", "usr/lib")
-_WSL = "usr/lib/wsl/lib"
+WSL_FOLDER = "usr/lib/wsl/lib"
 _CACHE_MAGIC = b"glibc-ld.so.cache1.1"
 
 
@@ -64,8 +64,18 @@ def locate(soname: str, environ: Mapping[str, str], root: Path = Path("/")) -> P
     """
     candidates = [folder / soname for folder in library_path(environ)]
     candidates += [root / path.relative_to("/") for path in cached(soname, root)]
-    candidates += [root / folder / soname for folder in (*_defaults(), _WSL)]
+    candidates += [root / folder / soname for folder in (*_defaults(), WSL_FOLDER)]
     return next((path for path in candidates if exists(path)), None)
+
+
+def compat_library(environ: Mapping[str, str], root: Path = Path("/")) -> Part[Path]:
+    """The libcuda.so.1 that programs get, if it is one of a CUDA forward-compatibility package (…/compat/…)."""
+    found = locate("libcuda.so.1", environ, root)
+    if found is None:
+        return Absent(absent="no libcuda.so.1 where the loader looks")
+    if "compat" in found.parts or "compat" in Path(os.path.realpath(found)).parts:
+        return found
+    return Absent(absent=f"libcuda.so.1 comes from {found}")
 
 
 def _defaults() -> list[str]:
