@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from packaging.version import Version
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.needs import Need, first_of_each, fits, unmet
+from flash_doctor.diagnose.needs import Need, first_of_each, fits, one_torch, unmet
 from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
 from flash_doctor.model import Family, Finding, Package, Packages, Python, Remedy, Severity, Torch, known
@@ -26,8 +26,8 @@ def pinned_to_another_torch(packages: Packages, torch: Torch, python: Python) ->
     Check by hand: `pip check`.
     What to do: install the release of that package that was made for this torch, or move torch back.
     """
-    installed = first_of_each(packages)
-    for package in installed.values():
+    one_torch(packages)
+    for package in first_of_each(packages).values():
         need = None if package.name in _OWN_RULE else _torch_need(package, packages, torch, python)
         if need:
             exact = need.specifier.startswith("==")
@@ -112,6 +112,7 @@ def xformers(packages: Packages, torch: Torch, python: Python, facts: Facts) -> 
 
 def _partner(code: str, name: str, packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
     """A finding when its metadata asks for another torch, or when the facts list it for other releases only."""
+    one_torch(packages)
     package = packages.find(name)
     version = known(package.version) if package else None
     vendor = known(torch.vendor)
@@ -173,6 +174,7 @@ def triton(packages: Packages, torch: Torch, python: Python, facts: Facts) -> It
     Check by hand: `pip show torch | grep Requires`, `pip show triton`.
     What to do: install the triton that torch names.
     """
+    one_torch(packages)
     package, owner = packages.find("triton"), packages.find("torch")
     release = facts.torch.release(torch.version)
     vendor, cuda = known(torch.vendor), known(torch.cuda)
@@ -204,6 +206,7 @@ def torchao(packages: Packages, torch: Torch, facts: Facts, python: Python) -> I
     Check by hand: `python -c "import torchao"`.
     What to do: install the torchao release made for this torch.
     """
+    one_torch(packages)
     package = packages.find("torchao")
     version = known(package.version) if package else None
     minors = facts.companions.torch_for_torchao(version) if version else ()

@@ -135,7 +135,7 @@ def extension_missing(flash: FlashAttention, python: Python, torch: Torch) -> It
 
 def _loadable(extension: Path, python: Python) -> bool:
     match = _PYTHON_IN_NAME.search(extension.name)
-    return match is None or f"cp{match[1]}" == python.abi
+    return match is None or not words.is_cpython(python) or f"cp{match[1]}" == python.abi
 
 
 def _modules(flash: FlashAttention, *kinds: FlashKind) -> list[FlashModule]:

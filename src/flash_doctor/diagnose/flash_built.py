@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from packaging.version import Version
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.needs import first_of_each, unmet
+from flash_doctor.diagnose.needs import first_of_each, one_torch, unmet
 from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
@@ -133,6 +133,7 @@ def named_for_another_torch(
     Check by hand: `python -c "import torch, flash_attn_2_cuda"`.
     What to do: install the wheel made for this torch. Do not reinstall with pip: its cache serves the same file again.
     """
+    one_torch(packages)
     installed = first_of_each(packages)
     for package in flash.packages:
         named = label(package)

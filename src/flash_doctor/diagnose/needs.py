@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 
+from flash_doctor.diagnose.registry import CouldNotLook
 from flash_doctor.model import Absent, Package, Packages, Python, Unknown
 
 if TYPE_CHECKING:
@@ -63,6 +64,13 @@ def unmet(package: Package, installed: Mapping[NormalizedName, Package], python:
 def first_of_each(packages: Packages) -> dict[NormalizedName, Package]:
     """By name, the distribution that an import meets first."""
     return {package.name: package for package in reversed(packages.distributions)}
+
+
+def one_torch(packages: Packages) -> None:
+    """Raises CouldNotLook where torch is installed twice: what fits which of them cannot be said."""
+    if len(packages.copies("torch")) > 1:
+        message = "torch is installed twice (T506): which one counts must be settled first"
+        raise CouldNotLook(message)
 
 
 @cache

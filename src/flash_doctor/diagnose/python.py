@@ -11,7 +11,6 @@ from flash_doctor.diagnose.registry import check
 from flash_doctor.model import (
     Family,
     Finding,
-    OtherDoctor,
     Package,
     Packages,
     Python,
@@ -35,7 +34,7 @@ def another_python(python: Python) -> Iterator[Finding]:
     Check by hand: `python -c "import platform; print(platform.python_implementation())"`.
     What to do: make a virtual environment with CPython and install there.
     """
-    if python.implementation.lower() != "cpython":
+    if not words.is_cpython(python):
         yield Finding(
             code="P401",
             severity=Severity.ERROR,
@@ -193,26 +192,6 @@ def read_only_target(python: Python) -> Iterator[Finding]:
 
 
 @check("P408", Family.PYTHON)
-def other_doctor(other_doctor: OtherDoctor) -> Iterator[Finding]:
-    """The command `doctor` is another program.
-
-    Another package also installs a command named `doctor`. Of two, the one installed last overwrites the other
-    without a word, and uninstalling either deletes it.
-
-    Check by hand: `command -v doctor`.
-    What to do: use the command `flash-doctor`, which is the same program as ours.
-    """
-    owner = known(other_doctor.owner)
-    yield Finding(
-        code="P408",
-        severity=Severity.INFO,
-        subject="doctor",
-        summary="the command `doctor` found first is not this program: type `flash-doctor`",
-        evidence=(f"{other_doctor.path}" + (f" belongs to {owner}" if owner else " is another program"),),
-    )
-
-
-@check("P409", Family.PYTHON)
 def doubled_packages(packages: Packages, python: Python) -> Iterator[Finding]:
     """A package is installed twice.
 
@@ -224,8 +203,10 @@ def doubled_packages(packages: Packages, python: Python) -> Iterator[Finding]:
     What to do: uninstall until pip says it is not installed, then install once.
     """
     for name, copies in _doubles(packages):
+        if any(package.in_user_site or package.location in python.pythonpath for package in copies):
+            continue  # P404 and P405 tell of these
         yield Finding(
-            code="P409",
+            code="P408",
             severity=Severity.WARNING,
             subject=name,
             summary=f"{name} is installed {len(copies)} times: "

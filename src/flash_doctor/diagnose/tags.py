@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flash_doctor.diagnose import words
+
 if TYPE_CHECKING:
     from flash_doctor.model import Python
 
@@ -13,6 +15,8 @@ def misfit(tags: tuple[str, ...], python: Python) -> str | None:
 
     `tags` are expanded wheel tags such as `cp312-cp312-manylinux_2_28_x86_64`.
     """
+    if not words.is_cpython(python):
+        return None
     reasons = [_misfit(tag, python) for tag in tags]
     return reasons[0] if reasons and all(reasons) else None
 

@@ -45,7 +45,7 @@ def python_not_supported(torch: Torch, python: Python, facts: Facts) -> Iterator
     Check by hand: `pip download --no-deps torch==VERSION` finds nothing for this Python.
     What to do: use one of the Python versions that the finding names.
     """
-    release = facts.torch.release(torch.version)
+    release = facts.torch.release(torch.version) if words.is_cpython(python) else None
     if release and python.abi not in release.pythons and known(torch.vendor) is None:
         yield Finding(
             code="T508",

@@ -58,3 +58,8 @@ def listing(items: Iterable[Path | str], most: int = 5) -> tuple[str, ...]:
 def address(package: Package) -> str:
     """Where it was installed from, or nothing."""
     return known(package.url) or ""
+
+
+def is_cpython(python: Python) -> bool:
+    """False for PyPy and others, of which P401 tells; rules on Python versions then have nothing to add."""
+    return python.implementation.lower() == "cpython"
