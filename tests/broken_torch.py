@@ -20,7 +20,7 @@ def copy_of(venv: Path, folder: Path) -> Path:
     site = folder / site_of(venv).relative_to(venv)
     site.mkdir(parents=True)
     (folder / "bin").mkdir()
-    (folder / "bin" / "python").symlink_to(venv / "bin" / "python")
+    _link_all(venv / "bin", folder / "bin")
     shutil.copy(venv / "pyvenv.cfg", folder / "pyvenv.cfg")
     _link_all(site_of(venv), site)
     return folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import secrets
 import shutil
 import sys
 from dataclasses import dataclass
@@ -178,7 +177,7 @@ def start_script(
     Raises:
         TargetError: the interpreter cannot even be started.
     """
-    nonce = "flash-doctor-" + secrets.token_hex(8)
+    nonce = "flash-doctor-" + os.urandom(8).hex()
     command = Command(
         argv=(str(target.python), "-c", PRELUDE, nonce, *arguments),
         stdin=script.encode(),

@@ -31,6 +31,7 @@ from sites import install, site_of
 from trees import snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
