@@ -121,9 +121,16 @@ class _Child:
         with contextlib.suppress(OSError), self.process.stdin as pipe:
             pipe.write(self.command.stdin)
 
+    def _left(self) -> float:
+        """Seconds until the time limit."""
+        return max(0.0, self.deadline - time.monotonic())
+
     def wait(self) -> Completed:
         try:
-            returncode = self.process.wait(max(0.0, self.deadline - time.monotonic()))
+            # The pipes' ends wake us at once; Popen.wait with a time limit sleeps up to 50 ms between two looks.
+            for reader in (self.out, self.err):
+                reader.join(self._left())
+            returncode = self.process.wait(self._left())
         except subprocess.TimeoutExpired:
             self._abandon()
             message = f"{self.command.argv[0]} did not end within {self.command.timeout:g} seconds"
@@ -133,7 +140,7 @@ class _Child:
             raise
         # A grandchild may hold the pipes open for ever; what was printed until now is what counts.
         for reader in (self.out, self.err):
-            reader.join(max(0.5, self.deadline - time.monotonic()) if reader.is_alive() else None)
+            reader.join(max(0.5, self._left()) if reader.is_alive() else None)
         return Completed(
             returncode=returncode,
             stdout=bytes(self.out.kept),
