@@ -1,0 +1,33 @@
+"""pip, driven from outside: the doctor's own pip works on the target's interpreter, which needs none."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from flash_doctor.command import Command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flash_doctor.model import Target
+
+TIMEOUT = 1800.0
+
+
+class Pip:
+    """`pip --python TARGET install --prefix STAGE`, from files and hashes alone."""
+
+    name = "pip"
+
+    def unpack(self, requirements: Path, prefix: Path, target: Target) -> Command:
+        return Command(
+            argv=(
+                sys.executable, "-m", "pip", "--python", str(target.python), "--isolated", "--no-input",
+                "--disable-pip-version-check", "--no-cache-dir", "install", "--quiet", "--no-index", "--no-deps",
+                "--ignore-installed", "--require-hashes", "--no-compile", "--no-warn-script-location",
+                "--break-system-packages", "--prefix", str(prefix), "--requirement", str(requirements),
+            ),
+            timeout=TIMEOUT,
+            environment={"PYTHONDONTWRITEBYTECODE": "1"},
+        )  # fmt: skip

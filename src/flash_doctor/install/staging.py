@@ -1,0 +1,71 @@
+"""Unpack wheels into a prefix of ours on the target's file system, and make their metadata name the publisher."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+from typing import TYPE_CHECKING
+
+from flash_doctor.errors import InstallFailed
+from flash_doctor.install.swap import staged_site
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from flash_doctor.command import Runner
+    from flash_doctor.install.interface import Installer, LocalWheel
+    from flash_doctor.model import Target
+
+
+def stage(wheels: Sequence[LocalWheel], folder: Path, target: Target, installer: Installer, runner: Runner) -> Path:
+    """The staging prefix, with every wheel unpacked; the target is untouched.
+
+    Raises:
+        InstallFailed: the installer refused a wheel (hash, tags, damaged archive), with its last lines.
+    """
+    prefix = folder / "stage"
+    prefix.mkdir(parents=True)
+    requirements = folder / "requirements.txt"
+    requirements.write_text("".join(wheel.requirement + "\n" for wheel in wheels), encoding="utf-8")
+    done = runner.run(installer.unpack(requirements, prefix, target))
+    if done.returncode:
+        message = f"{installer.name} could not unpack what was fetched"
+        raise InstallFailed(message, evidence=(done.errors + done.text).strip().splitlines()[-8:])
+    for wheel in wheels:
+        _name_publisher(wheel, staged_site(prefix))
+    return prefix
+
+
+def _name_publisher(wheel: LocalWheel, site: Path) -> None:
+    """direct_url.json names the publisher's address and the hash, so that `pip freeze` makes sense elsewhere.
+
+    As PEP 610 specifies it.
+    """
+    metadata = next(
+        path for path in site.glob("*.dist-info") if _dist_name(path) == wheel.name.lower().replace("-", "_")
+    )
+    origin = {"url": wheel.url, "archive_info": {"hashes": {"sha256": wheel.sha256}}}
+    content = json.dumps(origin).encode()
+    path = metadata / "direct_url.json"
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+    _record_again(metadata / "RECORD", path.relative_to(site).as_posix(), content)
+
+
+def _dist_name(metadata: Path) -> str:
+    return metadata.name.partition("-")[0].lower().replace(".", "_")
+
+
+def _record_again(record: Path, name: str, content: bytes) -> None:
+    """RECORD with this file's new hash and size; written anew, for the old one may be linked to a cache."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    with record.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.reader(file) if row and row[0] != name]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([*rows, [name, f"sha256={digest}", str(len(content))]])
+    record.unlink()
+    record.write_text(out.getvalue(), encoding="utf-8")

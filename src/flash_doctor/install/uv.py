@@ -1,0 +1,35 @@
+"""uv, where it is installed: unpacks many times faster than pip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flash_doctor.command import Command
+
+if TYPE_CHECKING:
+    from flash_doctor.model import Target
+
+TIMEOUT = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Uv:
+    """`uv pip install --python TARGET --prefix STAGE`, from files and hashes alone.
+
+    Without uv's cache: it would keep a second copy of every big wheel, and its hard links would tie the target to it.
+    """
+
+    program: Path
+    name: str = "uv"
+
+    def unpack(self, requirements: Path, prefix: Path, target: Target) -> Command:
+        return Command(
+            argv=(
+                str(self.program), "pip", "install", "--quiet", "--no-config", "--no-progress", "--offline",
+                "--no-index", "--no-cache", "--no-deps", "--reinstall", "--require-hashes", "--break-system-packages",
+                "--python", str(target.python), "--prefix", str(prefix), "--requirement", str(requirements),
+            ),
+            timeout=TIMEOUT,
+        )  # fmt: skip
