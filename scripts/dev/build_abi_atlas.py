@@ -18,6 +18,7 @@ import gzip
 import json
 import sys
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from torch_exports import CannotRead, Wheel, find_releases, find_wheel, read_exp
 from flash_doctor import __version__
 from flash_doctor.abi.atlas import Atlas, Release
 from flash_doctor.abi.atlas_format import FORMAT, PAGES, AtlasImage, fingerprint, pack
+from flash_doctor.errors import DoctorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -200,7 +202,7 @@ def main() -> int:
     options = parse()
     try:
         write(add(options) if options.add else build(options), options.atlas)
-    except CannotRead as error:
+    except (CannotRead, DoctorError, zipfile.BadZipFile) as error:
         print(f"build_abi_atlas: {error}", file=sys.stderr)
         return 1
     return 0

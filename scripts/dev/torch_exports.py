@@ -7,7 +7,6 @@ is streamed and inflated once; only its first and last `WINDOW` bytes are ever h
 from __future__ import annotations
 
 import io
-import struct
 import subprocess
 import sys
 import time
@@ -18,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 import requests
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
+
+from flash_doctor.abi.elf import Elf
+from flash_doctor.abi.symbols import exported_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,9 +41,6 @@ LIBRARIES = (
 WINDOW = 96 << 20
 CHUNK = 1 << 20
 ATTEMPTS = 8
-SHT_DYNSYM = 11
-GLOBAL, WEAK, UNIQUE = 1, 2, 10
-VISIBLE = {0, 3}  # STV_DEFAULT, STV_PROTECTED
 
 
 class CannotRead(Exception):
@@ -184,7 +183,7 @@ class RangeFile(io.RawIOBase):
 
 
 class Ends:
-    """The first and the last `window` bytes of a stream of any length."""
+    """The first and the last `window` bytes of a stream of any length: a buffer for the readers of binaries."""
 
     def __init__(self, stream: Any, window: int = WINDOW) -> None:
         self.head, self.tail, self.length, self.window = bytearray(), bytearray(), 0, window
@@ -200,40 +199,31 @@ class Ends:
         if len(self.tail) > 2 * self.window:
             del self.tail[: -self.window]
 
-    def __call__(self, offset: int, size: int) -> memoryview:
-        """`size` bytes at `offset` of the stream; an error where they were not held."""
-        start = self.length - len(self.tail)
-        if offset + size <= len(self.head):
-            return memoryview(self.head)[offset : offset + size]
-        if offset >= start and offset + size <= self.length:
-            return memoryview(self.tail)[offset - start : offset - start + size]
-        message = f"bytes {offset}..{offset + size} of {self.length} lie outside the window of {self.window}"
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, where: slice) -> bytes:
+        start, stop, _ = where.indices(self.length)
+        if stop <= len(self.head):
+            return bytes(self.head[start:stop])
+        begin = self.length - len(self.tail)
+        if start >= begin:
+            return bytes(self.tail[start - begin : stop - begin])
+        message = f"bytes {start} to {stop} of {self.length} lie in neither window of {self.window}"
         raise CannotRead(message)
 
-
-def exported_names(view: Ends) -> set[str]:
-    """Names of the defined, visible dynamic symbols of a 64-bit little-endian ELF file."""
-    header = view(0, 64)
-    if bytes(header[:6]) != b"\x7fELF\x02\x01":
-        message = "not a 64-bit little-endian ELF file"
-        raise CannotRead(message)
-    (table,) = struct.unpack_from("<Q", header, 40)
-    width, count = struct.unpack_from("<HH", header, 58)
-    sections = [struct.unpack_from("<IIQQQQII", view(table + width * index, 64)) for index in range(count)]
-    (dynsym,) = [section for section in sections if section[1] == SHT_DYNSYM]
-    strings = bytes(view(*sections[dynsym[6]][4:6]))
-    return {
-        strings[name : strings.index(b"\0", name)].decode()
-        for name, info, other, section, _, _ in struct.iter_unpack("<IBBHQQ", view(*dynsym[4:6]))
-        if section and info >> 4 in (GLOBAL, WEAK, UNIQUE) and other & 3 in VISIBLE
-    }
+    def find(self, wanted: bytes, start: int, end: int) -> int:
+        """As bytes.find; the range lies in one of the two windows."""
+        found = self[start:end].find(wanted)
+        return found if found < 0 else start + found
 
 
 def read_exports(wheel: Wheel, libraries: Sequence[str] = LIBRARIES) -> tuple[dict[str, set[str]], int]:
     """The exported names of torch's libraries in a wheel, and the bytes received for them.
 
     Raises:
-        CannotRead: the wheel lacks one of them, or one cannot be read; zipfile.BadZipFile where it is damaged.
+        CannotRead: the wheel lacks one of them, or the index stops answering.
+        BadBinary, zipfile.BadZipFile: the wheel or the library is damaged.
     """
     remote, names = RangeFile(wheel.url), {}
     with zipfile.ZipFile(io.BufferedReader(remote, CHUNK)) as archive:  # type: ignore[type-var]
@@ -244,5 +234,5 @@ def read_exports(wheel: Wheel, libraries: Sequence[str] = LIBRARIES) -> tuple[di
                 message = f"{wheel.name} has no torch/lib/{library}: has torch divided its libraries anew?"
                 raise CannotRead(message) from error
             with stream:
-                names[library] = exported_names(Ends(stream))
+                names[library] = set(exported_names(Elf(Ends(stream), library)))
     return names, remote.received

@@ -101,6 +101,7 @@ def test_there_are_54_of_them() -> None:
 def test_landmarks(atlas: Atlas, symbol: str, ranges: str) -> None:
     age = atlas.explain_symbol(symbol)
     assert age.ranges == ranges
+    assert age.of_torch == (symbol != "PyObject_Call")
     assert (age.first, age.last) == ((age.exported_by[0], age.exported_by[-1]) if ranges else (None, None))
 
 

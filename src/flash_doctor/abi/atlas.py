@@ -95,7 +95,9 @@ class Atlas:
 
     def explain_symbol(self, symbol: str) -> SymbolAge:
         """How old a symbol is, as far as the atlas knows."""
-        return SymbolAge(symbol=symbol, exported_by=self.exported_by(symbol), atlas=self.releases)
+        found = self.exported_by(symbol)
+        of_torch = bool(found) or in_torch_namespace(symbol)
+        return SymbolAge(symbol=symbol, of_torch=of_torch, exported_by=found, atlas=self.releases)
 
     def built_for(
         self, releases: Sequence[Version], *, installed: Version | None = None, on: datetime.date | None = None

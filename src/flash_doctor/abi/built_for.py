@@ -57,9 +57,14 @@ def _series(release: Version, atlas: Sequence[Version]) -> list[Version]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolAge:
-    """Which releases export one symbol; `atlas` are all releases that were read, both oldest first."""
+    """Which releases export one symbol; `atlas` are all releases that were read, both oldest first.
+
+    `of_torch` is False where the symbol is none of torch's business: no release exports it, and its name does not
+    lie in torch's namespaces.
+    """
 
     symbol: str
+    of_torch: bool
     exported_by: tuple[Version, ...]
     atlas: tuple[Version, ...]
 
