@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
+from urllib3.exceptions import HTTPError
 
 from flash_doctor.abi.elf import Elf
 from flash_doctor.abi.symbols import exported_names
@@ -100,7 +101,7 @@ def find_releases(oldest: Version, **where: str) -> Iterator[Wheel]:
     bound = ""
     while True:
         try:
-            wheel = find_wheel(f">={oldest}{bound}", **where)  # type: ignore[arg-type]
+            wheel = find_wheel(f">={oldest}{bound}", **where)
         except CannotRead:
             if not bound:
                 raise
@@ -161,7 +162,7 @@ class RangeFile(io.RawIOBase):
                 if self.response is None:
                     self.response = self._request(f"bytes={self.position}-")
                 data: bytes = self.response.raw.read(wanted)
-            except (requests.RequestException, OSError, requests.packages.urllib3.exceptions.HTTPError) as error:
+            except (requests.RequestException, OSError, HTTPError) as error:
                 print(f"  {error}; trying again", file=sys.stderr)
                 time.sleep(attempt)
             else:
@@ -226,7 +227,7 @@ def read_exports(wheel: Wheel, libraries: Sequence[str] = LIBRARIES) -> tuple[di
         BadBinary, zipfile.BadZipFile: the wheel or the library is damaged.
     """
     remote, names = RangeFile(wheel.url), {}
-    with zipfile.ZipFile(io.BufferedReader(remote, CHUNK)) as archive:  # type: ignore[type-var]
+    with zipfile.ZipFile(io.BufferedReader(remote, CHUNK)) as archive:
         for library in libraries:
             try:
                 stream = archive.open(f"torch/lib/{library}")
