@@ -7,8 +7,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +24,9 @@ from flash_doctor.model import Packages, Target, known
 from flash_doctor.probe import probe
 from trees import snapshot
 from wheels import build_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OLD: dict[str, bytes | str] = {
     "flash_attn/__init__.py": "old = True",
