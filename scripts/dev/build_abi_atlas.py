@@ -186,7 +186,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     task.add_argument("--work", type=Path, metavar="DIR", help="build all; keep what was read of each release here")
     task.add_argument("--add", nargs="+", type=Version, metavar="VERSION", help="merge these releases into the atlas")
     parser.add_argument("--atlas", type=Path, default=ATLAS, help="the file to write (default: %(default)s)")
-    parser.add_argument("--oldest", default="2.0.0", help="first release of a full build (default: %(default)s)")
+    parser.add_argument(
+        "--oldest", default="2.0.0", help="the release that a full build begins with (default: %(default)s)"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="wheels read at a time (default: %(default)s)")
     parser.add_argument("--python", default="3.11", help="the wheels' Python (default: %(default)s)")
     parser.add_argument(

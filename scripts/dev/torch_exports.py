@@ -97,19 +97,12 @@ def _file_name(url: str) -> str:
 
 
 def find_releases(oldest: Version, **where: str) -> Iterator[Wheel]:
-    """Every final release from the newest on the index down to `oldest`."""
-    bound = ""
-    while True:
-        try:
-            wheel = find_wheel(f">={oldest}{bound}", **where)
-        except CannotRead:
-            if not bound:
-                raise
-            return
+    """Every final release from the newest on the index down to `oldest`, which must be one itself."""
+    wheel = find_wheel(f">={oldest}", **where)
+    yield wheel
+    while wheel.version > oldest:
+        wheel = find_wheel(f">={oldest},<{wheel.version}", **where)
         yield wheel
-        if wheel.version <= oldest:
-            return
-        bound = f",<{wheel.version}"
 
 
 class RangeFile(io.RawIOBase):
