@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flash_doctor.model import Gpu, MigDevice, Unknown
 from flash_doctor.probe.visible import visibility
@@ -80,6 +84,18 @@ def test_unequal_gpus_where_it_can_be_known(environ: dict[str, str], seen: tuple
 @pytest.mark.parametrize("value", ["MIG-cc22", "MIG-GPU-aa11/1/0"])
 def test_a_slice_makes_its_gpu_visible(value: str) -> None:
     assert visibility(SLICED, {"CUDA_VISIBLE_DEVICES": value}) == (True, False)
+
+
+def test_a_uuid_that_could_not_be_read_is_no_invisible_gpu() -> None:
+    gpus = (replace(ALIKE[0], uuid=SILENT), ALIKE[1])
+    assert all(isinstance(part, Unknown) for part in visibility(gpus, {"CUDA_VISIBLE_DEVICES": "GPU-aa22"}))
+    assert visibility(gpus, {"CUDA_VISIBLE_DEVICES": "1"}) == (False, True)
+
+
+@given(st.text(alphabet="0123456789-, +GPUMIGabc²٣x", max_size=30) | st.just("9" * 5000))
+def test_any_text_is_read_without_an_error(value: str) -> None:
+    for gpus in (ALIKE, MIXED, SLICED):
+        assert len(visibility(gpus, {"CUDA_VISIBLE_DEVICES": value})) == len(gpus)
 
 
 def test_no_gpus() -> None:

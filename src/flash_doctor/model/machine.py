@@ -107,6 +107,12 @@ class Driver:
         return self.library if isinstance(self.module, (Absent, Unknown)) else self.module
 
 
+def driver_number(version: Version) -> str:
+    """A driver's version as NVIDIA writes it, with two digits: Version("580.65.06") would print 580.65.6."""
+    first, *rest = version.release
+    return ".".join([str(first), *(f"{part:02d}" for part in rest)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Capability:
     """CUDA compute capability, as in 9.0."""
@@ -133,7 +139,11 @@ class GpuProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """One physical GPU as the driver numbers it; `visible` says whether CUDA_VISIBLE_DEVICES lets CUDA see it."""
+    """One physical GPU as the driver numbers it.
+
+    `visible` says whether CUDA_VISIBLE_DEVICES lets CUDA see it; `fabric` how far its registration with the
+    NVSwitch fabric came ("completed" when ready), Absent on a GPU without such a fabric.
+    """
 
     index: int
     name: str
@@ -155,7 +165,7 @@ class Gpus:
     """Every GPU the driver knows, and what stands between them and this process.
 
     `on_bus` counts NVIDIA display and 3D controllers on the PCI bus (seen even without a driver);
-    `device_nodes` are the /dev/nvidia* files there, `unreadable_nodes` those this user may not open.
+    `device_nodes` are the /dev/nvidia* files there (WSL2: /dev/dxg), `unreadable_nodes` those this user may not open.
     """
 
     devices: tuple[Gpu, ...]
@@ -168,7 +178,10 @@ class Gpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolkit:
-    """One nvcc: where it was found (`origin`: CUDA_HOME, PATH, /usr/local, pip, conda) and its version."""
+    """One nvcc: where it was found (`origin`: CUDA_HOME, PATH, /usr/local/cuda…, pip, conda) and its version.
+
+    A CUDA_HOME without nvcc is one too, with its version Absent: torch takes it and the build fails.
+    """
 
     nvcc: Path
     origin: str

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flash_doctor.probe.files import text_of
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 _FIELD = re.compile(r"(\w+) (\d+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class Allowance(NamedTuple):
     """Bytes of memory, bytes of it still free, and cores; None where no group sets a limit."""
 
     memory: int | None
@@ -24,8 +22,7 @@ class Allowance:
     cores: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Hierarchy:
+class _Hierarchy(NamedTuple):
     """One mounted cgroup tree; `path` is this process's group in it, `root` the group at the mount point."""
 
     point: Path

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from packaging.version import Version
+from typing import TYPE_CHECKING, NamedTuple
 
 from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed
@@ -16,6 +13,8 @@ from flash_doctor.model import Absent, Gpu, Part, Unknown
 from flash_doctor.probe.files import exists, names_in, text_of, version_in
 
 if TYPE_CHECKING:
+    from packaging.version import Version
+
     from flash_doctor.command import Runner
 
 _NVIDIA = "0x10de"
@@ -27,8 +26,7 @@ _NOT_TOLD = Unknown(unknown="/proc/driver/nvidia does not tell; NVML did not ans
 _FABRIC_MANAGER = "nv-fabricmanage"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelModule:
+class KernelModule(NamedTuple):
     """The loaded nvidia.ko: its version, and whether it is the open one."""
 
     version: Part[Version]

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from flash_doctor.model.part import Part, Unknown
 
@@ -42,5 +42,5 @@ def version_in(text: str, pattern: re.Pattern[str] = _NUMBERS) -> Part[Version]:
     found = pattern.search(text)
     try:
         return Version(found[found.lastindex or 0]) if found else Unknown(unknown=f"no version in {text[:80]!r}")
-    except InvalidVersion as error:
+    except ValueError as error:  # InvalidVersion, or more digits than int takes
         return Unknown(unknown=str(error))

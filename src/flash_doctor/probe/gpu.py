@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import Version
 
@@ -22,7 +21,6 @@ from flash_doctor.model import Absent, Driver, Gpu, Gpus, GpuSource, Part, Unkno
 from flash_doctor.probe import driver_files
 from flash_doctor.probe.files import exists, version_in
 from flash_doctor.probe.loader import WSL_FOLDER, compat_library, locate
-from flash_doctor.probe.smi import ask_smi
 from flash_doctor.probe.visible import visibility
 
 if TYPE_CHECKING:
@@ -54,8 +52,7 @@ class _NvmlAnswer:
     gpus: Part[tuple[Gpu, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
+class _Reading(NamedTuple):
     """What one source told; `failure` as in Driver."""
 
     source: GpuSource
@@ -101,9 +98,9 @@ def _traces(root: Path, library: Path | None) -> bool:
 
 def _nvml_command(library: Path | None, limit: float) -> Command:
     """nvml.py as text, so that it runs from a zip too; without site, whose start-up files are not ours to run."""
-    spec = importlib.util.find_spec("flash_doctor.probe.nvml")
-    assert spec is not None
-    source = spec.loader.get_source(spec.name)  # type: ignore[union-attr]
+    loader = __spec__.loader
+    assert loader is not None
+    source = loader.get_data(str(Path(__file__).with_name("nvml.py"))).decode()  # type: ignore[attr-defined]
     folders = [entry for entry in sys.path if entry]  # "" is the current folder: no place for our modules
     return Command(
         argv=(sys.executable or "python3", "-I", "-S", "-B", "-c", source, *folders),
@@ -188,14 +185,15 @@ class PendingGpus:
 
     def _from_smi(self, reading: _Reading) -> _Reading:
         """nvidia-smi's answer in place of a failed NVML; the failure of both when it fails too."""
+        from flash_doctor.probe.smi import ask_smi  # seldom needed
+
         program = shutil.which("nvidia-smi")
         answer = ask_smi(program, self.runner) if program else Absent(absent="nvidia-smi is not on PATH")
         if isinstance(answer, Unknown):
-            return replace(reading, failure=f"{known(reading.failure)}; {answer.unknown}")
+            return reading._replace(failure=f"{known(reading.failure)}; {answer.unknown}")
         if isinstance(answer, Absent):
             return reading
-        return replace(
-            reading,
+        return reading._replace(
             source=GpuSource.NVIDIA_SMI,
             failure=_WELL,
             driver=answer.driver,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from packaging.version import Version
+from typing import TYPE_CHECKING, NamedTuple
 
 from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed
@@ -15,6 +12,8 @@ from flash_doctor.model import Absent, Capability, Gpu, Part, Unknown, known
 from flash_doctor.probe.files import version_in
 
 if TYPE_CHECKING:
+    from packaging.version import Version
+
     from flash_doctor.command import Runner, Running
 
 _FIELDS = (
@@ -35,8 +34,7 @@ _CUDA = re.compile(r"CUDA Version:\s*(\d+\.\d+)")
 _LIMIT = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmiAnswer:
+class SmiAnswer(NamedTuple):
     driver: Part[Version]
     max_cuda: Part[Version]
     gpus: tuple[Gpu, ...]
@@ -85,7 +83,7 @@ def _gpu(row: dict[str, str]) -> Gpu:
     index = row["index"]
     not_asked = Unknown(unknown="nvidia-smi was not asked; NVML did not answer")
     return Gpu(
-        index=int(index) if index.isdigit() else 0,
+        index=int(index) if index.isdecimal() else 0,
         name=row["name"],
         uuid=row["uuid"] if row["uuid"].startswith("GPU-") else Unknown(unknown=row["uuid"]),
         bus_id=row["pci.bus_id"],
@@ -101,7 +99,7 @@ def _gpu(row: dict[str, str]) -> Gpu:
 
 
 def _bytes(mebibytes: str) -> Part[int]:
-    return int(mebibytes) * _MIB if mebibytes.isdigit() else Unknown(unknown=f"nvidia-smi says {mebibytes}")
+    return int(mebibytes) * _MIB if mebibytes.isdecimal() else Unknown(unknown=f"nvidia-smi says {mebibytes}")
 
 
 def _capability(text: str) -> Part[Capability]:

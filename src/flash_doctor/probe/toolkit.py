@@ -7,9 +7,8 @@ import os
 import re
 import shlex
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import Version
 
@@ -86,8 +85,7 @@ def _prefix(site_packages: Path) -> str:
     return str(site_packages.parents[2]) if len(site_packages.parts) > 3 else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
+class _Question(NamedTuple):
     """A program's own word for its version, still under way, or the version from a file beside it."""
 
     answer: Running | Part[Version]
@@ -110,8 +108,7 @@ def _ask(argv: tuple[str, ...], runner: Runner, pattern: re.Pattern[str]) -> _Qu
         return _Question(answer=Unknown(unknown=failed.message), pattern=pattern)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PendingToolkit:
+class _PendingToolkit(NamedTuple):
     nvcc: Path
     origin: str
     version: _Question
@@ -152,8 +149,7 @@ def _in_names(folders: list[Path], pattern: re.Pattern[str]) -> Part[Version]:
     return Unknown(unknown="no file beside nvcc tells its version")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PendingTool:
+class _PendingTool(NamedTuple):
     path: Path
     name: str
     version: _Question
@@ -162,8 +158,7 @@ class _PendingTool:
         return Tool(path=self.path, name=self.name, version=self.version.finish())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PendingCompiler:
+class _PendingCompiler(NamedTuple):
     """gcc or clang, whatever it is called: `c++` and CXX tell only when asked."""
 
     path: Path

@@ -10,10 +10,11 @@ from flash_doctor.model import Gpu, Part, Unknown, known
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_INDEX = re.compile(r"[+-]?\d+")
+_INDEX = re.compile(r"[+-]?\d{1,9}(?!\d)", re.ASCII)
 _ORDER = Unknown(
     unknown="CUDA numbers unequal GPUs by speed, NVML by PCI bus; set CUDA_DEVICE_ORDER=PCI_BUS_ID to make them agree"
 )
+_NO_UUID = Unknown(unknown="CUDA_VISIBLE_DEVICES names GPUs by UUID, and the UUID of a GPU could not be read")
 
 
 def visibility(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Part[bool], ...]:
@@ -26,10 +27,12 @@ def visibility(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Part[
     if value is None:
         return (True,) * len(gpus)
     entries = [entry.strip() for entry in value.split(",")]
-    chosen = _by_index(entries, len(gpus)) if _INDEX.match(entries[0]) else _by_uuid(entries, gpus)
     by_index = bool(_INDEX.match(entries[0]))
+    chosen = _by_index(entries, len(gpus)) if by_index else _by_uuid(entries, gpus)
     if by_index and 0 < len(chosen) < len(gpus) and not _same_numbers(gpus, environ):
         return (_ORDER,) * len(gpus)
+    if entries[0].startswith(("GPU", "MIG")) and not all(isinstance(gpu.uuid, str) for gpu in gpus):
+        return (_NO_UUID,) * len(gpus)
     return tuple(index in chosen for index in range(len(gpus)))
 
 
@@ -52,11 +55,11 @@ def _by_uuid(entries: list[str], gpus: tuple[Gpu, ...]) -> set[int]:
     chosen: list[str] = []
     found: set[int] = set()
     for entry in entries:
-        owners = [gpu.index for gpu in gpus if _names(entry, gpu)]
+        owners = {position for position, gpu in enumerate(gpus) if _names(entry, gpu)}
         if len(owners) != 1:
             break
         chosen.append(entry)
-        found |= {position for position, gpu in enumerate(gpus) if gpu.index == owners[0]}
+        found |= owners
     return found if len(set(chosen)) == len(chosen) else set()
 
 

@@ -6,9 +6,8 @@ import contextlib
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed
@@ -36,8 +35,7 @@ print(s.f_blocks * s.f_frsize, s.f_bavail * s.f_frsize)
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
+class Mount(NamedTuple):
     point: Path
     filesystem: str
 
@@ -72,7 +70,7 @@ class PendingVolume:
 
     def _volume(self, answer: str) -> Part[Volume]:
         numbers = answer.split()
-        if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
             return Unknown(unknown=f"{self.mount.filesystem} at {self.mount.point} could not be measured")
         total, free = map(int, numbers)
         return Volume(path=self.path, filesystem=self.mount.filesystem, total=total, free=free)
