@@ -1,7 +1,8 @@
-"""Where the doctor keeps what it may lose: downloads and caches."""
+"""Folders of this run: where the doctor keeps what it may lose, and where it was called."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,3 +16,11 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
         return Path(chosen)
     home = Path(environ.get("HOME") or Path.home())
     return Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "flash-doctor"
+
+
+def current_folder() -> Path:
+    """Where we were called; a path that holds nothing when that folder was deleted meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path(os.devnull)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.command import Command, Running
 from flash_doctor.errors import BadInput, CommandFailed, TargetError
 from flash_doctor.model import Target
+from flash_doctor.paths import current_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ def find_target(given: str | None, environ: Mapping[str, str], folder: Path | No
         return Target(python=_interpreter(Path(_on_path(given, environ))), why=f"--python {given}")
     if active := environ.get("VIRTUAL_ENV"):
         return Target(python=_interpreter(Path(active)), why=f"VIRTUAL_ENV is {active}")
-    local = (folder or Path.cwd()) / ".venv"
+    local = (folder or current_folder()) / ".venv"
     if os.path.lexists(local / "bin" / "python"):
         return Target(python=_interpreter(local), why=f"there is a .venv in {local.parent}")
     why = "it runs flash-doctor (no --python, no VIRTUAL_ENV, no ./.venv)"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,12 +30,19 @@ from flash_doctor.model import (
 )
 from flash_doctor.probe import probe
 from flash_doctor.probe.compose import attempt
+from flash_doctor.probe.inside import is_wanted
+from flash_doctor.probe.packages import RECORDED
+from flash_doctor.target import find_target
 from sites import install, site_of
 from trees import snapshot
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +106,35 @@ def test_requirements_hold_for_the_target(venv: Path, tmp_path: Path) -> None:
     file.write_text("torch=2.8\n")
     with pytest.raises(BadInput, match="line 1"):
         look(venv, requirements=file)
+
+
+def test_a_current_folder_that_was_deleted_does_not_matter(
+    venv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deleted").mkdir()
+    monkeypatch.chdir(tmp_path / "deleted")
+    (tmp_path / "deleted").rmdir()
+    target = find_target(None, {"VIRTUAL_ENV": str(venv)})
+    environment = probe(target, SystemRunner())
+    assert isinstance(environment.python, Python)
+    assert isinstance(environment.flash, Absent)
+    assert find_target(None, {}).python == Path(sys.executable)
+
+
+def test_paths_that_are_no_utf8_survive(venv: Path) -> None:
+    name = b"~\xff-broken"
+    Path(os.fsdecode(os.fsencode(site_of(venv)) + b"/" + name)).mkdir()
+    environment = look(venv)
+    (leftover,) = packages_of(environment).leftovers
+    assert os.fsencode(leftover.name) == name
+    assert decode(Environment, json.loads(json.dumps(encode(environment)))) == environment
+
+
+def test_what_the_facts_want_compared_is_compared() -> None:
+    table = tomllib.loads((Path(__file__).parents[2] / "wheel_matrix" / "companions.toml").read_text(encoding="utf-8"))
+    wanted = {name for name, row in table["package"].items() if row.get("record")}
+    assert wanted
+    assert {name for name in wanted if not is_wanted(name, list(RECORDED))} == set()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from flash_doctor.model import (
     Torch,
     Unknown,
 )
-from flash_doctor.paths import cache_folder
+from flash_doctor.paths import cache_folder, current_folder
 from flash_doctor.probe import doctors, flash, gpu, host, indexes, loader, packages, toolkit, torch
 from flash_doctor.probe.packages import RECORDED
 from flash_doctor.target import TIMEOUT, RunningScript, start_script
@@ -123,7 +123,7 @@ def read_patient(script: RunningScript | None, environ: Mapping[str, str], requi
     """What the started script answers, and what of torch and flash-attn lies on the disk."""
     if script is None:
         unknown = Unknown(unknown="not looked at: --host-only")
-        settings = attempt(indexes.read_indexes, indexes.Places(environ, None, Path.cwd()))
+        settings = attempt(indexes.read_indexes, indexes.Places(environ, None, current_folder()))
         unread = unknown if requirements else _NO_REQUIREMENTS
         return Patient(
             python=unknown, packages=unknown, torch=unknown, flash=unknown, indexes=settings, requirements=unread
@@ -131,13 +131,13 @@ def read_patient(script: RunningScript | None, environ: Mapping[str, str], requi
     raw: dict[str, Any] = script.answer()
     found = packages.read_packages(raw)
     python = packages.read_python(raw, found)
-    settings = attempt(indexes.read_indexes, indexes.Places(environ, python.prefix, Path.cwd()))
+    settings = attempt(indexes.read_indexes, indexes.Places(environ, python.prefix, current_folder()))
     wanted = _requirements(requirements, python, environ)
     return Patient(
         python=python,
         packages=found,
         torch=attempt(torch.read_torch, python.search_path, found),
-        flash=attempt(flash.read_flash, python, found, packages.binary_owners(raw), Path.cwd()),
+        flash=attempt(flash.read_flash, python, found, packages.binary_owners(raw), current_folder()),
         indexes=_with_named(settings, wanted.indexes if wanted else ()),
         requirements=wanted.lines if wanted else _NO_REQUIREMENTS,
     )

@@ -35,7 +35,9 @@ def describe_python() -> dict[str, object]:
     """Who this interpreter is; paths as they are, symbolic links kept."""
     import site
 
-    packages = [folder for folder in site.getsitepackages() if os.path.isdir(folder)]
+    # virtualenv before release 20 brought a site.py of its own, without this function
+    listed = site.getsitepackages() if hasattr(site, "getsitepackages") else sys.path
+    packages = [folder for folder in listed if folder.endswith("-packages") and os.path.isdir(folder)]
     return {
         "version": full_version(sys.version_info),
         "implementation": sys.implementation.name,
