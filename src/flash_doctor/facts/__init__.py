@@ -9,14 +9,19 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flash_doctor.facts import companions, drivers, gpus, quirks, torch
+from flash_doctor.facts import companions, drivers, gpus, quirks, stacks, torch
 from flash_doctor.facts.companions import Companions, FlashWindow, HostCompiler, Limit, NeverUse, Publisher
 from flash_doctor.facts.drivers import DriverNeed, Drivers
 from flash_doctor.facts.gpus import GpuKind, GpuKinds
 from flash_doctor.facts.loading import Source
 from flash_doctor.facts.quirks import BitsAndBytes, FaultyWheel, Quirks
+from flash_doctor.facts.stacks import Stack
 from flash_doctor.facts.torch import GpuCode, TorchBuild, TorchRelease, TorchReleases
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "BitsAndBytes",
@@ -35,6 +40,7 @@ __all__ = [
     "Publisher",
     "Quirks",
     "Source",
+    "Stack",
     "TorchBuild",
     "TorchRelease",
     "TorchReleases",
@@ -67,6 +73,10 @@ class Facts:
     @cached_property
     def quirks(self) -> Quirks:
         return quirks.load(self.folder / "quirks.toml")
+
+    @cached_property
+    def stacks(self) -> Mapping[str, Stack]:
+        return stacks.load(self.folder / "stacks")
 
     @cached_property
     def torch(self) -> TorchReleases:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from flash_doctor.model.machine import Capability
@@ -155,7 +155,7 @@ class Wheel:
 
     @property
     def hash_state(self) -> HashState:
-        return HashState.PINNED if self.sha256 and self.address is None else self.family.hash_state
+        return HashState.PINNED if self.sha256 else self.family.hash_state
 
     @property
     def python_text(self) -> str:
@@ -283,8 +283,3 @@ class NoPlan:
     rejected: tuple[Rejection, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     command: str | None = None
-
-
-def distribution(name: str) -> NormalizedName:
-    """`flash_attn_3` and `flash-attn-3` are the same distribution."""
-    return canonicalize_name(name)

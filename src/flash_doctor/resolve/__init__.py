@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.model import Absent, Alternative, Move, NoPlan, Plan
 from flash_doctor.resolve.describe import describe
 from flash_doctor.resolve.judge import Verdict, judge
+from flash_doctor.resolve.lookup import Lookup, settle
 from flash_doctor.resolve.moves import TorchMove, newest, newest_choice, torch_choices, torch_moves
 from flash_doctor.resolve.outward import Search, outward, torch_alternative
 from flash_doctor.resolve.rank import rank, reasons
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.model import Environment, Goal
 
-__all__ = ["Wheels", "describe", "load_wheels", "resolve"]
+__all__ = ["Lookup", "Wheels", "describe", "load_wheels", "resolve", "settle"]
 
 WANT_TORCH = "doctor plan --want torch --want {flash}"
 

@@ -38,19 +38,22 @@ def wheel_steps(wheel: Wheel, environment: Environment) -> tuple[Install, ...]:
 def unmet(name: str, requires: tuple[str, ...], packages: Packages | Absent | Unknown) -> tuple[Install, ...]:
     """A step for each requirement that no installed distribution meets."""
     return tuple(
-        Install(name=_name(line), requirement=line, because=f"{name} needs it", hash_state=HashState.PUBLISHED)
+        Install(
+            name=requirement_name(line), requirement=line, because=f"{name} needs it", hash_state=HashState.PUBLISHED
+        )
         for line in requires
-        if _name(line) != TORCH and not _met(line, known(packages))
+        if requirement_name(line) != TORCH and not _met(line, known(packages))
     )
 
 
-def _name(line: str) -> NormalizedName:
+def requirement_name(line: str) -> NormalizedName:
+    """The distribution that a requirement line names."""
     end = next((place for place, letter in enumerate(line) if letter in "<>=!~;[ "), len(line))
     return canonicalize_name(line[:end])
 
 
 def _met(line: str, packages: Packages | None) -> bool:
-    found = packages.find(_name(line)) if packages else None
+    found = packages.find(requirement_name(line)) if packages else None
     if found is None:
         return False
     from packaging.requirements import Requirement
@@ -107,7 +110,7 @@ def _moved(package: Package, choice: TorchChoice, facts: Facts) -> tuple[str, st
 
 def pins_other(package: Package, torch: Version) -> bool:
     """Whether the metadata of an installed package excludes that torch."""
-    lines = [line for line in package.requires if _name(line) == TORCH]
+    lines = [line for line in package.requires if requirement_name(line) == TORCH]
     if not lines:
         return False
     from packaging.requirements import InvalidRequirement, Requirement

@@ -1,0 +1,103 @@
+"""`wheel_matrix/stacks/*.toml`: versions that were used together, with source and with what is wrong in them."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from flash_doctor.errors import BadInput
+from flash_doctor.facts.loading import Row, Source, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(?:(?:[<>=!~]=?|===)\s*[\w.*+!-]+\s*,?\s*)*")
+CHECKS = ("consistent", "inconsistent", "not checked")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """One known set of versions.
+
+    `requirements` are PEP 508 lines; `python` as 3.10 and `cuda` as cu121, "" where the source leaves them open;
+    `check` is one of CHECKS: what a resolver said about the metadata on `checked` (None: never);
+    `wrong` holds what is known to be wrong or worth knowing in it, as sentences.
+    """
+
+    name: str
+    project: str
+    python: str
+    cuda: str
+    kind: str
+    date: datetime.date | None
+    requirements: tuple[str, ...]
+    check: str
+    checked: datetime.date | None
+    wrong: tuple[str, ...]
+    source: Source
+
+    def requirement(self, name: str) -> str | None:
+        """The line of one package, if the stack names it."""
+        wanted = canonicalize_name(name)
+        return next((line for line in self.requirements if canonicalize_name(_name(line)) == wanted), None)
+
+
+def _name(line: str) -> str:
+    return re.split(r"[<>=!~\s\[]", line, maxsplit=1)[0]
+
+
+def find(stacks: Mapping[str, Stack], name: str) -> Stack:
+    """The stack of that name, or the only one whose name begins with it.
+
+    Raises:
+        BadInput: none or several; the advice names the nearest.
+    """
+    if name in stacks:
+        return stacks[name]
+    begun = [known for known in stacks if known.startswith(name)]
+    if len(begun) == 1:
+        return stacks[begun[0]]
+    message = f"{len(begun)} stacks are called {name}…" if begun else f"there is no stack {name!r}"
+    raise BadInput(message, advice=f"`doctor stacks` lists them; for example {', '.join((begun or list(stacks))[:5])}.")
+
+
+def load(folder: Path) -> Mapping[str, Stack]:
+    """Stacks by name, from every file in `folder`; raises BadFacts with every fault of the first faulty file."""
+    stacks: dict[str, Stack] = {}
+    for path in sorted(folder.glob("*.toml")):
+        table = Table.read(path)
+        for row in table.rows("stack"):
+            stack = _stack(row, path.stem)
+            if stack.name in stacks:
+                row.fault("name", f"{stack.name} is listed twice")
+            stacks[stack.name] = stack
+        table.finish()
+    return stacks
+
+
+def _stack(row: Row, project: str) -> Stack:
+    requirements = row.words("requirements")
+    for line in requirements:
+        if not _REQUIREMENT.fullmatch(line):
+            row.fault("requirements", f"{line!r} is no requirement")
+    check = row.text("check")
+    if check not in CHECKS:
+        row.fault("check", f"must be one of {', '.join(CHECKS)}")
+    return Stack(
+        name=row.text("name"),
+        project=project,
+        python=row.text("python", default=""),
+        cuda=row.text("cuda", default=""),
+        kind=row.text("kind"),
+        date=row.date("date") if "date" in row.fields else None,
+        requirements=requirements,
+        check=check,
+        checked=row.date("checked") if "checked" in row.fields else None,
+        wrong=row.words("wrong") if "wrong" in row.fields else (),
+        source=row.source,
+    )

@@ -1,0 +1,113 @@
+"""Asks package indexes through uv: one resolution under one constraints file, its answer a lock file (PEP 751)."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flash_doctor.command import Command, Runner
+from flash_doctor.errors import BadInput, NoPlanFound
+from flash_doctor.resolve.lookup import Found, Question
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from packaging.pylock import Package
+
+# glibc of the manylinux platforms that uv knows; the newest that is not too new is taken
+_MANYLINUX = ((2, 17), (2, 28), *((2, minor) for minor in range(31, 41)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UvLookup:
+    """`uv pip compile`: `uv` is its path, `offline` lets it use its cache alone, `timeout` in seconds."""
+
+    runner: Runner
+    uv: str
+    offline: bool = False
+    find_links: tuple[Path, ...] = ()
+    timeout: float = 120.0
+
+    def answer(self, question: Question) -> tuple[Found, ...]:
+        """The complete set of distributions for a question.
+
+        Raises:
+            NoPlanFound: no set of versions fulfils it, or the index could not be read.
+            CommandFailed: uv could not be started, or took too long.
+        """
+        with tempfile.TemporaryDirectory(prefix="flash-doctor-") as folder:
+            constraints = Path(folder) / "constraints.txt"
+            constraints.write_text("\n".join(question.constraints) + "\n", encoding="utf-8")
+            completed = self.runner.run(self.command(question, constraints))
+        if completed.returncode:
+            message = "the package index has no set of versions that fits"
+            raise NoPlanFound(message, evidence=completed.errors.strip().splitlines()[-20:])
+        return tuple(read_lock(completed.text, question))
+
+    def command(self, question: Question, constraints: Path) -> Command:
+        """The run that asks it; nothing is installed and nothing is compiled."""
+        options = ["--format", "pylock.toml", "--no-header", "--no-annotate", "--quiet", "--no-build"]
+        options += ["--constraints", str(constraints), "--index-strategy", "unsafe-best-match"]
+        options += ["--python-version", question.python] if question.python else []
+        options += ["--python-platform", uv_platform(question)]
+        options += [word for index in question.indexes for word in ("--index", index)]
+        options += [word for folder in self.find_links for word in ("--find-links", str(folder))]
+        options += ["--offline"] if self.offline else []
+        return Command(
+            argv=(self.uv, "pip", "compile", *options, "-"),
+            stdin=("\n".join(question.requirements) + "\n").encode(),
+            timeout=self.timeout,
+        )
+
+
+def uv_platform(question: Question) -> str:
+    """What uv calls the platform: x86_64-manylinux_2_35; `linux` where nothing is known."""
+    if question.machine is None:
+        return "linux"
+    floor = question.glibc or (2, 28)
+    major, minor = max((known for known in _MANYLINUX if known <= floor), default=_MANYLINUX[0])
+    return f"{question.machine}-manylinux_{major}_{minor}"
+
+
+def read_lock(text: str, question: Question) -> Iterator[Found]:
+    """The distributions of a lock file that apply to the question's Python and machine.
+
+    Raises:
+        BadInput: it is no lock file.
+    """
+    from packaging.pylock import Pylock, PylockValidationError
+
+    try:
+        lock = Pylock.from_dict(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
+        message = f"the answer of uv is no lock file: {error}"
+        raise BadInput(message) from error
+    environment = _markers(question)
+    for package in lock.packages:
+        if package.marker is None or package.marker.evaluate(environment):
+            yield _found(package)
+
+
+def _markers(question: Question) -> Any:
+    markers = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+    if question.python:
+        markers |= {"python_version": question.python, "python_full_version": f"{question.python}.0"}
+    return markers | ({"platform_machine": question.machine} if question.machine else {})
+
+
+def _found(package: Package) -> Found:
+    """Uv names only wheels that fit the platform; a package without one comes as source, which --no-build excludes."""
+    file = package.wheels[0] if package.wheels else package.sdist or package.archive
+    if file is None or file.url is None:
+        message = f"the answer of uv has no address for {package.name}"
+        raise BadInput(message)
+    version = str(package.version) if package.version else ""
+    return Found(name=package.name, version=version, url=file.url, sha256=file.hashes.get("sha256"), size=file.size)
