@@ -1,13 +1,12 @@
-#!/usr/bin/env python3
 """Build the atlas: which torch release on the package index exports which symbol.
 
-  build_abi_atlas.py --work /var/tmp/atlas      every final release, from the wheels themselves
-  build_abi_atlas.py --add 2.16.0               one more release, merged into the atlas that is there
+    .venv/bin/python scripts/dev/build_abi_atlas.py --work DIR      every final release, from the wheels themselves
+    .venv/bin/python scripts/dev/build_abi_atlas.py --add 2.16.0    one more, merged into the atlas that is there
 
-A full build streams about 18 GB (28 wheels of 0.5 to 0.9 GB) and takes some minutes; what was read of a release is
-kept in the work folder (1 to 2 MB each), so an interrupted build goes on where it stopped. Nothing else is kept.
-`--add` needs the new wheel only. Needs uv, and an index that answers range requests. The index is the one that uv is
-configured for; local builds and local versions (2.13.0+cpu) are refused.
+(scripts/test makes that .venv.) A full build streams 19 GB (28 wheels) in about five minutes; what was read of a
+release is kept in DIR (1 MB each), so that an interrupted build goes on where it stopped; nothing else is kept.
+--add needs the new wheel only. The index is the one uv is configured for, and must answer range requests; local
+files and local versions (2.13.0+cpu) are refused.
 """
 
 from __future__ import annotations
@@ -186,9 +185,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     task.add_argument("--work", type=Path, metavar="DIR", help="build all; keep what was read of each release here")
     task.add_argument("--add", nargs="+", type=Version, metavar="VERSION", help="merge these releases into the atlas")
     parser.add_argument("--atlas", type=Path, default=ATLAS, help="the file to write (default: %(default)s)")
-    parser.add_argument(
-        "--oldest", default="2.0.0", help="the release that a full build begins with (default: %(default)s)"
-    )
+    parser.add_argument("--oldest", default="2.0.0", help="where a full build begins (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="wheels read at a time (default: %(default)s)")
     parser.add_argument("--python", default="3.11", help="the wheels' Python (default: %(default)s)")
     parser.add_argument(
@@ -196,8 +193,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default="x86_64-manylinux_2_28",
         help="the wheels' platform, as uv names it (default: %(default)s)",
     )
-    parser.add_argument("--uv", default="uv", help="the uv to ask (default: the one on PATH)")
+    parser.add_argument("--uv", default=_uv(), help="the uv to ask (default: %(default)s)")
     return parser.parse_args(arguments)
+
+
+def _uv() -> str:
+    """The uv beside the running Python, else the one on PATH."""
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.exists() else "uv"
 
 
 def main() -> int:
