@@ -49,7 +49,7 @@ def _to_be_built(flash: FlashAttention | Absent, torch: Torch, gpus: Gpus) -> bo
 
 
 def _compiles_for(packages: Packages) -> str:
-    return "DeepSpeed, which compiles its operators while it runs" if packages.find("deepspeed") else "a source build"
+    return "DeepSpeed's operators" if packages.find("deepspeed") else "flash-attn from source"
 
 
 @check("B801", Family.BUILD)
@@ -71,7 +71,7 @@ def nvcc_missing(
             code="B801",
             severity=severity,
             subject="nvcc",
-            summary=f"no CUDA compiler (nvcc) for {_compiles_for(packages)}",
+            summary=f"no CUDA compiler (nvcc): {_compiles_for(packages)} cannot be compiled",
             evidence=("looked on PATH, in CUDA_HOME, /usr/local/cuda*, pip's and conda's packages",),
             remedy=Remedy(
                 text=f"{_WHEEL_FIRST} Else install CUDA toolkit {cuda.major} and name its folder.",
@@ -101,7 +101,7 @@ def nvcc_of_another_major(
             code="B802",
             severity=severity,
             subject="nvcc",
-            summary=f"nvcc is of CUDA {version}, torch of CUDA {cuda}: {_compiles_for(packages)} would be refused",
+            summary=f"nvcc is of CUDA {version}, torch of CUDA {cuda}: {_compiles_for(packages)} cannot be compiled",
             evidence=_toolkit_lines(toolchain),
             remedy=Remedy(
                 text=f"{_WHEEL_FIRST} Else let CUDA_HOME name a toolkit of CUDA {cuda.major}"

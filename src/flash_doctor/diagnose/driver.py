@@ -19,6 +19,7 @@ from flash_doctor.model import (
     Severity,
     Torch,
     Unknown,
+    driver_number,
     known,
 )
 
@@ -95,10 +96,10 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
         code="D202",
         severity=Severity.ERROR,
         subject="NVIDIA driver",
-        summary=f"the driver's library ({library or 'unread'}) and kernel module ({module or 'unread'}) do not match",
+        summary=f"the driver's library ({_number(library)}) and kernel module ({_number(module)}) do not match",
         evidence=(
-            f"/proc/driver/nvidia/version: {module or 'not read'}",
-            f"libnvidia-ml.so.1: {library or 'not read'}",
+            f"/proc/driver/nvidia/version: {_number(module)}",
+            f"libnvidia-ml.so.1: {_number(library)}",
             *((f"NVML answers {failure}",) if failure else ()),
         ),
         remedy=Remedy(
@@ -134,7 +135,7 @@ def driver_answers_with_error(driver: Driver, host: Host) -> Iterator[Finding]:
         severity=Severity.ERROR,
         subject="NVIDIA driver",
         summary=f"the driver answers with an error: {meaning}",
-        evidence=(f"NVML: {failure}", f"kernel module: {known(driver.module) or 'not read'}"),
+        evidence=(f"NVML: {failure}", f"kernel module: {_number(known(driver.module))}"),
         remedy=Remedy(text=f"Read the kernel's log; often only a reboot helps. {_FROM_HOST}", commands=(command,)),
     )
 
@@ -168,11 +169,11 @@ def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: 
         code="D204",
         severity=severity,
         subject="NVIDIA driver",
-        summary=f"driver {version} is older than CUDA {cuda}, with which torch {torch.version} is built: {limit}",
+        summary=f"driver {_number(version)} is older than CUDA {cuda}, that of torch {torch.version}: {limit}",
         evidence=(
-            f"driver {version} (read through {driver.source.value})",
+            f"driver {_number(version)} (read through {driver.source.value})",
             f"{torch.location / 'version.py'}: cuda = {cuda}",
-            f"CUDA {cuda} wants {need.full or 'a driver not in the facts'}, and at least {need.minimum}: {need.source}",
+            f"CUDA {cuda} wants {_number(need.full)}, and at least {_number(need.minimum)}: {need.source}",
         ),
         remedy=Remedy(
             text="Update the driver on the host, or install a torch with an older CUDA in its place."
@@ -181,6 +182,10 @@ def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: 
             commands=("flash-doctor plan --allow torch",) if severity is Severity.ERROR else (),
         ),
     )
+
+
+def _number(version: Version | None) -> str:
+    return driver_number(version) if version else "a version not known"
 
 
 def _version(driver: Driver) -> Version:
@@ -204,7 +209,7 @@ def _coverage(torch: Torch, gpus: Gpus, host: Host, facts: Facts) -> bool | None
 
 def _judge(version: Version, need: DriverNeed, covered: bool | None) -> tuple[Severity, str]:
     if version < need.minimum:
-        return Severity.ERROR, f"it needs at least {need.minimum}"
+        return Severity.ERROR, f"it needs at least {_number(need.minimum)}"
     if covered is False:
         return Severity.ERROR, "it cannot compile the PTX that this GPU would need, and torch has no finished code"
     if covered is None:
@@ -231,7 +236,7 @@ def driver_older_than_gpu(driver: Driver, gpus: Gpus, host: Host, facts: Facts) 
                 code="D205",
                 severity=Severity.WARNING,
                 subject="NVIDIA driver",
-                summary=f"driver {version} is older than {gpu.name} wants: {floor.linux} or newer",
+                summary=f"driver {_number(version)} is older than {gpu.name} wants: {_number(floor.linux)} or newer",
                 evidence=(f"GPU {gpu.index}: compute capability {capability}", f"{floor.source}"),
                 remedy=Remedy(text=f"Update the driver. {_FROM_HOST}", commands=("nvidia-smi",)),
             )

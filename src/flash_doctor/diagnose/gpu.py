@@ -99,7 +99,7 @@ def hidden_by_variable(gpus: Gpus) -> Iterator[Finding]:
             + (f", though it names {len(entries)}" if lost > 0 else ""),
             evidence=(
                 f"the variable is {value!r}",
-                f"the driver lists GPUs 0 to {len(gpus.devices) - 1} ({gpus.source.value})",
+                f"the driver lists {len(gpus.devices)} GPU(s), numbered from 0 ({gpus.source.value})",
             ),
             remedy=Remedy(
                 text="Unset it, or name GPUs that exist.",

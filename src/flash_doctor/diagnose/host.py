@@ -1,4 +1,4 @@
-"""H: the machine around the environment: disk, temp folder, shared memory, and the name `doctor`."""
+"""H: the machine around the environment: disk, temp folder and shared memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from flash_doctor.model import (
     Finding,
     Habitat,
     Host,
-    OtherDoctor,
     Remedy,
     Severity,
     Unknown,
@@ -24,7 +23,9 @@ GIB = 2**30
 
 
 def gib(size: int) -> str:
-    """Bytes as people say them: 1.5 GiB."""
+    """Bytes as people say them: 64 MiB, 1.5 GiB, 960 GiB."""
+    if size < GIB:
+        return f"{size / 2**20:.0f} MiB"
     return f"{size / GIB:.1f} GiB" if size < 10 * GIB else f"{size / GIB:.0f} GiB"
 
 
@@ -132,23 +133,3 @@ def _volume(part: Volume | Absent | Unknown) -> Volume | None:
     if isinstance(part, Unknown):
         raise CouldNotLook(part.unknown)
     return known(part)
-
-
-@check("H104", Family.HOST, host_only=True)
-def another_doctor(other_doctor: OtherDoctor) -> Iterator[Finding]:
-    """The command `doctor` on PATH is not this one.
-
-    Another package of the index installs a command of the same name. pip overwrites such a file without a word, and
-    uninstalling either package removes it for both. `flash-doctor` always means this program.
-
-    Check by hand: `command -v doctor`.
-    What to do: type `flash-doctor`. Nothing needs repair.
-    """
-    owner = known(other_doctor.owner)
-    yield Finding(
-        code="H104",
-        severity=Severity.INFO,
-        subject="doctor",
-        summary=f"the command doctor is {owner or 'another program'}; type flash-doctor for this one",
-        evidence=(f"first on PATH: {other_doctor.path}",),
-    )

@@ -22,6 +22,7 @@ from flash_doctor.model import (
     Remedy,
     Severity,
     Unknown,
+    driver_number,
     known,
 )
 
@@ -183,7 +184,7 @@ def forward_compatibility(driver: Driver, gpus: Gpus, facts: Facts) -> Iterator[
     Check by hand: `ldconfig -p | grep libcuda.so.1`, `echo $LD_LIBRARY_PATH`.
     What to do: take the compat folder out of LD_LIBRARY_PATH and of /etc/ld.so.conf.d.
     """
-    library = known(driver.compat_library)
+    library, version = known(driver.compat_library), known(driver.version)
     refused = [gpu.name for gpu in gpus.devices if facts.drivers.refuses_forward_compatibility(gpu.name)]
     outdated = _outdated(str(library), driver, facts)
     if library and (refused or outdated):
@@ -194,7 +195,7 @@ def forward_compatibility(driver: Driver, gpus: Gpus, facts: Facts) -> Iterator[
             summary=f"forward compatibility is refused on {refused[0]}: CUDA ends with error 804"
             if refused
             else f"this libcuda is of CUDA {outdated}, older than the driver: CUDA ends with error 803",
-            evidence=(f"the loader takes {library}", f"driver {known(driver.version) or 'not read'}"),
+            evidence=(f"the loader takes {library}", f"driver {driver_number(version) if version else 'not read'}"),
             remedy=Remedy(
                 text="Take the compat folder out of the loader's path; the driver's own libcuda is then used.",
                 commands=(f"grep -rl compat /etc/ld.so.conf.d; export LD_LIBRARY_PATH=  # without {library.parent}",),

@@ -19,6 +19,7 @@ from flash_doctor.model.machine import (
     Toolchain,
     Toolkit,
     Volume,
+    driver_number,
 )
 from flash_doctor.model.part import (
     Absent,
@@ -142,5 +143,6 @@ __all__ = [
     "Volume",
     "Wheel",
     "WheelFamily",
+    "driver_number",
     "known",
 ]
