@@ -102,8 +102,10 @@ def _nvml_command(library: Path | None, limit: float) -> Command:
     assert loader is not None
     source = loader.get_data(str(Path(__file__).with_name("nvml.py"))).decode()  # type: ignore[attr-defined]
     folders = [entry for entry in sys.path if entry]  # "" is the current folder: no place for our modules
+    # bytecode is kept as for every module of ours: compiling pynvml each time would take a tenth of a second
+    flags = "-ISB" if sys.dont_write_bytecode else "-IS"
     return Command(
-        argv=(sys.executable or "python3", "-I", "-S", "-B", "-c", source, *folders),
+        argv=(sys.executable or "python3", flags, "-c", source, *folders),
         timeout=limit,
         environment=_search_path(library),
     )
