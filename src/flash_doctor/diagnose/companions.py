@@ -26,7 +26,7 @@ def pinned_to_another_torch(packages: Packages, torch: Torch, python: Python) ->
     Check by hand: `pip check`.
     What to do: install the release of that package that was made for this torch, or move torch back.
     """
-    one_torch(packages)
+    one_torch(packages, torch)
     for package in first_of_each(packages).values():
         need = None if package.name in _OWN_RULE else _torch_need(package, packages, torch, python)
         if need:
@@ -67,7 +67,7 @@ def _torch_need(package: Package, packages: Packages, torch: Torch, python: Pyth
 
 
 def _asks_torch(package: Package) -> bool:
-    return any(line.startswith("torch") for line in package.requires)
+    return any(line[:5].lower() == "torch" for line in package.requires)
 
 
 @check("C702", Family.COMPANIONS)
@@ -112,7 +112,7 @@ def xformers(packages: Packages, torch: Torch, python: Python, facts: Facts) -> 
 
 def _partner(code: str, name: str, packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
     """A finding when its metadata asks for another torch, or when the facts list it for other releases only."""
-    one_torch(packages)
+    one_torch(packages, torch)
     package = packages.find(name)
     version = known(package.version) if package else None
     vendor = known(torch.vendor)
@@ -174,7 +174,7 @@ def triton(packages: Packages, torch: Torch, python: Python, facts: Facts) -> It
     Check by hand: `pip show torch | grep Requires`, `pip show triton`.
     What to do: install the triton that torch names.
     """
-    one_torch(packages)
+    one_torch(packages, torch)
     package, owner = packages.find("triton"), packages.find("torch")
     release = facts.torch.release(torch.version)
     vendor, cuda = known(torch.vendor), known(torch.cuda)
@@ -206,7 +206,7 @@ def torchao(packages: Packages, torch: Torch, facts: Facts, python: Python) -> I
     Check by hand: `python -c "import torchao"`.
     What to do: install the torchao release made for this torch.
     """
-    one_torch(packages)
+    one_torch(packages, torch)
     package = packages.find("torchao")
     version = known(package.version) if package else None
     minors = facts.companions.torch_for_torchao(version) if version else ()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from packaging.version import Version
 
@@ -109,7 +108,11 @@ class Label:
 def label(package: Package) -> Label | None:
     """Read from the address it was installed from, else from its version's local part."""
     url = known(package.url)
-    sources = [] if url is None else [(unquote(url).rpartition("/")[2], f"{package.metadata / 'direct_url.json'}: ")]
+    sources = (
+        []
+        if url is None
+        else [(url.rpartition("/")[2].replace("%2B", "+"), f"{package.metadata / 'direct_url.json'}: ")]
+    )
     sources.append((package.raw_version.partition("+")[2], f"{package.metadata / 'METADATA'}: version "))
     for text, place in sources:
         match = _LABEL.search(text)
@@ -133,7 +136,7 @@ def named_for_another_torch(
     Check by hand: `python -c "import torch, flash_attn_2_cuda"`.
     What to do: install the wheel made for this torch. Do not reinstall with pip: its cache serves the same file again.
     """
-    one_torch(packages)
+    one_torch(packages, torch)
     installed = first_of_each(packages)
     for package in flash.packages:
         named = label(package)

@@ -22,18 +22,10 @@ from flash_doctor.model import (
 )
 
 _NVIDIA = re.compile(r"nvidia-.+-cu(?P<cuda>\d\d)$")
-# Older copies of these break torch by name: `undefined symbol: __nvJitLink…`, `ncclComm…`, GLIBCXX, cuDNN versions.
-_BREAKING = (
-    "libcudnn",
-    "libnccl",
-    "libnvJitLink",
-    "libcudart",
-    "libcublas",
-    "libcusparse",
-    "libstdc++",
-    "libtorch",
-    "libc10",
-)
+# Other copies of these are known to break torch (undefined symbols of nvJitLink and NCCL, cuDNN's own parts, GLIBCXX);
+# of the rest torch finds its own first, by the path that is written into its libraries.
+_BREAKING = ("libcudnn", "libnccl", "libnvJitLink", "libstdc++", "libtorch", "libc10")
+_BROUGHT = (*_BREAKING, "libcudart", "libcublas", "libcusparse", "libcusolver", "libcufft", "libnvrtc")
 
 
 @check("L901", Family.LIBRARIES)
@@ -94,24 +86,26 @@ def _own_again(python: Python, own: list[Package]) -> tuple[str, ...]:
 
 
 @check("L902", Family.LIBRARIES)
-def foreign_libraries(loader: LoaderPath, torch: Torch, packages: Packages) -> Iterator[Finding]:
+def foreign_libraries(loader: LoaderPath, torch: Torch, packages: Packages, python: Python) -> Iterator[Finding]:
     """LD_LIBRARY_PATH puts other CUDA libraries before torch's own.
 
     torch's wheels bring their own cuDNN, NCCL, nvJitLink and CUDA run-time. The variable LD_LIBRARY_PATH names folders
     that the loader searches first (before what such a wheel says with RUNPATH): a system toolkit's or conda's copy of
     another version is then loaded, and torch fails with `undefined symbol: __nvJitLinkComplete_12_4`,
-    `CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH` or `version GLIBCXX_3.4.30 not found`.
+    `CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH` or `version GLIBCXX_3.4.30 not found`. For libcudart, cuBLAS and the like
+    torch mostly finds its own first; those alone are told as information.
 
     Check by hand: `env -u LD_LIBRARY_PATH python -c "import torch"` works where the plain command fails.
     What to do: unset LD_LIBRARY_PATH (in ~/.bashrc, the job script or the module that sets it) when training.
     """
-    foreign = [library for library in loader.libraries if _foreign(library, torch, packages)]
+    foreign = [library for library in loader.libraries if _foreign(library, torch, packages, python)]
     ours = known(torch.vendor) is None and known(torch.cuda) is not None
     if foreign and ours:
         names = sorted({library.soname.partition(".so")[0] for library in foreign})
+        breaking = any(name.startswith(_BREAKING) for name in names)
         yield Finding(
             code="L902",
-            severity=Severity.WARNING,
+            severity=Severity.WARNING if breaking else Severity.INFO,
             subject="LD_LIBRARY_PATH",
             summary=f"LD_LIBRARY_PATH puts other copies of {', '.join(names[:4])} before torch's own",
             evidence=words.listing(f"{library.path} ({library.soname})" for library in foreign),
@@ -119,11 +113,16 @@ def foreign_libraries(loader: LoaderPath, torch: Torch, packages: Packages) -> I
         )
 
 
-def _foreign(library: LoaderLibrary, torch: Torch, packages: Packages) -> bool:
-    """A library that torch brings too, from a folder that is not torch's or its nvidia packages'."""
+def _foreign(library: LoaderLibrary, torch: Torch, packages: Packages, python: Python) -> bool:
+    """A library that torch brings too, from a folder that is not torch's or its nvidia packages'.
+
+    conda brings a libstdc++ for its Python: in the target's own prefix that is the right one.
+    """
+    if library.soname.startswith("libstdc++") and library.path.is_relative_to(python.prefix):
+        return False
     sites = {package.location for package in packages.distributions} | {torch.location.parent}
     inside = any(library.path.is_relative_to(site) for site in sites)
-    return not inside and library.soname.startswith(_BREAKING)
+    return not inside and library.soname.startswith(_BROUGHT)
 
 
 @check("L903", Family.LIBRARIES)
@@ -137,7 +136,7 @@ def preloaded_libraries(loader: LoaderPath) -> Iterator[Finding]:
     Check by hand: `env -u LD_PRELOAD python -c "import torch"`.
     What to do: unset LD_PRELOAD, unless you know why it is there.
     """
-    risky = [name for name in loader.preload if name.rpartition("/")[2].startswith((*_BREAKING, "libcuda"))]
+    risky = [name for name in loader.preload if name.rpartition("/")[2].startswith((*_BROUGHT, "libcuda"))]
     if risky:
         yield Finding(
             code="L903",

@@ -15,7 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 
 from flash_doctor.diagnose.registry import CouldNotLook
-from flash_doctor.model import Absent, Package, Packages, Python, Unknown
+from flash_doctor.model import Absent, Package, Packages, Python, Torch, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,11 +66,18 @@ def first_of_each(packages: Packages) -> dict[NormalizedName, Package]:
     return {package.name: package for package in reversed(packages.distributions)}
 
 
-def one_torch(packages: Packages) -> None:
-    """Raises CouldNotLook where torch is installed twice: what fits which of them cannot be said."""
-    if len(packages.copies("torch")) > 1:
-        message = "torch is installed twice (T506): which one counts must be settled first"
+def one_torch(packages: Packages, torch: Torch) -> None:
+    """Raises CouldNotLook where T506 fires: what fits which torch cannot be said before that is settled."""
+    if len(packages.copies("torch")) > 1 or disagree(packages, torch):
+        message = "it is not settled which torch counts: its files and its metadata disagree (T506)"
         raise CouldNotLook(message)
+
+
+def disagree(packages: Packages, torch: Torch) -> bool:
+    """Whether torch's metadata names another release than its files."""
+    package = packages.find("torch")
+    version = torch.version if package is None else package.version
+    return not isinstance(version, (Absent, Unknown)) and version.release != torch.version.release
 
 
 @cache

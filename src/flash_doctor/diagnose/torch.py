@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from flash_doctor.diagnose import words
+from flash_doctor.diagnose.needs import disagree
 from flash_doctor.diagnose.registry import CouldNotLook, check
 from flash_doctor.model import (
     Absent,
@@ -192,8 +193,7 @@ def two_torches(packages: Packages, torch: Torch, python: Python) -> Iterator[Fi
     What to do: uninstall torch until none is left, then install it once.
     """
     copies = packages.copies("torch")
-    one = copies[0].version if copies else torch.version
-    differs = not isinstance(one, (Absent, Unknown)) and one.release != torch.version.release
+    differs = disagree(packages, torch)
     if len(copies) > 1 or differs:
         yield Finding(
             code="T506",
