@@ -153,15 +153,10 @@ def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: 
     Check by hand: `nvidia-smi` shows the driver and, as "CUDA Version", the newest CUDA that it fully runs.
     What to do: update the driver on the host, or install a torch built with an older CUDA.
     """
-    cuda = known(torch.cuda)
-    max_cuda = known(driver.max_cuda)
+    cuda, max_cuda = known(torch.cuda), known(driver.max_cuda)
     if cuda is None or (max_cuda and max_cuda >= cuda):
         return
-    need = facts.drivers.oldest_for(cuda, windows=host.habitat is Habitat.WSL2)
-    version = _version(driver)
-    if need is None:
-        message = f"which driver CUDA {cuda} needs is not in the facts"
-        raise CouldNotLook(message)
+    need, version = _need(cuda, host, facts), _version(driver)
     if need.full and version >= need.full:
         return
     severity, limit = _judge(version, need, _coverage(torch, gpus, host, facts))
@@ -186,6 +181,14 @@ def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: 
 
 def _number(version: Version | None) -> str:
     return driver_number(version) if version else "a version not known"
+
+
+def _need(cuda: Version, host: Host, facts: Facts) -> DriverNeed:
+    need = facts.drivers.oldest_for(cuda, windows=host.habitat is Habitat.WSL2)
+    if need is None:
+        message = f"which driver CUDA {cuda} needs is not in the facts"
+        raise CouldNotLook(message)
+    return need
 
 
 def _version(driver: Driver) -> Version:
