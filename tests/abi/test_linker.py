@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from compiled import extension, imported, references, shared, versioned
 
-from flash_doctor.abi.linker import Linkage, link
+from compiled import extension, imported, references, said, shared, told, versioned
+from flash_doctor.abi.linker import link
 from flash_doctor.errors import BadBinary
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 PYTHON = Path(sys.executable)
-SAYINGS = (
-    ("library", re.compile(r"^(\S+): cannot open shared object file")),
-    ("version", re.compile(r"version `([^']+)' not found")),
-    ("symbol", re.compile(r"undefined symbol: (\w+)")),
-    ("broken", re.compile(r"^(\S+): (?:invalid ELF header|file too short)")),
-)
-
-
-def said(error: str) -> tuple[str, str]:
-    """The loader's first complaint as kind and name."""
-    for kind, pattern in SAYINGS:
-        if match := pattern.search(error):
-            return kind, Path(match[1]).name
-    assert not error, error
-    return "loads", ""
-
-
-def told(linkage: Linkage) -> dict[str, set[str]]:
-    answers = {
-        "library": {missing.name for missing in linkage.missing_libraries},
-        "broken": {broken.path.name for broken in linkage.broken},
-        "version": {missing.version for missing in linkage.missing_versions},
-        "symbol": {unresolved.symbol for unresolved in linkage.unresolved},
-    }
-    return {kind: names for kind, names in answers.items() if names}
 
 
 def agree(path: Path, environ: Mapping[str, str] | None = None) -> dict[str, set[str]]:

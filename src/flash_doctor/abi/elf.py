@@ -244,9 +244,21 @@ class Elf:
                 definitions[index & 0x7FFF] = self.string(self.unpack("<II", at + first)[0])
         return definitions
 
+    @cached_property
+    def symbols_at(self) -> int:
+        """File offset of the dynamic symbol table."""
+        offset = self.table(DT_SYMTAB)
+        if offset is None:
+            self.fail("it is truncated or damaged", "no dynamic symbol table")
+        return offset
+
+    @cached_property
+    def _versions_at(self) -> int | None:
+        return self.table(DT_VERSYM)
+
     def version_index(self, symbol: int) -> int | None:
         """Entry of DT_VERSYM for a symbol: bit 15 marks a hidden definition; None where there is no table."""
-        table = self.table(DT_VERSYM)
+        table = self._versions_at
         return None if table is None else int(self.unpack("<H", table + 2 * symbol)[0])
 
     def needed_version(self, symbol: int) -> VersionNeed | None:

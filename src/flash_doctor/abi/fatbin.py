@@ -27,8 +27,8 @@ _ENTRY = struct.Struct("<HHIQ")
 _PTX, _SASS = 1, 2
 _SPECIFIC, _FAMILY = 1 << 20, 1 << 21
 _FLAGS_END = 48
-# libtorch_cuda.so has some 30,000 entries; a million headers are hopped in two seconds
-_HOP_LIMIT = 1 << 20
+# libtorch_cuda.so has tens of thousands of entries; this many headers are hopped in about half a second
+_HOP_LIMIT = 1 << 18
 
 
 class Suffix(Enum):

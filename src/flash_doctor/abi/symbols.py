@@ -99,14 +99,7 @@ def _wanted(name: str, need: VersionNeed | None) -> Wanted:
 
 
 def _symbol(file: Elf, index: int) -> _Symbol:
-    return _Symbol(*_SYMBOL.unpack(file.read(_symbol_table(file) + 24 * index, 24)))
-
-
-def _symbol_table(file: Elf) -> int:
-    table = file.table(_elf.DT_SYMTAB)
-    if table is None:
-        file.fail("it is truncated or damaged", "no dynamic symbol table")
-    return table
+    return _Symbol(*_SYMBOL.unpack(file.read(file.symbols_at + 24 * index, 24)))
 
 
 def _relocated(file: Elf) -> set[int]:

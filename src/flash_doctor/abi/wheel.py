@@ -33,11 +33,14 @@ if TYPE_CHECKING:
     from flash_doctor.abi.buffer import Buffer
 
 _SHARED_OBJECT = re.compile(r"\.so(\.[0-9.]+)?$")
+_SIZE = re.compile(r"[0-9]{1,18}")
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _TAIL, _BLOCK = 1 << 16, 1 << 14
 _TEXT_LIMIT = 16 << 20  # torch's RECORD, the largest known, has 2 MB
 _FILES_LIMIT = 1 << 17
 _ENCRYPTED = 1
+# what zipfile raises on a damaged archive
+_FAULTS = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, NotImplementedError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ class Wheel:
         self.project, self.version, self.tags = _parse_name(filename)
         try:
             self._zip = zipfile.ZipFile(io.BufferedReader(_Window(source), _BLOCK))
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+        except _FAULTS as error:
             self._fail(str(error), error)
         if len(self._zip.infolist()) > _FILES_LIMIT:
             self._fail(f"{len(self._zip.infolist())} files")
@@ -78,16 +81,21 @@ class Wheel:
     @cached_property
     def metadata_tags(self) -> frozenset[Tag]:
         """The tags that the file WHEEL states; they should be those of the name."""
-        message = HeaderParser(policy=compat32).parsestr(self._text("WHEEL"))
-        return frozenset(tag for line in message.get_all("Tag", []) for tag in parse_tag(str(line).strip()))
+        lines = HeaderParser(policy=compat32).parsestr(self._text("WHEEL")).get_all("Tag", [])
+        try:
+            return frozenset(tag for line in lines for tag in parse_tag(str(line).strip()))
+        except ValueError as error:
+            self._fail(f"a tag in WHEEL is malformed: {error}", error)
 
     @cached_property
     def record(self) -> tuple[RecordRow, ...]:
-        rows = csv.reader(self._text("RECORD").splitlines())
+        try:
+            rows = [row for row in csv.reader(self._text("RECORD").splitlines()) if len(row) == 3]
+        except csv.Error as error:
+            self._fail(f"RECORD is malformed: {error}", error)
         return tuple(
-            RecordRow(path=row[0], hash=row[1], size=int(row[2]) if row[2].isdecimal() else None)
-            for row in rows
-            if len(row) == 3
+            RecordRow(path=path, hash=digest, size=int(size) if _SIZE.fullmatch(size) else None)
+            for path, digest, size in rows
         )
 
     @cached_property
@@ -136,7 +144,7 @@ class Wheel:
             self._fail(f"{info.filename} has {info.file_size} bytes")
         try:
             return self._zip.read(info).decode("utf-8", "replace")
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except _FAULTS as error:
             self._fail(str(error), error)
 
 
@@ -176,7 +184,7 @@ class _Window(io.RawIOBase):
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
         if base + offset < 0:
             message = "before the beginning"
-            raise ValueError(message)
+            raise OSError(message)  # as files do; zipfile looks for it
         self._at = base + offset
         return self._at
 

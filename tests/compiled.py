@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flash_doctor.abi.linker import Linkage
 
 # A module without Python.h: PyModuleDef as words (m_name is the sixth, m_size the eighth).
 MODULE = """
@@ -82,3 +88,30 @@ def imported(path: Path, environ: Mapping[str, str] | None = None, python: Path 
     """The error of importing the file in a child; empty when it loads."""
     text = child(python, FROM_PATH + "print(json.dumps(attempt(sys.argv[1])))", str(path), environ=environ)
     return str(json.loads(text.splitlines()[-1]))
+
+
+SAYINGS = (
+    ("library", re.compile(r"^(\S+): cannot open shared object file")),
+    ("version", re.compile(r"version `([^']+)' not found")),
+    ("symbol", re.compile(r"undefined symbol: (\w+)")),
+    ("broken", re.compile(r"^(\S+): (?:invalid ELF header|file too short)")),
+)
+
+
+def said(error: str) -> tuple[str, str]:
+    """The loader's first complaint as kind and name."""
+    for kind, pattern in SAYINGS:
+        if match := pattern.search(error):
+            return kind, Path(match[1]).name
+    assert not error, error
+    return "loads", ""
+
+
+def told(linkage: Linkage) -> dict[str, set[str]]:
+    answers = {
+        "library": {missing.name for missing in linkage.missing_libraries},
+        "broken": {broken.path.name for broken in linkage.broken},
+        "version": {missing.version for missing in linkage.missing_versions},
+        "symbol": {unresolved.symbol for unresolved in linkage.unresolved},
+    }
+    return {kind: names for kind, names in answers.items() if names}
