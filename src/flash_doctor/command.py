@@ -169,6 +169,39 @@ class SystemRunner:
         return self.start(command).wait()
 
 
+@dataclass
+class Meanwhile:
+    """A runner whose first wait for a child is not idle: `work` is done before it, beside the child."""
+
+    runner: Runner
+    work: Callable[[], None]
+
+    def start(self, command: Command) -> Running:
+        return _Occupied(self.runner.start(command), self)
+
+    def run(self, command: Command) -> Completed:
+        return self.start(command).wait()
+
+    def occupy(self) -> None:
+        """Do the work, the first time only."""
+        work, self.work = self.work, _nothing
+        work()
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class _Occupied:
+    running: Running
+    owner: Meanwhile
+
+    def wait(self) -> Completed:
+        self.owner.occupy()
+        return self.running.wait()
+
+
 def python_command(code: str, arguments: Sequence[str] = (), *, python: str, timeout: float) -> Command:
     """A run of `code` in an interpreter that must not write bytecode into the environment it reads."""
     return Command(

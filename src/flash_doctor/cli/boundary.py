@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import COULD_NOT_LOOK, BadInput, DoctorError, Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -118,17 +116,3 @@ def write_file(path: Path, text: str) -> None:
     except (OSError, RuntimeError) as error:
         message = f"{path} cannot be written"
         raise BadInput(message, evidence=(str(error),), advice="name a file in a folder you may write to") from error
-
-
-@contextmanager
-def in_background(imports: Callable[[], None]) -> Iterator[None]:
-    """Import modules beside the body, which mostly waits for children; a failure comes up at the real import."""
-    thread = threading.Thread(target=_quietly, args=(imports,), daemon=True)
-    thread.start()
-    yield
-    thread.join()
-
-
-def _quietly(imports: Callable[[], None]) -> None:
-    with suppress(Exception):
-        imports()

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit, in_background, write_file
+from flash_doctor.cli.boundary import emit, write_file
 from flash_doctor.cli.exit_code import exit_code
-from flash_doctor.command import SystemRunner
+from flash_doctor.command import Meanwhile, SystemRunner
 from flash_doctor.model import Report, Severity
 from flash_doctor.target import find_target
 
@@ -57,20 +57,21 @@ def command(
 
 
 def examine(python: str | None, *, deep: bool, host_only: bool, requirements: Path | None, text: bool) -> Report:
-    """Probe and diagnose; while the probe waits for its children, what comes after it is imported."""
-    target = find_target(python, os.environ)
-    with in_background(partial(_warm, text)):
-        from flash_doctor.probe import probe
+    """Probe and diagnose; what comes after the probe is imported while it waits for its children."""
+    from flash_doctor.probe import probe
 
-        environment = probe(target, SystemRunner(), deep=deep, requirements=requirements, host_only=host_only)
+    target = find_target(python, os.environ)
+    runner = Meanwhile(SystemRunner(), partial(_import_the_rest, text))
+    environment = probe(target, runner, deep=deep, requirements=requirements, host_only=host_only)
+
     from flash_doctor.diagnose import diagnose
     from flash_doctor.facts import Facts
 
     return diagnose(target, environment, Facts(), host_only=host_only)
 
 
-def _warm(text: bool) -> None:
-    """Import what comes after the probe."""
+def _import_the_rest(text: bool) -> None:
+    """What diagnosing and printing need, 50 ms of imports."""
     from flash_doctor.diagnose import load_rules
 
     load_rules()

@@ -19,6 +19,7 @@ from flash_doctor.model import (
     Severity,
     Torch,
     Unknown,
+    driver_number,
     known,
 )
 
@@ -130,7 +131,8 @@ def _driver(driver: Driver) -> tuple[State, str]:
     version, newest = known(driver.version), known(driver.max_cuda)
     if version is None:
         return State.UNKNOWN, "its version could not be read"
-    return State.SOUND, f"{version}, CUDA up to {newest}" if newest else str(version)
+    number = driver_number(version)
+    return State.SOUND, f"{number}, CUDA up to {newest}" if newest else number
 
 
 def _torch(torch: Torch) -> tuple[State, str]:
