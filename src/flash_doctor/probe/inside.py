@@ -227,56 +227,56 @@ def is_wanted(name: str, patterns: list[str]) -> bool:
 def compare_record(base: str, path: str, deep: bool) -> dict[str, object]:
     """Files that RECORD lists and the disk lacks, or has in another size (with `deep`: another hash).
 
-    Bytecode may come and go. Stat relative to an opened folder is the quickest way through torch's 12,000 files.
+    Stat relative to an opened folder is the quickest way through torch's 12,000 files.
     """
     try:
-        rows = record_rows(path)
+        record = read_record(path)
     except OSError as error:
         return {"error": str(error.strerror)}
     missing: list[str] = []
     changed: list[str] = []
-    for folder, files in by_folder(rows).items():
+    for folder, files in record.items():
         compare_folder(base, folder, files, deep, missing, changed)
-    binaries = [row[0] for row in rows if row[0].endswith((".so", ".pyd"))]
-    return {"files": len(rows), "missing": missing, "changed": changed, "hashed": deep, "binaries": binaries}
+    binaries = [folder + name for folder in record for name, _ in record[folder] if name.endswith((".so", ".pyd"))]
+    found: dict[str, object] = {"missing": missing, "changed": changed, "hashed": deep, "binaries": binaries}
+    return {"files": sum(map(len, record.values())), **found}
 
 
-def record_rows(path: str) -> list[list[str]]:
-    """[path, hash, size] of each row, without bytecode; a path with a comma or quote is in quotes."""
+def read_record(path: str) -> dict[str, list[tuple[str, str]]]:
+    """By folder (with its slash): file name and the rest of its row, `hash,size`. Bytecode may come and go."""
     with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-        rows = [line.rstrip().rsplit(",", 2) for line in stream]
-    for row in rows:
-        if row[0].startswith('"'):
-            row[0] = row[0][1:-1].replace('""', '"')
-    return [row for row in rows if len(row) == 3 and not row[0].endswith((".pyc", ".pyo"))]
-
-
-def by_folder(rows: list[list[str]]) -> dict[str, list[list[str]]]:
-    grouped: dict[str, list[list[str]]] = {}
-    for row in rows:
-        folder, _, name = row[0].rpartition("/")
-        grouped.setdefault(folder, []).append([name, row[1], row[2]])
-    return grouped
+        lines = stream.read().split("\n")
+    record: dict[str, list[tuple[str, str]]] = {}
+    for line in lines:
+        if line.startswith('"'):  # a path with a comma or a quote
+            file, found, rest = line[1:].replace('""', "\0").partition('",')
+            file = file.replace("\0", '"')
+        else:
+            file, found, rest = line.partition(",")
+        if found and not file.endswith((".pyc", ".pyo")):
+            folder, slash, name = file.rpartition("/")
+            record.setdefault(folder + slash, []).append((name, rest.rstrip("\r")))
+    return record
 
 
 def compare_folder(
-    base: str, folder: str, files: list[list[str]], deep: bool, missing: list[str], changed: list[str]
+    base: str, folder: str, files: list[tuple[str, str]], deep: bool, missing: list[str], changed: list[str]
 ) -> None:
-    prefix = folder + "/" if folder else ""
     try:
         descriptor = os.open(os.path.join(base, folder), os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
-        missing.extend(prefix + name for name, _, _ in files)
+        missing.extend(folder + name for name, _ in files)
         return
     try:
-        for name, digest, size in files:
+        for name, expected in files:
             try:
-                actual = os.stat(name, dir_fd=descriptor).st_size
+                size = os.stat(name, dir_fd=descriptor).st_size
             except OSError:
-                missing.append(prefix + name)
+                missing.append(folder + name)
                 continue
-            if (size and size != str(actual)) or (deep and not same_hash(os.path.join(base, folder, name), digest)):
-                changed.append(prefix + name)
+            same = expected.endswith((",%d" % size, ","))
+            if not same or (deep and not same_hash(os.path.join(base, folder, name), expected.partition(",")[0])):
+                changed.append(folder + name)
     finally:
         os.close(descriptor)
 
