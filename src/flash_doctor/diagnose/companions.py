@@ -24,6 +24,7 @@ def pinned_to_another_torch(packages: Packages, torch: Torch, python: Python) ->
     `undefined symbol`. It comes about when a later install moves torch: pip prints an error and goes on.
 
     Check by hand: `pip check`.
+
     What to do: install the release of that package that was made for this torch, or move torch back.
     """
     one_torch(packages, torch)
@@ -78,6 +79,7 @@ def torchvision(packages: Packages, torch: Torch, python: Python, facts: Facts) 
     torchvision::nms does not exist`, mostly deep inside an import of transformers that does not mention it.
 
     Check by hand: `python -c "import torchvision"`.
+
     What to do: install the torchvision that belongs to this torch.
     """
     yield from _partner("C702", "torchvision", packages, torch, python, facts)
@@ -91,6 +93,7 @@ def torchaudio(packages: Packages, torch: Torch, python: Python, facts: Facts) -
     `undefined symbol` or `Could not load this library: libtorchaudio.so`.
 
     Check by hand: `python -c "import torchaudio"`.
+
     What to do: install the torchaudio that belongs to this torch.
     """
     yield from _partner("C703", "torchaudio", packages, torch, python, facts)
@@ -105,6 +108,7 @@ def xformers(packages: Packages, torch: Torch, python: Python, facts: Facts) -> 
     replaces torch by the one that it wants.
 
     Check by hand: `python -m xformers.info`.
+
     What to do: install the xformers that belongs to this torch, with `--no-deps`.
     """
     yield from _partner("C704", "xformers", packages, torch, python, facts)
@@ -172,6 +176,7 @@ def triton(packages: Packages, torch: Torch, python: Python, facts: Facts) -> It
     compiled.
 
     Check by hand: `pip show torch | grep Requires`, `pip show triton`.
+
     What to do: install the triton that torch names.
     """
     one_torch(packages, torch)
@@ -204,6 +209,7 @@ def torchao(packages: Packages, torch: Torch, facts: Facts, python: Python) -> I
     warning, or aborts Python at the import without naming torchao.
 
     Check by hand: `python -c "import torchao"`.
+
     What to do: install the torchao release made for this torch.
     """
     one_torch(packages, torch)

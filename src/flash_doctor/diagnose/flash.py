@@ -48,6 +48,7 @@ def flash_absent(flash: FlashAttention | Absent, torch: Torch, gpus: Gpus, facts
     configuration) stop with `the package flash_attn seems to be not installed`.
 
     Check by hand: `pip show flash-attn`.
+
     What to do: `flash-doctor plan` names the ready-made wheel for this torch, Python and GPU. Do not run
     `pip install flash-attn`: where it finds no wheel it compiles for hours.
     """
@@ -83,6 +84,7 @@ def wrong_tag(flash: FlashAttention, python: Python) -> Iterator[Finding]:
     compiled part is then not even looked at: `No module named 'flash_attn_2_cuda'`.
 
     Check by hand: the line `Tag:` in the named WHEEL file, against `python --version` and `uname -m`.
+
     What to do: install the wheel for this Python.
     """
     for package in flash.packages:
@@ -110,6 +112,7 @@ def extension_missing(flash: FlashAttention, python: Python, torch: Torch) -> It
     cut off, or one with FLASH_ATTENTION_SKIP_CUDA_BUILD set), or is there for another Python only.
 
     Check by hand: `ls SITE-PACKAGES/flash_attn_2_cuda*`.
+
     What to do: install the whole wheel again.
     """
     package = next((package for package in flash.packages if package.name == FLASH_ATTN), None)
@@ -151,6 +154,7 @@ def metadata_without_module(flash: FlashAttention, python: Python) -> Iterator[F
     for installed and then fail at the import.
 
     Check by hand: `pip show -f flash-attn` lists files that do not exist.
+
     What to do: remove the metadata and install the wheel again.
     """
     for package in flash.packages:
@@ -180,6 +184,7 @@ def module_without_metadata(flash: FlashAttention) -> Iterator[Finding]:
 
     Check by hand: `pip show flash-attn` finds nothing; `python -c "import flash_attn; print(flash_attn.__file__)"`
     does.
+
     What to do: delete the folder and install the wheel.
     """
     modules = [module for module in _modules(flash, *_CLASSIC) if module.in_site_packages]
@@ -204,6 +209,7 @@ def shadowed(flash: FlashAttention) -> Iterator[Finding]:
     site-packages in the traceback.
 
     Check by hand: `python -c "import flash_attn; print(flash_attn.__file__)"`, in the folder where you start training.
+
     What to do: start from another folder, or rename that one.
     """
     modules = [module for module in flash.modules if module.name == "flash_attn"]
@@ -232,6 +238,7 @@ def two_copies(flash: FlashAttention, packages: Packages, python: Python) -> Ite
     other one.
 
     Check by hand: `python -c "import flash_attn; print(flash_attn.__file__)"`, and look for the named folders.
+
     What to do: uninstall until pip says it is not installed; in an NVIDIA image keep the image's copy.
     """
     for name in sorted({package.name for package in flash.packages}):
@@ -257,6 +264,7 @@ def files_missing(flash: FlashAttention) -> Iterator[Finding]:
     other.
 
     Check by hand: look for the named files.
+
     What to do: install the wheel again.
     """
     for package in flash.packages:

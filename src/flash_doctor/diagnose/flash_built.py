@@ -46,6 +46,7 @@ def another_generation(flash: FlashAttention) -> Iterator[Finding]:
     folder with nothing in it, and fails with `cannot import name 'flash_attn_func'`.
 
     Check by hand: `pip list | grep -i flash`.
+
     What to do: if a program asks for flash_attn or `flash_attention_2`, install flash-attn beside it.
     """
     kinds = {module.kind for module in flash.modules}
@@ -76,6 +77,7 @@ def generation_and_gpu(flash: FlashAttention, gpus: Gpus, facts: Facts) -> Itera
     with `no kernel image is available` or `invalid argument`. A newer number is not a better one for every GPU.
 
     Check by hand: `nvidia-smi --query-gpu=name,compute_cap --format=csv`.
+
     What to do: use flash-attn (FlashAttention 2), or flash-attn-4 on Blackwell; ask for `flash_attention_2`.
     """
     for package in flash.packages:
@@ -134,6 +136,7 @@ def named_for_another_torch(
     may still work: only running it proves that.
 
     Check by hand: `python -c "import torch, flash_attn_2_cuda"`.
+
     What to do: install the wheel made for this torch. Do not reinstall with pip: its cache serves the same file again.
     """
     one_torch(packages, torch)
@@ -184,6 +187,7 @@ def mislabelled(flash: FlashAttention, torch: Torch, facts: Facts) -> Iterator[F
     `undefined symbol: _ZN3c10…`. No reinstall of the same file can help.
 
     Check by hand: `python -c "import torch, flash_attn_2_cuda"`.
+
     What to do: `flash-doctor plan` knows the true ABI and names another wheel.
     """
     for package in flash.packages:
@@ -211,6 +215,7 @@ def unknown_index(indexes: tuple[IndexSetting, ...], facts: Facts) -> Iterator[F
     documentation.
 
     Check by hand: look at the named file or variable.
+
     What to do: remove the address; `flash-doctor plan` takes wheels from known publishers, with their hashes.
     """
     for setting in indexes:

@@ -38,6 +38,7 @@ def mixed_cuda_packages(packages: Packages, torch: Torch, python: Python) -> Ite
     come from it.
 
     Check by hand: `pip list | grep nvidia-`.
+
     What to do: uninstall those that do not belong to this torch's CUDA, then install torch's own again.
     """
     cuda = known(torch.cuda)
@@ -96,6 +97,7 @@ def foreign_libraries(loader: LoaderPath, torch: Torch, packages: Packages, pyth
     torch mostly finds its own first; those alone are told as information.
 
     Check by hand: `env -u LD_LIBRARY_PATH python -c "import torch"` works where the plain command fails.
+
     What to do: unset LD_LIBRARY_PATH (in ~/.bashrc, the job script or the module that sets it) when training.
     """
     foreign = [library for library in loader.libraries if _foreign(library, torch, packages, python)]
@@ -134,6 +136,7 @@ def preloaded_libraries(loader: LoaderPath) -> Iterator[Finding]:
     with.
 
     Check by hand: `env -u LD_PRELOAD python -c "import torch"`.
+
     What to do: unset LD_PRELOAD, unless you know why it is there.
     """
     risky = [name for name in loader.preload if name.rpartition("/")[2].startswith((*_BROUGHT, "libcuda"))]

@@ -32,6 +32,7 @@ def another_python(python: Python) -> Iterator[Finding]:
     implementations cannot load them.
 
     Check by hand: `python -c "import platform; print(platform.python_implementation())"`.
+
     What to do: make a virtual environment with CPython and install there.
     """
     if not words.is_cpython(python):
@@ -54,6 +55,7 @@ def broken_metadata(packages: Packages) -> Iterator[Finding]:
     `No package metadata was found`.
 
     Check by hand: look at the named file.
+
     What to do: delete the named folder and install that package again.
     """
     if packages.broken:
@@ -79,6 +81,7 @@ def leftover_folders(packages: Packages) -> Iterator[Finding]:
     carry may be half installed.
 
     Check by hand: `ls -d SITE-PACKAGES/~*`.
+
     What to do: delete them; if pip says that the package itself is missing, install it again.
     """
     if packages.leftovers:
@@ -102,6 +105,7 @@ def pythonpath_packages(python: Python, packages: Packages) -> Iterator[Finding]
     the environment's, and may be built for another Python or another torch.
 
     Check by hand: `echo $PYTHONPATH`, and `python -c "import torch; print(torch.__file__)"`.
+
     What to do: unset PYTHONPATH, or remove the folder from it, in ~/.bashrc, the job script or the container.
     """
     foreign = [package for package in packages.distributions if package.location in python.pythonpath]
@@ -128,6 +132,7 @@ def user_site_packages(python: Python, packages: Packages) -> Iterator[Finding]:
     one of the environment.
 
     Check by hand: `python -m site` (ENABLE_USER_SITE), and `python -c "import torch; print(torch.__file__)"`.
+
     What to do: `export PYTHONNOUSERSITE=1`, or remove the packages from ~/.local.
     """
     foreign = [package for package in packages.distributions if package.in_user_site]
@@ -154,6 +159,7 @@ def managed_python(python: Python) -> Iterator[Finding]:
     Python. Nothing is broken; but `flash-doctor fix` will not change such a Python.
 
     Check by hand: the named file exists.
+
     What to do: work in a virtual environment: `python3 -m venv .venv`.
     """
     if known(python.managed) is not None and python.kind is not PythonKind.VENV:
@@ -178,6 +184,7 @@ def read_only_target(python: Python) -> Iterator[Finding]:
     shared module tree, a container image). Nothing is broken; but `flash-doctor fix` cannot change it.
 
     Check by hand: `test -w SITE-PACKAGES && echo writable`.
+
     What to do: make an environment of your own, or ask its owner.
     """
     if not python.writable:
@@ -200,6 +207,7 @@ def doubled_packages(packages: Packages, python: Python) -> Iterator[Finding]:
     other comes to light.
 
     Check by hand: look for the named folders.
+
     What to do: uninstall until pip says it is not installed, then install once.
     """
     for name, copies in _doubles(packages):

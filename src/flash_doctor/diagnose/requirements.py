@@ -38,6 +38,7 @@ def unmet_requirements(packages: Packages, python: Python) -> Iterator[Finding]:
     `ModuleNotFoundError`; wrong versions fail later, with an `ImportError` or `AttributeError`.
 
     Check by hand: `pip check`.
+
     What to do: install what is asked for. Where two packages exclude each other, take another release of one of them.
     """
     installed = first_of_each(packages)
@@ -88,6 +89,7 @@ def requirements_file(
     is installed.
 
     Check by hand: `pip install --dry-run -r FILE`.
+
     What to do: install the file; if it would move torch, let `flash-doctor plan` choose versions that fit together.
     """
     installed = first_of_each(packages)

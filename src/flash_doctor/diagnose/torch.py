@@ -31,6 +31,7 @@ def torch_absent(torch: Torch | Absent, python: Python, packages: Packages) -> I
     installed, but in another environment than the one that is being checked: read the first line of the report.
 
     Check by hand: `PYTHON -c "import torch"` with the Python that the report names.
+
     What to do: `flash-doctor plan --allow torch` chooses a torch that this driver runs and that flash-attn has a wheel
     for; or check the right environment with `flash-doctor check --python PATH`.
     """
@@ -55,6 +56,7 @@ def cpu_build(torch: Torch, gpus: Gpus) -> Iterator[Finding]:
     2.10. Messages such as `Torch not compiled with CUDA enabled` and `CUDA is not linked properly` mean this.
 
     Check by hand: `python -c "import torch; print(torch.__version__, torch.version.cuda)"` prints `None` at the end.
+
     What to do: install a CUDA build of torch in its place, torchvision and torchaudio with it.
     """
     if gpus.devices and isinstance(torch.cuda, Absent) and isinstance(torch.hip, Absent):
@@ -88,6 +90,7 @@ def vendor_build(torch: Torch) -> Iterator[Finding]:
     flash-attn of its own that belongs to it.
 
     Check by hand: `python -c "import torch; print(torch.__version__)"`.
+
     What to do: nothing. Keep torch and flash-attn of the image; if you need another version, take another image or
     build from source inside this one.
     """
@@ -116,6 +119,7 @@ def vendor_torch_replaced(torch: Torch, variables: Mapping[str, str], packages: 
     those compiled packages fail with `undefined symbol`.
 
     Check by hand: `echo $PYTORCH_BUILD_VERSION` against `python -c "import torch; print(torch.__version__)"`.
+
     What to do: start the image anew and install with `--no-deps` or with the image's constraints (`PIP_CONSTRAINT`);
     make venvs in it with `--system-site-packages`.
     """
@@ -143,6 +147,7 @@ def torch_files_missing(packages: Packages, torch: Torch | Absent, python: Pytho
     another size: an install was interrupted, a disk was full, or another package wrote over them.
 
     Check by hand: look for the named files.
+
     What to do: install the same torch again with `--force-reinstall --no-deps`.
     """
     package = packages.find("torch")
@@ -190,6 +195,7 @@ def two_torches(packages: Packages, torch: Torch, python: Python) -> Iterator[Fi
     pip then decides by one of them and Python imports the other: packages are installed for a torch that is not used.
 
     Check by hand: `python -c "import torch; print(torch.__version__, torch.__file__)"` against `pip show torch`.
+
     What to do: uninstall torch until none is left, then install it once.
     """
     copies = packages.copies("torch")

@@ -20,6 +20,7 @@ def torch_for_another_python(packages: Packages, torch: Torch, python: Python) -
     environments, a PYTHONPATH of another Python, or a venv whose Python was replaced by the system's upgrade.
 
     Check by hand: the line `Tag:` in the named WHEEL file, against `python --version`.
+
     What to do: install torch anew in this environment.
     """
     package = packages.find("torch")
@@ -43,6 +44,7 @@ def python_not_supported(torch: Torch, python: Python, facts: Facts) -> Iterator
     from another project, and flash-attn has no wheel for the pair either.
 
     Check by hand: `pip download --no-deps torch==VERSION` finds nothing for this Python.
+
     What to do: use one of the Python versions that the finding names.
     """
     release = facts.torch.release(torch.version) if words.is_cpython(python) else None
@@ -69,6 +71,7 @@ def rocm_build(torch: Torch, gpus: Gpus) -> Iterator[Finding]:
     A ROCm build of torch (`+rocm…`) cannot use an NVIDIA GPU, nor can flash-attn's CUDA wheels be used with it.
 
     Check by hand: `python -c "import torch; print(torch.version.hip)"`.
+
     What to do: install a CUDA build of torch in its place.
     """
     hip = known(torch.hip)
@@ -92,6 +95,7 @@ def torch_requirements(torch: Torch, packages: Packages, python: Python) -> Iter
     later with `undefined symbol`. It comes from `--no-deps`, or from another package that pins its own.
 
     Check by hand: `pip check`.
+
     What to do: install the versions that torch asks for.
     """
     package = packages.find("torch")

@@ -25,6 +25,7 @@ def flash_window(packages: Packages, variables: Mapping[str, str], facts: Facts,
     (diffusers, for instance) gets the blame; others quietly use a slower attention.
 
     Check by hand: `python -c "import xformers.ops"`.
+
     What to do: take a flash-attn in the named range, or a newer release of that package.
     """
     flash = packages.find("flash-attn")
@@ -68,6 +69,7 @@ def numpy_generation(packages: Packages, torch: Torch, facts: Facts, python: Pyt
     available`.
 
     Check by hand: `python -c "import torch; torch.ones(1).numpy()"`.
+
     What to do: install a numpy below 2, or a newer torch.
     """
     numpy = packages.find("numpy")
@@ -94,6 +96,7 @@ def bitsandbytes(
     Setup failed` or `libbitsandbytes_cuda….so not found`.
 
     Check by hand: `python -m bitsandbytes`.
+
     What to do: install a bitsandbytes that brings the library; unset BNB_CUDA_VERSION.
     """
     package, cuda = packages.find("bitsandbytes"), known(torch.cuda)
