@@ -202,6 +202,23 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_a_full_disk_is_told_in_words(options: list[str]) -> None:
+    command = [sys.executable, "-m", "flash_doctor", "explain", "--list", *options]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("flash-doctor: error: the output could not be written\n  - [Errno 28]")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["explain", "--list"], ["explain", "X"], ["explain", "X", "--json"]], ids=str)
+def test_closed_streams_are_no_error(arguments: list[str]) -> None:
+    shell = 'exec "$@" >&- 2>&-'
+    done = subprocess.run(["sh", "-c", shell, "sh", sys.executable, "-m", "flash_doctor", *arguments], timeout=60)
+    assert done.returncode == (0 if "--list" in arguments else 2)
+
+
 def test_a_terminal_without_these_letters_shows_something() -> None:
     done = doctor("explain", "\u017b001", PYTHONIOENCODING="ascii")
     assert done.returncode == 2

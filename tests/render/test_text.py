@@ -67,13 +67,19 @@ def test_no_row_is_wider_than_the_terminal_but_for_commands(make: Callable[[], R
 def test_the_verdict_comes_first() -> None:
     assert text(broken()).splitlines()[0] == "BROKEN at torch: 2 errors, 1 warning."
     assert text(healthy()).splitlines()[0] == "Healthy: no problem found."
-    assert text(warned()).splitlines()[0].startswith("Nothing is broken")
+    assert text(warned()).splitlines()[0].startswith("No error found, but")
 
 
 def test_unchecked_is_never_called_healthy() -> None:
     partly = report(unchecked=(Unchecked(code="D001", why="no NVML"),))
     assert text(partly).splitlines()[0] == "No problem found, but 1 check could not be made."
     assert "healthy" not in text(partly).casefold()
+
+
+def test_what_was_not_looked_at_is_never_called_healthy() -> None:
+    host_only = report(torch=NOWHERE, flash=NOWHERE)
+    assert text(host_only).splitlines()[0] == "No problem found in what was looked at."
+    assert "healthy" not in text(host_only).casefold()
 
 
 def test_a_command_is_one_row_of_its_own_without_anything_around_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import COULD_NOT_LOOK, BadInput, DoctorError, Interrupted
@@ -22,6 +23,10 @@ class Defect(DoctorError):
     exit_code = COULD_NOT_LOOK
 
 
+class OutputLost(BadInput):
+    """stdout cannot be written to; told on stderr even with --json."""
+
+
 def run(command: Callable[[], int], arguments: Sequence[str]) -> int:
     """The exit code of `command`; an error is told on stderr, or as a JSON document where --json is asked for."""
     as_json = wants_json(arguments)
@@ -31,9 +36,6 @@ def run(command: Callable[[], int], arguments: Sequence[str]) -> int:
         return tell(error, as_json=as_json)
     except KeyboardInterrupt:
         return tell(Interrupted(), as_json=as_json)
-    except BrokenPipeError:
-        _silence(sys.stdout)
-        return 0
     except Exception as error:
         return tell(_defect(error), as_json=as_json)
 
@@ -58,12 +60,17 @@ def _defect(error: Exception) -> Defect:
 
 def tell(error: DoctorError, *, as_json: bool) -> int:
     """Say what is wrong, how we know and what to do next; the exit code that belongs to it."""
-    if as_json:
+    if as_json and not isinstance(error, OutputLost):
         from flash_doctor.render.document import error_document, to_json
 
-        emit(to_json(error_document(error)))
-    else:
-        emit(error_text(error), sys.stderr)
+        try:
+            emit(to_json(error_document(error)))
+        except OutputLost as lost:
+            return tell(lost, as_json=False)
+    elif sys.stderr:
+        # where even this cannot be written, the exit code is all that is left
+        with suppress(OSError):
+            _write(error_text(error), sys.stderr)
     return error.exit_code
 
 
@@ -77,16 +84,30 @@ def error_text(error: DoctorError) -> str:
     return "\n".join(lines) + "\n"
 
 
-def emit(text: str, stream: TextIO | None = None) -> None:
-    """Write to stdout (or `stream`); a reader that has gone away is no error, nor a terminal with few characters."""
-    stream = stream or sys.stdout
+def emit(text: str) -> None:
+    """Write to stdout; a reader that has gone away, or none at all, is no error.
+
+    Raises:
+        OutputLost: the text could not be written, as on a full disk.
+    """
+    if not sys.stdout:
+        return
+    try:
+        _write(text, sys.stdout)
+    except BrokenPipeError:
+        _silence(sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        message = "the output could not be written"
+        raise OutputLost(message, evidence=(str(error),), advice="write it to another place") from error
+
+
+def _write(text: str, stream: TextIO) -> None:
+    """A terminal with few characters gets the others spelt out."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
-    try:
-        stream.write(text)
-        stream.flush()
-    except BrokenPipeError:
-        _silence(stream)
+    stream.write(text)
+    stream.flush()
 
 
 def _silence(stream: TextIO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from typing import TYPE_CHECKING
 
@@ -28,17 +29,18 @@ MIN_WIDTH = 20
 MAX_WIDTH = 120  # longer rows are not read but searched
 
 
-def to_text(lines: Iterable[Line], stream: TextIO, *, width: int | None = None) -> str:
+def to_text(lines: Iterable[Line], stream: TextIO | None, *, width: int | None = None) -> str:
     """The lines as `stream` can show them: colours only on a terminal that wants them (NO_COLOR, TERM=dumb).
 
     `width` is in columns; without it COLUMNS or the terminal's own, else 80.
     """
     columns = min(max(MIN_WIDTH, width or shutil.get_terminal_size().columns), MAX_WIDTH)
-    console = Console(file=stream, width=columns, height=25, highlight=False, markup=False, emoji=False)
+    shown = io.StringIO()  # rich writes here, not to the stream: it would end the process on a broken pipe
+    terminal = True if stream and stream.isatty() else None
+    console = Console(file=shown, force_terminal=terminal, width=columns, height=25, highlight=False)
     rows = [row for line in lines for row in _rows(line, console, columns)]
-    with console.capture() as captured:
-        console.print(Text("\n").join(rows), soft_wrap=True)
-    return captured.get()
+    console.print(Text("\n").join(rows), soft_wrap=True)
+    return shown.getvalue()
 
 
 def _rows(line: Line, console: Console, columns: int) -> Iterator[Text]:

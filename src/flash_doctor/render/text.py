@@ -108,12 +108,14 @@ def _verdict(report: Report, links: Chain, numbers: str) -> tuple[Span, ...]:
         where = f" at {links.broken.name}" if links.broken else ""
         return Span(f"BROKEN{where}", Style.BAD), Span(f": {numbers}.")
     if report.verdict is Verdict.WARNINGS:
-        return Span("Nothing is broken, but look at this", Style.WARN), Span(f": {numbers}.")
+        return Span("No error found, but look at this", Style.WARN), Span(f": {numbers}.")
     if report.verdict is Verdict.UNKNOWN:
         return Span("UNKNOWN", Style.WARN), Span(": nothing could be checked, so nothing is known to be healthy.")
     if report.unchecked:
         skipped = count(len(report.unchecked), "check")
         return Span("No problem found", Style.GOOD), Span(f", but {skipped} could not be made.")
+    if any(link.state is State.UNKNOWN for link in links.links):
+        return Span("No problem found", Style.GOOD), Span(" in what was looked at.")
     return Span("Healthy", Style.GOOD), Span(": no problem found.")
 
 
