@@ -180,6 +180,7 @@ def test_the_real_torch_is_healthy(torch_venv: Path) -> None:
     assert isinstance(environment.torch, Torch)
     assert environment.torch.version.base_version == "2.13.0"
     assert isinstance(environment.torch.cuda, Absent)
+    assert environment.torch.cxx11abi is True
     assert {"libc10.so", "libtorch_cpu.so"} <= set(environment.torch.libraries)
     record = record_of(environment)
     assert record.files > 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from flash_doctor.model import (
     Absent,
     Environment,
     FlashAttention,
+    Host,
     IndexSetting,
+    OtherDoctor,
     Packages,
     Part,
     Python,
@@ -59,8 +62,7 @@ def compose(
     try:
         script = None if host_only else start_inside(target, runner, recorded or RECORDED, deep=deep)
         prefix = None if host_only else target.python.parent.parent
-        read_host = attempt(host.read_host, prefix, cache or cache_folder(environ))
-        other_doctor = attempt(doctors.read_other_doctor, environ)
+        read_host, other_doctor = read_meanwhile(prefix, cache or cache_folder(environ), environ)
         patient = read_patient(script, environ, requirements)
         toolchain = attempt(toolkit.read_toolchain, patient.site_packages, patient.headers, runner)
     finally:
@@ -80,6 +82,14 @@ def compose(
         requirements=patient.requirements,
         variables=gpu.relevant_variables(),
     )
+
+
+def read_meanwhile(
+    prefix: Path | None, cache: Path, environ: Mapping[str, str]
+) -> tuple[Part[Host], Part[OtherDoctor]]:
+    """What needs no answer of the children; and the 15 ms of importing the reader of torch's binaries."""
+    importlib.import_module("flash_doctor.abi.binary")
+    return attempt(host.read_host, prefix, cache), attempt(doctors.read_other_doctor, environ)
 
 
 def attempt(read: Callable[P, Part[T]], *args: P.args, **kwargs: P.kwargs) -> Part[T]:

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.version import Version
 
+from flash_doctor.errors import DoctorError
 from flash_doctor.model import Absent, Packages, Part, Torch, Unknown
 from flash_doctor.probe.packages import assigned, parse_version
 
@@ -42,7 +43,7 @@ def read_torch(search_path: Iterable[Path], packages: Packages) -> Part[Torch]:
         cuda=_cuda(facts),
         hip=_text(facts, "hip"),
         vendor=_vendor(str(facts["__version__"])),
-        cxx11abi=Unknown(unknown="the C++ ABI was not read"),
+        cxx11abi=_cxx11abi(folder / "lib" / "libc10.so"),
         libraries=_libraries(folder / "lib"),
     )
 
@@ -74,6 +75,19 @@ def _text(facts: dict[str, object], name: str) -> Part[str]:
 def _cuda(facts: dict[str, object]) -> Part[Version]:
     value = facts.get("cuda")
     return parse_version(value) if isinstance(value, str) else Absent(absent="torch was built without CUDA")
+
+
+def _cxx11abi(libc10: Path) -> Part[bool]:
+    """Which std::string torch was built with, by a symbol of libc10.so."""
+    from flash_doctor.abi.binary import torch_cxx11abi
+
+    try:
+        found = torch_cxx11abi(libc10)
+    except DoctorError as error:
+        return Unknown(unknown=error.message)
+    except OSError as error:
+        return Unknown(unknown=f"{libc10} cannot be read: {error.strerror}")
+    return Unknown(unknown=f"{libc10} shows neither form of std::string") if found is None else found
 
 
 def _vendor(version: str) -> Part[str]:
