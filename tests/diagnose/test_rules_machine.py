@@ -137,6 +137,10 @@ class TestDriverInPieces:
     def test_different_versions_count_even_when_nvml_answers(self) -> None:
         assert only(examine({"driver": {"library": "580.95.05"}}), "D202").severity is Severity.ERROR
 
+    def test_a_number_that_was_not_read_is_not_called_equal(self) -> None:
+        assert "D202" in unchecked(examine({"driver": {"library": UNKNOWN}}))
+        assert "D206" in unchecked(examine({"gpus": {"on_bus": UNKNOWN}}))
+
     def test_the_remedy_in_a_container_is_another_one(self) -> None:
         remedy = only(examine({}, "driver-packages-in-image"), "D202").remedy
         assert remedy
@@ -210,7 +214,7 @@ class TestVisibility:
 
     def test_an_unknown_order_is_not_judged(self) -> None:
         patch = {"gpus": {"visible_devices": "0", "devices": self.devices(UNKNOWN, UNKNOWN)}}
-        assert not examine(patch).of("G302")
+        assert "G302" in unchecked(examine(patch))
 
     def test_two_slices_of_one_gpu(self) -> None:
         patch = {"gpus": {"visible_devices": "MIG-1,MIG-2", "devices": self.devices(True)}}
@@ -230,7 +234,11 @@ class TestGpuCode:
 
     def test_a_vendor_s_torch_holds_other_code(self) -> None:
         patch = {"torch": {"vendor": "NVIDIA NGC"}}
-        assert not examine(patch, "rtx5090-torch-cu126").of("G305")
+        assert "G305" in unchecked(examine(patch, "rtx5090-torch-cu126"))
+
+    def test_a_build_whose_code_is_not_known_is_not_called_healthy(self) -> None:
+        assert "G305" in unchecked(examine({"torch": {"version": "2.12.0+cu129", "cuda": "12.9"}}))
+        assert "G306" in unchecked(examine({}, "flash-astral-pin"))
 
     def test_ptx_in_torch_serves_a_newer_gpu(self) -> None:
         patch = {

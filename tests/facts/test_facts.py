@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -238,6 +239,7 @@ def load_all(facts: Facts) -> None:
         ("companions.toml", '"https://wheels.astral', '"http://wheels.astral', "publisher.2: urls: must be https"),
         ("companions.toml", 'name = "astral"', 'name = "dao-ailab"', "publisher.2: name: dao-ailab is listed twice"),
         ("companions.toml", "gcc = 15", 'gcc = "15"', "nvcc.13.0: gcc: must be int, not '15'"),
+        ("drivers.toml", 'source = "threads" }', 'source = "nvidia" }', "sources.threads: name: no row cites it"),
         ("companions.toml", "flash-attn-3 =", "flash_attn_3 =", "package.flash_attn_3: name: must be written"),
     ],
 )
@@ -280,3 +282,19 @@ def test_parts_are_read_only_when_asked_for(tmp_path: Path) -> None:
     assert facts.drivers.toolkits
     with pytest.raises(BadFacts):
         _ = facts.torch
+
+
+def test_an_installed_package_reads_the_facts_inside_itself(tmp_path: Path) -> None:
+    package = tmp_path / "flash_doctor"
+    source = FACTS.folder.parent / "src" / "flash_doctor"
+    for name in ("facts", "model"):
+        shutil.copytree(source / name, package / name)
+    for name in ("__init__.py", "errors.py"):
+        shutil.copy(source / name, package / name)
+    shutil.copytree(FACTS.folder, package / "wheel_matrix", ignore=shutil.ignore_patterns("wheels", "abi"))
+    code = "from flash_doctor.facts import Facts; facts = Facts(); print(facts.folder, facts.torch.newest.version)"
+    environment = {name: value for name, value in os.environ.items() if name != "FLASH_DOCTOR_FACTS"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**environment, "PYTHONPATH": str(tmp_path)}
+    )
+    assert result.stdout.split() == [str(package / "wheel_matrix"), "2.15.0"], result.stderr

@@ -90,7 +90,8 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
     failure = known(driver.failure) or ""
     differ = module is not None and library is not None and module != library
     if host.habitat is Habitat.WSL2 or not (differ or failure.startswith(OUT_OF_STEP)):
-        return  # on WSL2 the library is Linux', the module Windows': their numbers always differ
+        _both_read(driver, host)
+        return
     contained = host.habitat is Habitat.CONTAINER
     yield Finding(
         code="D202",
@@ -109,6 +110,13 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
             commands=("apt list --installed 'libnvidia-*' 'nvidia-*'",) if contained else ("sudo reboot",),
         ),
     )
+
+
+def _both_read(driver: Driver, host: Host) -> None:
+    """Nothing found is no answer when a number was not read; on WSL2 the two always differ (Linux, Windows)."""
+    for part in (driver.module, driver.library) if host.habitat is not Habitat.WSL2 else ():
+        if isinstance(part, Unknown) and not isinstance(driver.failure, str):
+            raise CouldNotLook(part.unknown)
 
 
 @check("D203", Family.DRIVER, host_only=True)
@@ -256,8 +264,12 @@ def gpus_not_driven(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]
     Check by hand: `lspci | grep -i nvidia` against `nvidia-smi -L`; `sudo dmesg | grep -i nvrm` says why.
     What to do: install the driver that knows the GPU; for Blackwell the open kernel module.
     """
+    if host.habitat is not Habitat.BARE or isinstance(driver.failure, str):
+        return
+    if isinstance(gpus.on_bus, Unknown):
+        raise CouldNotLook(gpus.on_bus.unknown)
     on_bus = known(gpus.on_bus) or 0
-    if host.habitat is not Habitat.BARE or isinstance(driver.failure, str) or on_bus <= len(gpus.devices):
+    if on_bus <= len(gpus.devices):
         return
     closed = known(driver.open_module) is False
     yield Finding(

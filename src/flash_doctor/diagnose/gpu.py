@@ -85,8 +85,11 @@ def hidden_by_variable(gpus: Gpus) -> Iterator[Finding]:
     What to do: unset it, or name GPUs that exist; inside a scheduler's job ask for GPUs instead.
     """
     value = known(gpus.visible_devices)
-    if value is None or not gpus.devices or any(isinstance(gpu.visible, Unknown) for gpu in gpus.devices):
+    if value is None or not gpus.devices:
         return
+    for gpu in gpus.devices:
+        if isinstance(gpu.visible, Unknown):
+            raise CouldNotLook(gpu.visible.unknown)
     seen = visible(gpus)
     entries = [entry for entry in value.split(",") if entry.strip()]
     lost = len(entries) - len(seen) if not value.startswith("MIG") else 0

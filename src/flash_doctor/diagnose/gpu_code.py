@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from packaging.version import Version
 
 from flash_doctor.diagnose.gpu import SMI, capable, known_kinds, line, visible
-from flash_doctor.diagnose.registry import check
+from flash_doctor.diagnose.registry import CouldNotLook, check
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
@@ -22,6 +22,9 @@ from flash_doctor.model import (
     Torch,
     known,
 )
+
+# The other generations compile while they run, or have wheels of their own.
+_FA2 = "flash-attn"
 
 
 @check("G303", Family.GPU)
@@ -79,10 +82,14 @@ def torch_has_no_code(gpus: Gpus, torch: Torch, host: Host, facts: Facts) -> Ite
     What to do: install the same torch from the index of another CUDA build, or another torch; flash-attn with it.
     """
     cuda = known(torch.cuda)
-    build = facts.torch.build(torch.version, cuda) if cuda else None
+    if cuda is None or not gpus.devices:
+        return
+    # a vendor's build holds other code than the one published for that version
+    build = facts.torch.build(torch.version, cuda) if known(torch.vendor) is None else None
     code = build.code.get(host.machine) if build else None
-    if code is None or build is None or isinstance(torch.vendor, str):
-        return  # a vendor's build holds other code than the one published for that version
+    if code is None or build is None:
+        message = f"for which GPUs torch {torch.version} holds code is not in the facts"
+        raise CouldNotLook(message)
     for gpu, capability in capable(gpus):
         if not facts.gpus.covers(code.sass, code.ptx, capability):
             older = capability < min(code.sass)
@@ -114,12 +121,19 @@ def flash_has_no_code(gpus: Gpus, flash: FlashAttention, torch: Torch, facts: Fa
     What to do: install a wheel that holds code for it (official ones for Blackwell since 2.8.0.post2).
     """
     cuda = known(torch.cuda) or Version("0")
-    for package in flash.packages:
+    for package in flash.packages if gpus.devices else ():
+        if package.name != _FA2:
+            continue
         publisher = facts.companions.publisher(known(package.url) or "")
         version = known(package.version)
         sass = facts.gpus.flash_sass(publisher.name, version, cuda) if publisher and version else None
-        for gpu, capability in capable(gpus) if sass else ():
-            if sass and not facts.gpus.covers(sass, (), capability) and capability > min(sass):
+        if sass is None:
+            message = (
+                f"for which GPUs {package.name} {package.raw_version} holds code is not told by where it came from"
+            )
+            raise CouldNotLook(message)
+        for gpu, capability in capable(gpus):
+            if not facts.gpus.covers(sass, (), capability) and capability > min(sass):
                 yield Finding(
                     code="G306",
                     severity=Severity.ERROR,

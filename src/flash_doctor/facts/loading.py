@@ -45,6 +45,7 @@ class Table:
     data: Mapping[str, Any]
     faults: list[str] = field(default_factory=list)
     sources: dict[str, Source] = field(default_factory=dict)
+    cited: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, path: Path) -> Table:
@@ -69,6 +70,8 @@ class Table:
 
     def finish(self) -> None:
         """Raises BadFacts with every fault of the file, if there is one."""
+        for name in self.sources.keys() - self.cited:
+            self.fault(f"sources.{name}", "name", "no row cites it")
         if self.faults:
             message = f"{self.path.name} of the wheel matrix breaks {len(self.faults)} rule(s): {self.faults[0]}"
             raise BadFacts(message, evidence=self.faults, advice="Correct the rows named here.")
@@ -110,8 +113,10 @@ class Row:
 
     def close(self, *, sourced: bool) -> None:
         """Every row names a known source and holds nothing that was not read."""
-        if sourced and self.fields.get("source") not in self.table.sources:
-            self.fault("source", f"{self.fields.get('source')!r} is none of the file's sources")
+        source = self.fields.get("source")
+        if sourced and source not in self.table.sources:
+            self.fault("source", f"{source!r} is none of the file's sources")
+        self.table.cited.add(str(source))
         for key in self.fields.keys() - self.used - {"source"}:
             self.fault(key, "is not a key of this table")
 
