@@ -100,6 +100,8 @@ def test_a_finding_names_what_a_person_needs(name: str, code: str, words: list[s
     [
         ("cuda-on-ld-library-path", "L902", Severity.INFO),
         ("ld-library-path", "L902", Severity.WARNING),
+        ("pythonpath-project", "P404", Severity.INFO),
+        ("pythonpath-hides-transformers", "P404", Severity.WARNING),
         ("peft-wants-newer-torch", "C701", Severity.WARNING),
         ("vllm-wants-another-torch", "C701", Severity.ERROR),
         ("flash-development-build", "F612", Severity.WARNING),

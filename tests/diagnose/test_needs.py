@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from ward import names, patient
 
-from flash_doctor.diagnose.needs import _parse, first_of_each, fits, holds, unmet
+from flash_doctor.diagnose.needs import _parse, first_of_each, fits, holds, unmet, unmet_of_extras
 from flash_doctor.model import Absent, Package, Packages, Python, Unknown, known
 
 HEALTHY = patient("healthy-h100").environment
@@ -126,3 +126,14 @@ def test_versions_fit_as_pip_sees_it(specifier: str, version: str, fit: bool) ->
 def test_a_version_that_was_not_read_is_not_complained_of() -> None:
     assert fits("==1.0", Absent())
     assert fits("==1.0", Unknown(unknown="METADATA is not UTF-8"))
+
+
+def test_what_an_extra_brings_is_looked_up_one_step_deep() -> None:
+    recorded = patient("cublas-of-cuda-13-missing").environment
+    packages, python = known(recorded.packages), known(recorded.python)
+    assert packages is not None
+    assert python is not None
+    torch = packages.find("torch")
+    assert torch is not None
+    needs = [need.requirement for need in unmet_of_extras(torch, first_of_each(packages), python)]
+    assert needs == ["nvidia-cublas==13.1.0.3.*"]

@@ -7,7 +7,7 @@ A real environment has a thousand such lines: only a line whose version does not
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
 # PEP 508 with the parentheses that old metadata puts round a version: name, extras, specifier, marker.
-_LINE = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;@()]*)\)?\s*(?:@[^;]*)?(?:;(.*))?$")
+_LINE = re.compile(
+    r"\s*(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[(?P<extras>[^\]]*)\])?\s*\(?(?P<specifier>[^;@()]*)\)?"
+    r"\s*(?:@[^;]*)?(?:;(?P<marker>.*))?$"
+)
 _EXTRA = re.compile(r"\bextra\b")
 
 
@@ -61,6 +64,27 @@ def unmet(package: Package, installed: Mapping[NormalizedName, Package], python:
             yield Need(package=package, name=name, specifier=specifier, found=found)
 
 
+def unmet_of_extras(package: Package, installed: Mapping[NormalizedName, Package], python: Python) -> Iterator[Need]:
+    """What the distribution asks for by way of another's extras, one step deep, and is not there.
+
+    torch's CUDA 13 builds ask for `cuda-toolkit[cublas,cudart]`: an empty package whose extras name the libraries.
+    """
+    for line in package.requires:
+        match = _LINE.match(line)
+        found = installed.get(canonicalize_name(match["name"])) if match and match["extras"] else None
+        if match and found and (match["marker"] is None or holds(match["marker"], python.markers)):
+            for extra in match["extras"].split(","):
+                yield from unmet(_with_extra(found, extra.strip(), python), installed, python)
+
+
+def _with_extra(package: Package, extra: str, python: Python) -> Package:
+    """The distribution as if it asked for nothing but what that extra brings."""
+    environment = {**python.markers, "extra": extra}
+    lines = [(line.partition(";")[0], line.partition(";")[2]) for line in package.requires]
+    wanted = [line for line, marker in lines if _EXTRA.search(marker) and holds(marker, environment)]
+    return replace(package, requires=tuple(wanted))
+
+
 def first_of_each(packages: Packages) -> dict[NormalizedName, Package]:
     """By name, the distribution that an import meets first."""
     return {package.name: package for package in reversed(packages.distributions)}
@@ -84,9 +108,10 @@ def disagree(packages: Packages, torch: Torch) -> bool:
 def _parse(line: str) -> tuple[NormalizedName, str, str | None] | None:
     """Name, specifier and marker; None for a line of an extra, or one that cannot be read."""
     match = _LINE.match(line)
-    if match is None or (match[3] and _EXTRA.search(match[3])):
+    if match is None or (match["marker"] and _EXTRA.search(match["marker"])):
         return None
-    return canonicalize_name(match[1]), match[2].strip().replace(" ", ""), match[3].strip() if match[3] else None
+    marker = match["marker"].strip() if match["marker"] else None
+    return canonicalize_name(match["name"]), match["specifier"].strip().replace(" ", ""), marker
 
 
 def fits(specifier: str, version: Version | Absent | Unknown) -> bool:

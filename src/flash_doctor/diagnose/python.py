@@ -8,6 +8,7 @@ from itertools import groupby
 
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import check
+from flash_doctor.diagnose.tags import misfit
 from flash_doctor.model import (
     Family,
     Finding,
@@ -115,7 +116,7 @@ def pythonpath_packages(python: Python, packages: Packages) -> Iterator[Finding]
         what = f", hiding the environment's {', '.join(doubles[:5])}" if doubles else ""
         yield Finding(
             code="P404",
-            severity=Severity.WARNING,
+            severity=Severity.WARNING if doubles or any(misfit(one.tags, python) for one in foreign) else Severity.INFO,
             subject="PYTHONPATH",
             summary=f"PYTHONPATH brings {_count(len(foreign), 'package')} from outside this environment{what}",
             evidence=words.listing(f"{words.lies_in(package)}, which PYTHONPATH names" for package in foreign),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.needs import first_of_each, unmet
+from flash_doctor.diagnose.needs import first_of_each, unmet, unmet_of_extras
 from flash_doctor.diagnose.registry import check
 from flash_doctor.diagnose.tags import misfit
 from flash_doctor.facts import Facts
@@ -102,7 +102,9 @@ def torch_requirements(torch: Torch, packages: Packages, python: Python) -> Iter
     vendor = known(torch.vendor)
     if package is None or vendor:
         return
-    needs = [need for need in unmet(package, first_of_each(packages), python) if need.name != "triton"]
+    installed = first_of_each(packages)
+    needs = [need for need in unmet(package, installed, python) if need.name != "triton"]
+    needs += unmet_of_extras(package, installed, python)
     if needs:
         missing = [need for need in needs if need.found is None]
         names = ", ".join(need.name for need in (missing or needs)[:4])
