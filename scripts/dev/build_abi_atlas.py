@@ -68,9 +68,9 @@ def keep(wheel: Wheel, work: Path) -> Path:
     """The file in the work folder that holds the release, read now unless it is there from this very wheel."""
     path = work / f"{wheel.version}.json.gz"
     if not path.exists() or load(path)["sha256"] != wheel.sha256:
-        part = path.with_suffix(".part")
+        found, part = read_release(wheel), path.with_suffix(".part")
         with gzip.open(part, "wt", encoding="utf-8", compresslevel=6) as file:
-            json.dump(read_release(wheel), file)
+            json.dump(found, file)
         part.replace(path)
     return path
 
