@@ -210,7 +210,8 @@ def library_missing(found: Environment) -> bool:
 
 @shows
 def library_truncated(found: Environment) -> bool:
-    return record_of(found).changed == ("torch/lib/libc10.so",)
+    assert isinstance(found.torch, Torch)
+    return isinstance(found.torch.cxx11abi, Unknown) and record_of(found).changed == ("torch/lib/libc10.so",)
 
 
 @shows
