@@ -7,6 +7,7 @@ does not serve symbols to others, but its names count as loaded: that is how lib
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.abi.buffer import mapped
 from flash_doctor.abi.elf import Elf
+from flash_doctor.abi.linkage import BrokenLibrary, Linkage, MissingLibrary, MissingVersion, Resolved, Unresolved
 from flash_doctor.abi.search import System, folders, split_path
 from flash_doctor.abi.symbols import Wanted, exports, wanted_symbols
 from flash_doctor.errors import BadBinary
@@ -21,64 +23,9 @@ from flash_doctor.errors import BadBinary
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from flash_doctor.abi.buffer import Buffer
+
 _GLOBAL_DEPS = "libtorch_global_deps.so"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MissingLibrary:
-    """A library that no searched place has; `searched` are the folders, in their order."""
-
-    name: str
-    wanted_by: str
-    searched: tuple[Path, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MissingVersion:
-    """A symbol version that the library that was found does not define: most often a glibc that is too old."""
-
-    version: str
-    library: str
-    path: Path
-    wanted_by: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unresolved:
-    """A symbol that nothing in the scope exports."""
-
-    symbol: str
-    version: str | None
-    wanted_by: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenLibrary:
-    """A library that was found and cannot be loaded."""
-
-    path: Path
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    name: str
-    path: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Linkage:
-    """The loader's verdict. With a library missing, its symbols are among the unresolved ones."""
-
-    missing_libraries: tuple[MissingLibrary, ...]
-    missing_versions: tuple[MissingVersion, ...]
-    unresolved: tuple[Unresolved, ...]
-    broken: tuple[BrokenLibrary, ...]
-    libraries: tuple[Resolved, ...]
-
-    @property
-    def loads(self) -> bool:
-        return not (self.missing_libraries or self.missing_versions or self.unresolved or self.broken)
 
 
 @dataclass(eq=False)
@@ -110,7 +57,8 @@ def link(
     python: Path,
     torch_lib: Path | None,
     environ: Mapping[str, str],
-    system: System | None = None,
+    *,
+    overlay: Mapping[Path, Buffer] | None = None,
 ) -> Linkage:
     """The verdict on one extension in one interpreter.
 
@@ -119,13 +67,13 @@ def link(
         python: the interpreter; a venv's link is followed, as the kernel does.
         torch_lib: torch's lib folder when torch is imported first, else None.
         environ: LD_LIBRARY_PATH and LD_PRELOAD count.
-        system: the loader's settings; this machine's by default.
+        overlay: files that are taken to lie at these absolute paths, though they are still in a wheel.
 
     Raises:
         BadBinary: the extension or the interpreter is no readable ELF file.
     """
     with ExitStack() as stack:
-        process = _Process(stack, python.resolve(), environ, system)
+        process = _Process(stack, python.resolve(), environ, overlay or {})
         if torch_lib is not None:
             process.import_torch(torch_lib)
         return process.verdict(extension)
@@ -134,14 +82,16 @@ def link(
 class _Process:
     """A Python process as the loader knows it; nothing in it runs."""
 
-    def __init__(self, stack: ExitStack, python: Path, environ: Mapping[str, str], system: System | None) -> None:
-        self.stack, self.environ = stack, environ
+    def __init__(
+        self, stack: ExitStack, python: Path, environ: Mapping[str, str], overlay: Mapping[Path, Buffer]
+    ) -> None:
+        self.stack, self.environ, self.overlay = stack, environ, overlay
         self.objects: list[_Object] = []
-        self.identities: dict[tuple[int, int], _Object] = {}
+        self.identities: dict[object, _Object] = {}
         self.missing: dict[str, MissingLibrary] = {}
         self.broken: dict[Path, BrokenLibrary] = {}
         self.main = self._add(python, None)
-        self.system = system or System.of(self.main.file.machine, self.main.file.interpreter)
+        self.system = System.of(self.main.file.machine, self.main.file.interpreter)
         if "ld-musl" in (self.main.file.interpreter or ""):
             message = f"{python} uses musl's loader; only glibc's is known here"
             raise BadBinary(message)
@@ -155,19 +105,25 @@ class _Process:
 
     def _add(self, path: Path, loader: _Object | None) -> _Object:
         """Map a file, or give the object that the same file already is."""
-        try:
-            stat = path.stat()
-        except OSError as error:
-            message = f"{path} could not be read: {error.strerror}"
-            raise BadBinary(message) from error
-        identity = (stat.st_dev, stat.st_ino)
+        identity = self._identity(path)
         if identity not in self.identities:
-            file = Elf(self.stack.enter_context(mapped(path)), path.name)
+            file = Elf(self.overlay.get(path) or self.stack.enter_context(mapped(path)), path.name)
             # what the loader reads first: a fault shows here, before the file counts as loaded
             _ = file.needed, file.soname, file.rpath, file.runpath, file.segments
             self.identities[identity] = _Object(path, file, loader)
             self.objects.append(self.identities[identity])
         return self.identities[identity]
+
+    def _identity(self, path: Path) -> object:
+        """What two paths of the same file have in common."""
+        if path in self.overlay:
+            return path
+        try:
+            stat = path.stat()
+        except OSError as error:
+            message = f"{path} could not be read: {error.strerror}"
+            raise BadBinary(message) from error
+        return stat.st_dev, stat.st_ino
 
     def import_torch(self, torch_lib: Path) -> None:
         """`import torch`: its global dependencies for everyone, torch/_C and its closure for itself."""
@@ -208,8 +164,9 @@ class _Process:
                 return each
         candidates = [Path(name)] if "/" in name else self._places(name, loader)
         searched: list[Path] = []
-        for path in candidates:
-            if path.is_file() and self._is_for_us(path):
+        for place in candidates:
+            path = self._overlaid(place)
+            if self._is_for_us(path):
                 return self._map(path, name, loader)
             searched.append(path.parent)
         self.missing.setdefault(
@@ -227,8 +184,17 @@ class _Process:
         found.names.add(name)
         return found
 
+    def _overlaid(self, path: Path) -> Path:
+        """The overlay's own name of a path like $ORIGIN/../lib; any other path as it is."""
+        tidy = Path(os.path.normpath(path))
+        return tidy if tidy in self.overlay else path
+
     def _is_for_us(self, path: Path) -> bool:
         """The loader passes over files it may not open and those of another class or machine."""
+        if path in self.overlay:
+            return True
+        if not path.is_file():
+            return False
         try:
             with path.open("rb") as file:
                 head = file.read(20)

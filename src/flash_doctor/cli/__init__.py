@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # command -> the module under flash_doctor.cli whose function `command` it is
-COMMANDS = {"check": "check", "explain": "explain_code"}
+COMMANDS = {"check": "check", "abi": "abi", "explain": "explain_code"}
 
 # typer carries its own click since 0.29 and used the plain one before: both are reached this way
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]

@@ -12,10 +12,12 @@ from flash_doctor.model import Report
 
 if TYPE_CHECKING:
     from flash_doctor.diagnose.registry import Check
+    from flash_doctor.model.binaries import Inspection
 
 REPORT = "flash-doctor/report/1"
 ERROR = "flash-doctor/error/1"
 EXPLANATION = "flash-doctor/explanation/1"
+ABI = "flash-doctor/abi/1"
 
 MAX_REPORT = 64 * 1024 * 1024  # characters: ten times the report of a target with 10,000 distributions
 _MAX_DIGITS = 20
@@ -28,6 +30,12 @@ def report_document(report: Report, exit_code: int) -> Document:
     """The document of `check`; `exit_code` is the one that the process ends with."""
     body: Document = encode(report)
     return {"schema": REPORT, **body, "verdict": report.verdict.value, "exit_code": exit_code}
+
+
+def abi_document(inspection: Inspection, exit_code: int) -> Document:
+    """The document of `abi`."""
+    body: Document = encode(inspection)
+    return {"schema": ABI, **body, "exit_code": exit_code}
 
 
 def error_document(error: DoctorError) -> Document:

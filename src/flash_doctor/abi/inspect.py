@@ -1,0 +1,87 @@
+"""From a binary, the atlas and the loader's verdict to one value for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flash_doctor.abi.demangle import demangle
+from flash_doctor.abi.fatbin import GpuCode
+from flash_doctor.model import Absent, Part, Unknown
+from flash_doctor.model.binaries import CudaArchs, InspectedFile, UnresolvedSymbol
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+    from flash_doctor.abi.atlas import Atlas
+    from flash_doctor.abi.binary import Binary
+    from flash_doctor.abi.linkage import Linkage, Unresolved
+
+
+def inspect(
+    binary: Binary,
+    path: str,
+    atlas: Atlas,
+    *,
+    linkage: Linkage | None,
+    installed: Version | None,
+    python_abi: str | None,
+) -> InspectedFile:
+    """Everything there is to say about one file.
+
+    Args:
+        binary: the file as it was read.
+        path: how it is called towards the user.
+        atlas: which torch releases export what.
+        linkage: the loader's verdict in the target, None where there is nothing to compare with.
+        installed: the target's torch.
+        python_abi: the target's ABI tag (cp312).
+    """
+    releases = atlas.releases_exporting_all(map(str, binary.wanted))
+    built_for = None if releases is None else str(atlas.built_for(releases, installed=installed))
+    unresolved = linkage.unresolved if linkage else ()
+    code = binary.gpu_code
+    return InspectedFile(
+        path=path,
+        machine=binary.machine,
+        links_torch=binary.links_torch,
+        stable_torch=binary.stable_torch,
+        cxx11abi=binary.cxx11abi,
+        torch_releases=releases,
+        built_for=built_for,
+        loads=linkage.loads if linkage else None,
+        unresolved=tuple(_unresolved(symbol, atlas) for symbol in unresolved),
+        missing_libraries=tuple(missing.name for missing in linkage.missing_libraries) if linkage else (),
+        missing_versions=_missing_versions(linkage),
+        broken=tuple(f"{broken.path}: {broken.why}" for broken in linkage.broken) if linkage else (),
+        cuda_archs=_archs(code),
+        gpu_code=str(code) if isinstance(code, GpuCode) else code,
+        needed=binary.needed,
+        glibc=binary.glibc,
+        glibcxx=binary.glibcxx,
+        python_abi=binary.python_abi,
+        fits_python=binary.fits_python(python_abi) if python_abi else None,
+        numpy=binary.numpy if isinstance(binary.numpy, (Absent, Unknown)) else binary.numpy.value,
+    )
+
+
+def _unresolved(found: Unresolved, atlas: Atlas) -> UnresolvedSymbol:
+    age = None if found.version else atlas.explain_symbol(found.symbol)
+    return UnresolvedSymbol(
+        symbol=found.symbol,
+        demangled=demangle(found.symbol),
+        version=found.version,
+        wanted_by=found.wanted_by,
+        exported_by=age.exported_by if age else (),
+        releases=age.ranges if age else "",
+    )
+
+
+def _missing_versions(linkage: Linkage | None) -> tuple[str, ...]:
+    missing = linkage.missing_versions if linkage else ()
+    return tuple(f"{version.version} of {version.library}" for version in missing)
+
+
+def _archs(code: Part[GpuCode]) -> CudaArchs:
+    if not isinstance(code, GpuCode):
+        return CudaArchs(sass=(), ptx=())
+    return CudaArchs(sass=tuple(map(str, code.sass)), ptx=tuple(map(str, code.ptx)))

@@ -1,0 +1,74 @@
+"""What `doctor abi` says about compiled files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+from flash_doctor.model.part import Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnresolvedSymbol:
+    """A symbol that nothing in the target exports.
+
+    `exported_by` are the torch releases that do, `releases` the same in short (2.10–2.13).
+    """
+
+    symbol: str
+    demangled: str
+    version: str | None
+    wanted_by: str
+    exported_by: tuple[Version, ...]
+    releases: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CudaArchs:
+    """Compute capabilities, as in 9.0 and 9.0a; `?` behind one says that its suffix is unreadable."""
+
+    sass: tuple[str, ...]
+    ptx: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedFile:
+    """One shared object.
+
+    `torch_releases` are those whose build on the package index exports all it needs (None when it needs nothing of
+    torch); `built_for` says the same in words; `loads` is None where there is no torch in the target to compare
+    with; `missing_libraries`, `missing_versions` (as "GLIBC_2.38 of libc.so.6") and `broken` (as "path: why")
+    are against the target.
+    """
+
+    path: str
+    machine: str
+    links_torch: bool
+    stable_torch: bool
+    cxx11abi: bool | None
+    torch_releases: tuple[Version, ...] | None
+    built_for: str | None
+    loads: bool | None
+    unresolved: tuple[UnresolvedSymbol, ...]
+    missing_libraries: tuple[str, ...]
+    missing_versions: tuple[str, ...]
+    broken: tuple[str, ...]
+    cuda_archs: CudaArchs
+    gpu_code: Part[str]
+    needed: tuple[str, ...]
+    glibc: Version | None
+    glibcxx: Version | None
+    python_abi: Part[str]
+    fits_python: bool | None
+    numpy: Part[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """The files that were asked for, and the target they were compared with; `torch` as installed there."""
+
+    python: str | None
+    torch: Part[Version]
+    files: tuple[InspectedFile, ...]
+    bytes_read: int | None = None
