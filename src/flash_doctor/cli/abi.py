@@ -84,22 +84,26 @@ class _Room:
     received: int = 0
 
     def inspect(self, subject: str) -> Iterator[InspectedFile]:
-        from flash_doctor.abi.wheel import Wheel, open_wheel
-
         if _is_url(subject):
-            from flash_doctor.http import RangeReader
-
-            source = RangeReader(subject)
-            yield from self._wheel(Wheel(source, unquote(urlsplit(subject).path).rpartition("/")[2]))
-            self.received += source.received
+            yield from self._address(subject)
         elif subject in self.modules.packages:
             for path in self.modules.packages[subject]:
                 yield self._file(path, str(path))
         elif subject.endswith(".whl"):
+            from flash_doctor.abi.wheel import open_wheel
+
             with open_wheel(Path(subject)) as wheel:
                 yield from self._wheel(wheel)
         else:
             yield self._file(Path(subject), subject)
+
+    def _address(self, url: str) -> Iterator[InspectedFile]:
+        from flash_doctor.abi.wheel import Wheel
+        from flash_doctor.http import RangeReader
+
+        source = RangeReader(url)
+        yield from self._wheel(Wheel(source, unquote(urlsplit(url).path).rpartition("/")[2]))
+        self.received += source.received
 
     def _wheel(self, wheel: Wheel) -> Iterator[InspectedFile]:
         """A wheel's binaries as if they were installed in the target, where they find each other."""
@@ -113,7 +117,7 @@ class _Room:
     ) -> InspectedFile:
         from flash_doctor.abi.atlas import Atlas
         from flash_doctor.abi.binary import read_binary
-        from flash_doctor.abi.inspect import inspect
+        from flash_doctor.abi.inspection import inspect
         from flash_doctor.abi.linker import link
 
         binary = read_binary(path if buffer is None else buffer, name)

@@ -26,20 +26,14 @@ def inspect(
     installed: Version | None,
     python_abi: str | None,
 ) -> InspectedFile:
-    """Everything there is to say about one file.
+    """Everything there is to say about one file, which the user calls `path`.
 
-    Args:
-        binary: the file as it was read.
-        path: how it is called towards the user.
-        atlas: which torch releases export what.
-        linkage: the loader's verdict in the target, None where there is nothing to compare with.
-        installed: the target's torch.
-        python_abi: the target's ABI tag (cp312).
+    `linkage` is the loader's verdict in the target (None: nothing to compare with), `installed` the target's torch,
+    `python_abi` its ABI tag (cp312).
     """
     releases = atlas.releases_exporting_all(map(str, binary.wanted))
     built_for = None if releases is None else str(atlas.built_for(releases, installed=installed))
     unresolved = linkage.unresolved if linkage else ()
-    code = binary.gpu_code
     return InspectedFile(
         path=path,
         machine=binary.machine,
@@ -53,8 +47,8 @@ def inspect(
         missing_libraries=tuple(missing.name for missing in linkage.missing_libraries) if linkage else (),
         missing_versions=_missing_versions(linkage),
         broken=tuple(f"{broken.path}: {broken.why}" for broken in linkage.broken) if linkage else (),
-        cuda_archs=_archs(code),
-        gpu_code=str(code) if isinstance(code, GpuCode) else code,
+        cuda_archs=_archs(binary.gpu_code),
+        gpu_code=str(binary.gpu_code) if isinstance(binary.gpu_code, GpuCode) else binary.gpu_code,
         needed=binary.needed,
         glibc=binary.glibc,
         glibcxx=binary.glibcxx,
