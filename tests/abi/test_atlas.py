@@ -105,6 +105,22 @@ def test_landmarks(atlas: Atlas, symbol: str, ranges: str) -> None:
     assert (age.first, age.last) == ((age.exported_by[0], age.exported_by[-1]) if ranges else (None, None))
 
 
+@pytest.mark.parametrize(
+    ("symbol", "of_torch"),
+    [
+        ("_ZdlPvm", False),
+        ("_ZSt28__throw_bad_array_new_lengthv", False),
+        ("_ZN8pybind116detail11type_casterIN2at6TensorEvE4loadENS_6handleEb", True),
+        ("THPVariableClass", True),
+        ("aoti_torch_empty_strided", True),
+    ],
+)
+def test_what_torch_exports_along_is_not_torchs_own(atlas: Atlas, symbol: str, of_torch: bool) -> None:
+    age = atlas.explain_symbol(symbol)
+    assert age.exported_by
+    assert age.of_torch == of_torch
+
+
 def test_the_story_from_the_field(atlas: Atlas) -> None:
     missing = atlas.exported_by(CHECK + "jb")
     answer = atlas.built_for(missing, installed=Version("2.8.0"), on=THAT_DAY)

@@ -15,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from flash_doctor.abi.atlas_format import AtlasImage, digest
 from flash_doctor.abi.built_for import BuiltFor, SymbolAge, built_for, plain_release
+from flash_doctor.abi.demangle import is_torch
 from flash_doctor.errors import BadFacts
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # A mangled name (also of a type info, vtable, guard, thunk) that begins in one of torch's own namespaces.
 _IN_TORCH = re.compile(r"_Z(?:T[ISVTCJ]|G[VR]|T[hvc]\w*?_)?N[rVKRO]*(?:3c10|2at|5torch)")
+# As part of a name that torch exports: at::Tensor in std::vector<at::Tensor>, pybind11::type_caster<at::Tensor>.
+_MENTIONS_TORCH = re.compile(r"3c10|2at|5torch|6caffe2")
 
 
 def in_torch_namespace(symbol: str) -> bool:
@@ -83,8 +86,9 @@ class Atlas:
     def releases_exporting_all(self, symbols: Iterable[str]) -> tuple[Version, ...] | None:
         """The releases that export every symbol of torch among `symbols`; None where none of them is torch's.
 
-        Torch's are the names that any release exports, and names in torch's namespaces even where none does.
-        A name with a version (`memcpy@GLIBC_2.14`) is never torch's.
+        Counted as torch's are the names that any release exports, and names in torch's namespaces even where none
+        does. A name with a version (`memcpy@GLIBC_2.14`) is never torch's. Some releases export parts of the C++
+        library along, so this is to be asked for files that link torch: to others the answer means nothing.
         """
         masks = [
             mask
@@ -96,7 +100,7 @@ class Atlas:
     def explain_symbol(self, symbol: str) -> SymbolAge:
         """How old a symbol is, as far as the atlas knows."""
         found = self.exported_by(symbol)
-        of_torch = bool(found) or in_torch_namespace(symbol)
+        of_torch = is_torch(symbol) or bool(found and _MENTIONS_TORCH.search(symbol))
         return SymbolAge(symbol=symbol, of_torch=of_torch, exported_by=found, atlas=self.releases)
 
     def built_for(

@@ -59,8 +59,8 @@ def _series(release: Version, atlas: Sequence[Version]) -> list[Version]:
 class SymbolAge:
     """Which releases export one symbol; `atlas` are all releases that were read, both oldest first.
 
-    `of_torch` is False where the symbol is none of torch's business: no release exports it, and its name does not
-    lie in torch's namespaces.
+    `of_torch` is False for a name that is none of torch's business, even where some releases export it along, as
+    they do for parts of the C++ library: the lack of such a name says nothing about torch.
     """
 
     symbol: str
