@@ -54,6 +54,7 @@ class Atlas:
 
     def __init__(self, image: AtlasImage, path: Path) -> None:
         self._image, self.path = image, path
+        self._selected: dict[int, tuple[Version, ...]] = {}
         try:
             self.releases = tuple(Version(release) for release in image.releases)
         except InvalidVersion as error:
@@ -125,7 +126,10 @@ class Atlas:
         return {release.version: release.released for release in self.provenance}
 
     def _select(self, mask: int) -> tuple[Version, ...]:
-        return tuple(release for bit, release in enumerate(self.releases) if mask >> bit & 1)
+        """The releases of a mask; there are few distinct ones, so each is spelled out once."""
+        if mask not in self._selected:
+            self._selected[mask] = tuple(release for bit, release in enumerate(self.releases) if mask >> bit & 1)
+        return self._selected[mask]
 
 
 def _unusable(path: Path, why: str) -> BadFacts:
