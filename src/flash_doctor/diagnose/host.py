@@ -48,10 +48,10 @@ def disk_filling_up(host: Host, facts: Facts) -> Iterator[Finding]:
                 code="H101",
                 severity=Severity.ERROR if full else Severity.WARNING,
                 subject=str(volume.path),
-                summary=f"the disk of {role} has {gib(volume.free)} left, {1 - volume.used_share:.0%} of it",
+                summary=f"the disk of {role} is {volume.used_share:.0%} full, {gib(volume.free)} are left",
                 evidence=(
                     f"{volume.path} ({volume.filesystem}): {gib(volume.free)} free of {gib(volume.total)}",
-                    f"below {1 - (error if full else warning).share:.0%}: {(error if full else warning).why}",
+                    f"more than {(error if full else warning).share:.0%}: {(error if full else warning).why}",
                 ),
                 remedy=Remedy(
                     text="Free space: see what is large, then remove old checkpoints and caches.",

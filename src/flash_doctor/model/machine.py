@@ -19,7 +19,10 @@ class Habitat(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A file system seen from one folder: `total` and `free` bytes (free to this user)."""
+    """A file system seen from one folder: `free` bytes for this user, `total` with what is used, as df counts it.
+
+    Blocks reserved for root are in neither, so that `used_share` is the percentage that df shows.
+    """
 
     path: Path
     filesystem: str

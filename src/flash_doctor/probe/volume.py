@@ -31,7 +31,7 @@ path = sys.argv[1]
 while not os.path.exists(path) and path != os.path.dirname(path):
     path = os.path.dirname(path)
 s = os.statvfs(path)
-print(s.f_blocks * s.f_frsize, s.f_bavail * s.f_frsize)
+print((s.f_blocks - s.f_bfree + s.f_bavail) * s.f_frsize, s.f_bavail * s.f_frsize)
 """
 
 
@@ -84,7 +84,8 @@ class PendingVolume:
                 continue
             except OSError as error:
                 return Unknown(unknown=f"{folder}: {error.strerror}")
-            total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
+            free = space.f_bavail * space.f_frsize
+            total = (space.f_blocks - space.f_bfree) * space.f_frsize + free
             return Volume(path=self.path, filesystem=self.mount.filesystem, total=total, free=free)
         return Absent(absent=f"{self.path} does not exist")
 
