@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import TypeAlias
@@ -258,7 +258,11 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The smallest change that reaches the goal; `candidates` are the runners-up, best first."""
+    """The smallest change that reaches the goal; `candidates` are the runners-up, best first.
+
+    `move` is the kind of change that had to be allowed for it (None: the goal is met as it stands), `manual` what
+    people have to do themselves (driver, a new Python).
+    """
 
     goal: Goal
     steps: tuple[Step, ...]
@@ -266,7 +270,8 @@ class Plan:
     rejected: tuple[Rejection, ...] = ()
     candidates: tuple[Wheel, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
-    manual: tuple[str, ...] = field(default=())
+    manual: tuple[str, ...] = ()
+    move: Move | None = None
 
     @property
     def wheel(self) -> Wheel | None:

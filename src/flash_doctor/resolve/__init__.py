@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flash_doctor.model import Absent, Alternative, Move, NoPlan, Plan
+from flash_doctor.model import Absent
+from flash_doctor.model.plan import Alternative, Move, NoPlan, Plan
 from flash_doctor.resolve.describe import describe
 from flash_doctor.resolve.judge import Verdict, judge
 from flash_doctor.resolve.lookup import Lookup, settle
@@ -133,7 +134,7 @@ class _Resolution:
         manual = allowed.change if allowed.move in {Move.DRIVER, Move.PYTHON} else ()
         because = (why, *allowed.change)
         others = tuple(one for one in found if one is not allowed)
-        return self._plan(steps=allowed.steps, because=because, alternatives=others, manual=manual)
+        return self._plan(steps=allowed.steps, because=because, alternatives=others, manual=manual, move=allowed.move)
 
 
 def _chosen(move: TorchMove) -> str:

@@ -12,8 +12,8 @@ from functools import cache, lru_cache
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from flash_doctor.model import Axis, Capability, Evidence, GpuCode, Wheel, WheelFamily
-from flash_doctor.model.plan import python_text
+from flash_doctor.model import Capability
+from flash_doctor.model.plan import Axis, Evidence, GpuCode, Wheel, WheelFamily, python_text
 from flash_doctor.resolve.wish import Wish
 
 

@@ -6,18 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.facts import Facts
-from flash_doctor.model import (
-    Absent,
-    Alternative,
-    Build,
-    Capability,
-    Environment,
-    FlashKind,
-    Move,
-    Risk,
-    Unknown,
-    known,
-)
+from flash_doctor.model import Absent, Capability, Environment, FlashKind, Unknown, known
+from flash_doctor.model.plan import Alternative, Build, Move, Risk
 from flash_doctor.resolve.axes import Seat
 
 if TYPE_CHECKING:
@@ -26,7 +16,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from flash_doctor.model import Toolchain
-    from flash_doctor.resolve.sources.live import Live, SourceDistribution
+    from flash_doctor.resolve.sources.live import BuildCost, Live
 
 GIB = 1 << 30
 
@@ -51,14 +41,15 @@ def source_build(site: Site, live: Live) -> Alternative | None:
         return None
     obstacles = tuple(_obstacles(site))
     possible = not any(line.startswith("cannot") for line in obstacles)
-    step = _step(max(versions), site, sdist)
+    cost = live.costs[wish.flash or ""]
+    step = _step(max(versions), site, cost)
     hours = f"about {max(1, round(step.minutes / 60))} h" if step.minutes > 90 else f"about {step.minutes} min"
     return Alternative(
         move=Move.BUILD,
         change=(f"compile {step.requirement} for this torch and GPU", *obstacles),
         steps=(step,) if possible else (),
         risk=Risk.CAUTIOUS,
-        cost=f"{hours} with {step.jobs} job(s), {round(step.memory / GIB)} GiB of memory (estimate: {sdist.source})",
+        cost=f"{hours} with {step.jobs} job(s), {round(step.memory / GIB)} GiB of memory (estimate: {cost.source})",
         possible=possible,
     )
 
@@ -104,7 +95,7 @@ def _tools(toolchain: Toolchain, site: Site) -> Iterator[str]:
         yield "cannot work yet: the Python headers (Python.h) were not found"
 
 
-def _step(version: Version, site: Site, sdist: SourceDistribution) -> Build:
+def _step(version: Version, site: Site, cost: BuildCost) -> Build:
     host = known(site.environment.host)
     memory, cores = (known(host.memory), known(host.cores)) if host else (None, None)
     per_job = site.facts.companions.limits["build_memory"].size
@@ -124,7 +115,7 @@ def _step(version: Version, site: Site, sdist: SourceDistribution) -> Build:
             ("NVCC_THREADS", "1"),
         ),
         jobs=jobs,
-        minutes=-(-sdist.core_minutes * max(1, len(codes)) // jobs),
+        minutes=-(-cost.core_minutes * max(1, len(codes)) // jobs),
         memory=jobs * per_job,
     )
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from packaging.utils import NormalizedName
 
-from flash_doctor.model import Install, Plan, known
+from flash_doctor.model import known
+from flash_doctor.model.plan import Install, Plan
 from flash_doctor.resolve.steps import TORCH, requirement_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from flash_doctor.model import Environment, Packages, Step
+    from flash_doctor.model import Environment, Packages
+    from flash_doctor.model.plan import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from functools import cached_property
 from packaging.utils import canonicalize_name
 
 from flash_doctor.facts import Facts
-from flash_doctor.model import Alternative, Axis, Environment, Evidence, FlashKind, Install, Move, Risk, Wheel
+from flash_doctor.model import Environment, FlashKind
+from flash_doctor.model.plan import Alternative, Axis, Evidence, Install, Move, Risk, Wheel
 from flash_doctor.resolve.axes import Seat
 from flash_doctor.resolve.build import Site, source_build
 from flash_doctor.resolve.judge import Verdict

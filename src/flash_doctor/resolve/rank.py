@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from flash_doctor.model import Evidence, HashState, Wheel
+from flash_doctor.model.plan import Evidence, HashState, Wheel
 from flash_doctor.resolve.axes import Cap, Seat
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Ranking:
         return (
             len(slowed(wheel, self.seat)),
             not addressed(wheel),
-            not exact_cuda(wheel, self.seat),
+            cuda_distance(wheel, self.seat),
             self.places[family.version],
             family.trust,
             _HASH[wheel.hash_state],
@@ -76,6 +76,14 @@ def exact_cuda(wheel: Wheel, seat: Seat) -> bool:
     if cuda is None or torch is None or torch.cuda is None or len(cuda.release) == 1:
         return True
     return (cuda.major, cuda.minor) == (torch.cuda.major, torch.cuda.minor)
+
+
+def cuda_distance(wheel: Wheel, seat: Seat) -> int:
+    """0 for the exact CUDA build, else how many minor releases it is off."""
+    cuda, torch = wheel.family.cuda, seat.torch
+    if cuda is None or torch is None or torch.cuda is None or exact_cuda(wheel, seat):
+        return 0
+    return abs(cuda.minor - torch.cuda.minor)
 
 
 def misnamed(wheel: Wheel) -> bool:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from flash_doctor.model import Absent, Environment, HashState, Install, Package, Packages, Unknown, Wheel, known
+from flash_doctor.model import Absent, Environment, Package, Packages, Unknown, known
+from flash_doctor.model.plan import HashState, Install, Wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from flash_doctor.errors import BadInput
-from flash_doctor.model import Move
+from flash_doctor.model.plan import Move
 
 if TYPE_CHECKING:
     from flash_doctor.model import Goal

@@ -33,9 +33,16 @@ class LiveIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDistribution:
-    """What can be compiled: its versions, and the processor minutes for one GPU architecture."""
+    """What can be compiled: its versions, oldest first."""
 
     versions: tuple[Version, ...]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildCost:
+    """Processor minutes for one GPU architecture."""
+
     core_minutes: int
     source: Source
 
@@ -72,6 +79,7 @@ class Live:
 
     indexes: tuple[LiveIndex, ...]
     sdists: Mapping[str, SourceDistribution]
+    costs: Mapping[str, BuildCost]
     same_symbols: tuple[SameSymbols, ...]
     kernels: KernelBuilds
 
@@ -81,6 +89,11 @@ def load_live(path: Path) -> Live:
     table = Table.read(path)
     indexes = tuple(map(_index, table.rows("index")))
     sdists = {row.name: _sdist(row) for row in table.rows("sdist")}
+    costs = {
+        row.name: BuildCost(core_minutes=row.number("core_minutes"), source=row.source) for row in table.rows("cost")
+    }
+    if sdists.keys() != costs.keys():
+        table.fault("cost", "name", "[sdist] and [cost] name the same packages")
     symbols = tuple(
         SameSymbols(torch=row.versions("torch"), cxx11abi=row.flag("cxx11abi"), source=row.source)
         for row in table.rows("same_symbols")
@@ -89,7 +102,7 @@ def load_live(path: Path) -> Live:
     if len(kernels) != 1:
         table.fault("kernels", "name", "must be one row")
     table.finish()
-    return Live(indexes=indexes, sdists=sdists, same_symbols=symbols, kernels=kernels[0])
+    return Live(indexes=indexes, sdists=sdists, costs=costs, same_symbols=symbols, kernels=kernels[0])
 
 
 def _index(row: Row) -> LiveIndex:
@@ -104,7 +117,7 @@ def _sdist(row: Row) -> SourceDistribution:
     versions = row.versions("versions")
     if list(versions) != sorted(versions) or not versions:
         row.fault("versions", "must be there, oldest first")
-    return SourceDistribution(versions=versions, core_minutes=row.number("core_minutes"), source=row.source)
+    return SourceDistribution(versions=versions, source=row.source)
 
 
 def _kernels(row: Row) -> KernelBuilds:

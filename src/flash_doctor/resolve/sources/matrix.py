@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadFacts
-from flash_doctor.model import Evidence, HashState, KnownFault, Wheel, WheelFamily
+from flash_doctor.model.plan import Evidence, HashState, KnownFault, Wheel, WheelFamily
 from flash_doctor.resolve.sources.names import distribution, gpu_code, platform, release, tags, version
 
 if TYPE_CHECKING:

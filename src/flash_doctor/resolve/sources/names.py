@@ -8,7 +8,8 @@ from functools import cache
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from flash_doctor.model import Capability, GpuCode
+from flash_doctor.model import Capability
+from flash_doctor.model.plan import GpuCode
 
 _CODE = re.compile(r"(\d+)\.(\d)([a+]?)")
 _GLIBC = re.compile(r"manylinux_(\d+_\d+)_")
