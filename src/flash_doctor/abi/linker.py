@@ -8,7 +8,7 @@ does not serve symbols to others, but its names count as loaded: that is how lib
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,14 +72,27 @@ def link(
     Raises:
         BadBinary: the extension or the interpreter is no readable ELF file.
     """
+    with open_linker(python, torch_lib, environ, overlay=overlay) as linker:
+        return linker.link(extension)
+
+
+@contextmanager
+def open_linker(
+    python: Path,
+    torch_lib: Path | None,
+    environ: Mapping[str, str],
+    *,
+    overlay: Mapping[Path, Buffer] | None = None,
+) -> Iterator[Linker]:
+    """The same for many extensions, each as if it were the only one: the interpreter and torch are read once."""
     with ExitStack() as stack:
-        process = _Process(stack, python.resolve(), environ, overlay or {})
+        linker = Linker(stack, python.resolve(), environ, overlay or {})
         if torch_lib is not None:
-            process.import_torch(torch_lib)
-        return process.verdict(extension)
+            linker.import_torch(torch_lib)
+        yield linker
 
 
-class _Process:
+class Linker:
     """A Python process as the loader knows it; nothing in it runs."""
 
     def __init__(
@@ -222,16 +235,31 @@ class _Process:
         yield from folders(split_path(self.environ.get("LD_LIBRARY_PATH", "")), self.system, self.main.origin)
         yield from folders(loader.file.runpath, self.system, loader.origin)
 
-    def verdict(self, extension: Path) -> Linkage:
-        before = list(self.objects)
+    def link(self, extension: Path) -> Linkage:
+        """The verdict on one extension; the process is afterwards as it was.
+
+        Raises:
+            BadBinary: the extension, or the symbol table of a library that it needs, is damaged.
+        """
+        objects, identities, names = list(self.objects), dict(self.identities), [set(o.names) for o in self.objects]
         self.missing.clear()
         self.broken.clear()
+        try:
+            return self._verdict(extension, objects)
+        finally:
+            self.objects, self.identities = objects, identities
+            for each, before in zip(objects, names, strict=True):
+                each.names = before
+
+    def _verdict(self, extension: Path, before: list[_Object]) -> Linkage:
         root = self._add(extension.absolute(), self.caller)
         if root.file.machine != self.main.file.machine:
             why = f"it is for {root.file.machine}, the interpreter for {self.main.file.machine}"
             self.broken[root.path] = BrokenLibrary(path=root.path, why=why)
         scope = self.closure(root)
-        fresh = [found for found in scope if found not in before and found.path not in self.broken]
+        # asked about a part of torch itself, what `import torch` loads is what is in question
+        asked = root in before
+        fresh = [found for found in scope if (asked or found not in before) and found.path not in self.broken]
         return Linkage(
             missing_libraries=tuple(self.missing.values()),
             missing_versions=tuple(missing for found in fresh for missing in self._missing_versions(found, scope)),
