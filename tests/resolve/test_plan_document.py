@@ -1,0 +1,57 @@
+"""The JSON of a plan: every case of the ward gives a document that its schema accepts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import flash_doctor
+from flash_doctor.errors import NO_PLAN
+from flash_doctor.model import Goal
+from flash_doctor.model.plan import Axis, Move, NoPlan, Risk
+from flash_doctor.render.prescription import NEAREST, plan_document
+from flash_doctor.resolve import resolve
+from seats import described, facts, wheels
+
+SCHEMA = json.loads((Path(flash_doctor.__file__).parent / "schema" / "plan-1.json").read_text())
+H100 = {"gpu": "H100", "python_version": "3.12", "glibc": "2.39", "machine": "x86_64", "driver": "595.71.05"}
+GOALS = [
+    ("2.8.0+cu128", Goal()),
+    ("2.15.0+cu132", Goal()),
+    ("2.15.0+cu132", Goal(allow=("torch",))),
+    ("2.15.0+cu132", Goal(allow=("build",))),
+    ("2.9.1+cu130", Goal(wanted=("flash-attn-4",))),
+    ("none", Goal()),
+    ("none", Goal(wanted=("torch", "flash-attn"))),
+]
+
+
+@pytest.mark.parametrize(("torch", "goal"), GOALS)
+def test_the_document_is_what_the_schema_says(torch: str, goal: Goal) -> None:
+    answer = resolve(goal, described({**H100, "torch": torch}), wheels(), facts())
+    document = json.loads(json.dumps(plan_document(answer)))
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    assert (document["exit_code"] == NO_PLAN) == isinstance(answer, NoPlan)
+    assert len(document["rejected"]) <= NEAREST
+    every = plan_document(answer, every=True)["rejected"]
+    assert len(every) == len(answer.rejected)
+    assert Counter(one["axis"] for one in every) == {axis: n for axis, n in document["refused"].items() if n}
+
+
+def test_the_schema_knows_every_word() -> None:
+    definitions = SCHEMA["$defs"]
+    assert definitions["rejection"]["properties"]["axis"]["enum"] == [axis.value for axis in Axis]
+    assert definitions["alternative"]["properties"]["move"]["enum"] == [move.value for move in Move]
+    assert definitions["alternative"]["properties"]["risk"]["enum"] == [risk.value for risk in Risk]
+
+
+def test_a_source_build_names_its_settings() -> None:
+    words = {**H100, "gpu": "sm_120", "torch": "2.15.0+cu132"}
+    document = plan_document(resolve(Goal(allow=("build",)), described(words), wheels(), facts()))
+    (step,) = document["steps"]
+    assert step["action"] == "build"
+    assert step["settings"]["FLASH_ATTN_CUDA_ARCHS"] == "120"
