@@ -28,10 +28,9 @@ from flash_doctor.model import (
     Torch,
     Unknown,
 )
-from flash_doctor.probe import probe
+from flash_doctor.probe import RECORDED, probe
 from flash_doctor.probe.compose import attempt
 from flash_doctor.probe.inside import is_wanted
-from flash_doctor.probe.packages import RECORDED
 from flash_doctor.target import find_target
 from sites import install, site_of
 from trees import snapshot

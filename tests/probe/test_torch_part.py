@@ -10,8 +10,8 @@ from packaging.version import Version
 
 from flash_doctor.command import SystemRunner
 from flash_doctor.model import Absent, FlashAttention, FlashKind, Part, Target, Torch, Unknown
-from flash_doctor.probe.compose import Patient, read_patient, start_inside
-from flash_doctor.probe.packages import RECORDED
+from flash_doctor.probe import RECORDED, start_inside
+from flash_doctor.probe.compose import Patient, read_patient
 from sites import install, site_of
 
 if TYPE_CHECKING:

@@ -7,15 +7,17 @@ import sys
 from enum import Enum
 from functools import partial
 from pathlib import Path  # noqa: TC003 typer reads the annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flash_doctor.cli.boundary import emit, write_file
-from flash_doctor.cli.exit_code import exit_code
 from flash_doctor.command import Meanwhile, SystemRunner
-from flash_doctor.model import Report, Severity
+from flash_doctor.probe import probe
 from flash_doctor.target import find_target
+
+if TYPE_CHECKING:
+    from flash_doctor.model import Report
 
 
 class FailOn(str, Enum):
@@ -48,6 +50,9 @@ def command(
     Nothing is changed, nothing is imported from the environment, and no network is used.
     """
     report = examine(python, deep=deep, host_only=host_only, requirements=requirements, text=not as_json)
+    from flash_doctor.cli.exit_code import exit_code
+    from flash_doctor.model import Severity
+
     code = exit_code(report, strict=strict, fail_on=Severity(fail_on.value))
     if as_json or output:
         _documents(report, code, as_json=as_json, output=output)
@@ -58,8 +63,6 @@ def command(
 
 def examine(python: str | None, *, deep: bool, host_only: bool, requirements: Path | None, text: bool) -> Report:
     """Probe and diagnose; what comes after the probe is imported while it waits for its children."""
-    from flash_doctor.probe import probe
-
     target = find_target(python, os.environ)
     runner = Meanwhile(SystemRunner(), partial(_import_the_rest, text))
     environment = probe(target, runner, deep=deep, requirements=requirements, host_only=host_only)

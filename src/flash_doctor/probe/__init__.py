@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from flash_doctor.target import TIMEOUT, start_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from flash_doctor.command import Runner
     from flash_doctor.model import Environment, Target
+    from flash_doctor.target import RunningScript
+
+DEEP_TIMEOUT = 900.0
+# Whose files are compared with their RECORD when the caller names no others: torch and what must fit it.
+RECORDED = (
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "torchao",
+    "triton",
+    "pytorch-triton*",
+    "flash-attn*",
+    "flashattn*",
+    "dropout-layer-norm",
+    "rotary-emb",
+    "xformers",
+    "vllm*",
+    "bitsandbytes",
+    "deepspeed",
+    "nvidia-*",
+    "cuda-*",
+)
 
 
 def probe(
@@ -38,15 +62,15 @@ def probe(
         TargetError: the target is no Python that can be examined.
         BadInput: the requirements file is missing or wrong.
     """
-    # late: a child that runs one module of this package must not pay for the others
+    script = None if host_only else start_inside(target, runner, recorded or RECORDED, deep=deep)
+    # late: the target's script works while the rest is imported
     from flash_doctor.probe.compose import compose
 
-    return compose(
-        target,
-        runner,
-        deep=deep,
-        requirements=requirements,
-        host_only=host_only,
-        cache=cache,
-        recorded=recorded,
-    )
+    return compose(script, runner, requirements=requirements, cache=cache)
+
+
+def start_inside(target: Target, runner: Runner, recorded: Sequence[str], *, deep: bool) -> RunningScript:
+    """Start inside.py in the target."""
+    script = Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
+    arguments = [",".join(recorded), *["deep"] * deep]
+    return start_script(target, runner, script, arguments, timeout=DEEP_TIMEOUT if deep else TIMEOUT)

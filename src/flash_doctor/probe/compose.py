@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flash_doctor.errors import DoctorError
@@ -20,48 +19,38 @@ from flash_doctor.model import (
     Part,
     Python,
     RequirementLine,
-    Target,
     Torch,
     Unknown,
 )
 from flash_doctor.paths import cache_folder, current_folder
 from flash_doctor.probe import doctors, flash, gpu, host, indexes, loader, packages, toolkit, torch
-from flash_doctor.probe.packages import RECORDED
-from flash_doctor.target import TIMEOUT, RunningScript, start_script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from flash_doctor.command import Runner
     from flash_doctor.probe.requirements import Requirements
+    from flash_doctor.target import RunningScript
 
 # `flash_doctor.probe.requirements` is imported where it is needed: packaging's grammar takes 30 ms
 T = TypeVar("T")
 P = ParamSpec("P")
 
-DEEP_TIMEOUT = 900.0
 _NO_REQUIREMENTS = Absent(absent="no requirements file was given (-r)")
 
 
 def compose(
-    target: Target,
-    runner: Runner,
-    *,
-    deep: bool,
-    requirements: Path | None,
-    host_only: bool,
-    cache: Path | None,
-    recorded: Sequence[str] | None,
+    script: RunningScript | None, runner: Runner, *, requirements: Path | None, cache: Path | None
 ) -> Environment:
-    """`probe` of this package.
+    """`probe` of this package, the target's script being at work (None: the host alone is looked at).
 
-    The GPUs' child and the target's script are started first; the rest is read while they work.
+    The GPUs' child is started next; the rest is read while both work.
     """
     environ = dict(os.environ)
     pending = gpu.start_gpus(runner)
     try:
-        script = None if host_only else start_inside(target, runner, recorded or RECORDED, deep=deep)
-        prefix = None if host_only else target.python.parent.parent
+        prefix = script.target.python.parent.parent if script else None
         read_host, other_doctor = read_meanwhile(prefix, cache or cache_folder(environ), environ)
         patient = read_patient(script, environ, requirements)
         toolchain = attempt(toolkit.read_toolchain, patient.site_packages, patient.headers, runner)
@@ -100,13 +89,6 @@ def attempt(read: Callable[P, Part[T]], *args: P.args, **kwargs: P.kwargs) -> Pa
         return Unknown(unknown=error.message)
     except (OSError, ValueError, LookupError) as error:
         return Unknown(unknown=f"{type(error).__name__}: {error}")
-
-
-def start_inside(target: Target, runner: Runner, recorded: Sequence[str], *, deep: bool) -> RunningScript:
-    """Start inside.py in the target."""
-    script = Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
-    arguments = [",".join(recorded), *["deep"] * deep]
-    return start_script(target, runner, script, arguments, timeout=DEEP_TIMEOUT if deep else TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

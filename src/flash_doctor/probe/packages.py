@@ -24,26 +24,6 @@ from flash_doctor.model import (
 )
 from flash_doctor.probe.redact import without_credentials
 
-# Whose files are compared with their RECORD when the caller names no others: torch and what must fit it.
-RECORDED = (
-    "torch",
-    "torchvision",
-    "torchaudio",
-    "torchao",
-    "triton",
-    "pytorch-triton*",
-    "flash-attn*",
-    "flashattn*",
-    "dropout-layer-norm",
-    "rotary-emb",
-    "xformers",
-    "vllm*",
-    "bitsandbytes",
-    "deepspeed",
-    "nvidia-*",
-    "cuda-*",
-)
-
 _NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
 _NO_RECORD = Absent(absent="the distribution has no RECORD")
 
