@@ -52,6 +52,31 @@ class Ranking:
         )
 
 
+TERMS = (
+    "fewer installed packages lose speed",
+    "somebody saw the file at its address",
+    "its CUDA build is nearer to torch's",
+    "it is the newer flash-attn",
+    "its publisher is nearer to the authors",
+    "its sha256 is known from a better source",
+    "its name tells the truth about its C++ ABI",
+    "x86_64 is the likelier machine, where it is not known",
+    "it was compiled against exactly this torch",
+    "its platform tag promises an older glibc",
+    "its release is newer",
+    "nothing but the order of names",
+)
+"""What it means to be first by each term of the sort key."""
+
+
+def deciding_term(first: Wheel, second: Wheel, seat: Seat) -> str:
+    """The first term of the sort key by which two wheels that fit differ."""
+    versions = sorted({first.family.version, second.family.version}, reverse=True)
+    ranking = Ranking(seat=seat, places={version: place for place, version in enumerate(versions)})
+    terms = zip(TERMS, ranking.key(first), ranking.key(second), strict=True)
+    return next((term for term, ours, theirs in terms if ours != theirs), TERMS[-1])
+
+
 def rank(wheels: Iterable[Wheel], seat: Seat) -> tuple[Wheel, ...]:
     """Best first."""
     found = tuple(wheels)
