@@ -1,7 +1,7 @@
 """ELF as the dynamic loader sees it: segments, the dynamic table, strings and symbol versions (System V gABI).
 
 Own code, because the loader's view is needed and speed decides: the wanted symbols of a 434 MB libtorch_cpu.so
-take 0.2 s here and 11 s with pyelftools (which also costs 30 ms to import); the tests hold the two against each
+take 0.1 s here and 2.6 s with pyelftools (which also costs 35 ms to import); the tests hold the two against each
 other. Nothing is believed: every offset and count of the file is held against its size.
 """
 

@@ -36,6 +36,7 @@ class _Object:
     file: Elf
     loader: _Object | None
     names: set[str] = field(default_factory=set)
+    served: dict[Wanted, bool] = field(default_factory=dict)
 
     @property
     def ancestry(self) -> Iterator[_Object]:
@@ -46,6 +47,12 @@ class _Object:
 
     def answers_to(self, name: str) -> bool:
         return name in self.names or name == self.file.soname
+
+    def exports(self, wanted: Wanted) -> bool:
+        """Looked up once: extensions of one torch want much the same symbols."""
+        if wanted not in self.served:
+            self.served[wanted] = exports(self.file, wanted)
+        return self.served[wanted]
 
     @property
     def origin(self) -> Path:
@@ -285,6 +292,6 @@ class Linker:
         for wanting in fresh:
             for wanted in wanted_symbols(wanting.file):
                 if wanted not in served:
-                    served[wanted] = any(exports(found.file, wanted) for found in everything)
+                    served[wanted] = any(found.exports(wanted) for found in everything)
                 if not served[wanted]:
                     yield Unresolved(symbol=wanted.name, version=wanted.version, wanted_by=wanting.path.name)
