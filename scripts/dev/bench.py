@@ -47,8 +47,10 @@ def run_once(contestant: Contestant) -> Run:
     """One whole process by the system's own accounting: wall time and peak resident memory."""
     with tempfile.TemporaryFile() as sink:
         start = time.perf_counter()
+        # a source tree without its compiled files would be compiled at every start: nobody's daily life
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         process = subprocess.Popen(
-            contestant.argv, stdout=sink, stderr=subprocess.STDOUT, env={**os.environ, **contestant.environment}
+            contestant.argv, stdout=sink, stderr=subprocess.STDOUT, env={**environment, **contestant.environment}
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
