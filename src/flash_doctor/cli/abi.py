@@ -43,7 +43,7 @@ def command(
     the target environment would say. Nothing is loaded, and a wheel is not unpacked.
     """
     inspection = examine(files, find_target(python, os.environ))
-    code = BROKEN if any(file.loads is False for file in inspection.files) else HEALTHY
+    code = BROKEN if any(file.fails for file in inspection.files) else HEALTHY
     emit(_json(inspection, code) if as_json else _text(inspection))
     return code
 

@@ -63,6 +63,11 @@ class InspectedFile:
     fits_python: bool | None
     numpy: Part[int]
 
+    @property
+    def fails(self) -> bool:
+        """Whether the target is known not to import it."""
+        return self.loads is False or self.fits_python is False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:

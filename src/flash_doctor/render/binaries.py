@@ -66,12 +66,12 @@ def _numpy(part: Part[int]) -> str:
 
 
 def _verdict(file: InspectedFile) -> Iterator[Line]:
-    if file.loads is None:
-        yield _row("loads", "not compared: the target has no torch", Style.WARN)
-    elif file.loads and file.fits_python is not False:
+    if file.fails:
+        yield _row("loads", "no", Style.BAD)
+    elif file.loads:
         yield _row("loads", "yes, every library and symbol is found", Style.GOOD)
     else:
-        yield _row("loads", "no", Style.BAD)
+        yield _row("loads", "not compared: the target has no torch", Style.WARN)
     if file.fits_python is False:
         yield _evidence(f"its name says {_part(file.python_abi)}, which the target's Python does not look for")
     for library in file.missing_libraries:
