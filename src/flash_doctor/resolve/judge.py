@@ -46,17 +46,18 @@ def judge(wheels: Wheels, seat: Seat) -> Verdict:
             continue
         failing = violations(family, seat)
         axes = tuple([axis for axis, _ in failing])
+        every = (Axis.PYTHON, *axes)
+        whole, by_python = refused.setdefault(axes, []), refused.setdefault(every, [])
         for wheel in members:
             tag = (wheel.python, wheel.abi)
             if tag not in pythons:
                 pythons[tag] = fits_python(wheel, seat)
             why = pythons[tag]
             if why is not None:
-                every = (Axis.PYTHON, *axes)
-                refused.setdefault(every, []).append(Rejection(wheel=wheel, axis=Axis.PYTHON, why=why, axes=every))
+                by_python.append(Rejection(wheel=wheel, axis=Axis.PYTHON, why=why, axes=every))
             elif failing:
                 axis, reason = failing[0]
-                refused.setdefault(axes, []).append(Rejection(wheel=wheel, axis=axis, why=reason, axes=axes))
+                whole.append(Rejection(wheel=wheel, axis=axis, why=reason, axes=axes))
             else:
                 fitting.append(wheel)
-    return Verdict(fitting=tuple(fitting), refused={axes: tuple(group) for axes, group in refused.items()})
+    return Verdict(fitting=tuple(fitting), refused={axes: tuple(group) for axes, group in refused.items() if group})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,11 @@ COLUMNS = (
 HEAD = ("publisher", "trust", "title", "url", "index", "hash", "sources", "requires", "faults", "columns", "families")
 EFFECTS = {"cxx11abi", "glibc", "newer_torch", "broken"}
 _HASH = re.compile(r"[0-9a-f]{64}")
-_TAG = re.compile(r"cp\d{2,3}[mt]?|(?:cp|py)\d{1,3}-(?:abi3|none)")
 
 Row = dict[str, Any]
+
+# called for every row with one of few words
+evidence, hash_state = cache(Evidence), cache(HashState)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,7 @@ class _Book:
         return [rule for rule in self.faults if "release" not in rule.where], by_release
 
     def _family(self, index: int, row: Row, rules: list[_Rule]) -> WheelFamily:
-        effects = {key: value for rule in rules for key, value in rule.effect.items()}
+        effects = {key: value for rule in rules for key, value in rule.effect.items()} if rules else {}
         try:
             dist = distribution(row["dist"])
             cuda, torch = version(row["cuda"]), version(row["torch"])
@@ -171,13 +173,13 @@ class _Book:
                 system=system,
                 machine=machine,
                 glibc=version(effects.get("glibc", floor)),
-                evidence=Evidence(row["evidence"]),
+                evidence=evidence(row["evidence"]),
                 source=source["source"],
                 date=source["date"],
                 trust=self.data["trust"],
                 template=self.data["url"],
                 index=self.data["index"] and self.data["index"].format(cuda=row["cuda"].replace(".", "")),
-                hash_state=HashState(self.data["hash"]),
+                hash_state=hash_state(self.data["hash"]),
                 requires=self.requires[dist],
                 faults=tuple(rule.fault for rule in rules),
             )
@@ -188,9 +190,10 @@ class _Book:
         return family
 
     def _wheel(self, index: int, family: WheelFamily, tag: str, keys: set[str]) -> Wheel:
-        if not _TAG.fullmatch(tag):
-            raise self.bad(index, "pythons", f"{tag} is no Python tag")
-        python, abi = tags(tag)
+        try:
+            python, abi = tags(tag)
+        except ValueError as error:
+            raise self.bad(index, "pythons", str(error)) from error
         if family.release not in self.hashed_releases:
             return Wheel(family=family, python=python, abi=abi)
         key = f"{family.release}/{Wheel(family=family, python=python, abi=abi).filename}"

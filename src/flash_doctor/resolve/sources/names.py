@@ -12,6 +12,7 @@ from flash_doctor.model import Capability
 from flash_doctor.model.plan import GpuCode
 
 _CODE = re.compile(r"(\d+)\.(\d)([a+]?)")
+_TAG = re.compile(r"cp\d{2,3}[mt]?|(?:cp|py)\d{1,3}-(?:abi3|none)")
 _GLIBC = re.compile(r"manylinux_(\d+_\d+)_")
 # PEP 600 names for the older tags
 _OLD_MANYLINUX = {"manylinux2014": "2.17", "manylinux2010": "2.12", "manylinux1": "2.5"}
@@ -42,6 +43,9 @@ def gpu_code(text: str) -> tuple[GpuCode, ...]:
 @cache
 def tags(text: str) -> tuple[str, str]:
     """(Python tag, ABI tag): cp312 is both, cp37m and cp313t are the ABI alone, cp39-abi3 is written out."""
+    if not _TAG.fullmatch(text):
+        message = f"{text} is no Python tag"
+        raise ValueError(message)
     python, dash, abi = text.partition("-")
     return (python, abi) if dash else (text.rstrip("mt"), text)
 
