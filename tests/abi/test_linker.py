@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -228,3 +229,29 @@ def test_real_libraries_of_this_interpreter() -> None:
 
     for path in sorted(Path(_ctypes.__file__).parent.glob("*.so"))[:12]:
         assert (told(link(path, PYTHON, None, {})) == {}) == (imported(path) == ""), path
+
+
+HOST = """
+#include <dlfcn.h>
+#include <stdio.h>
+int main(int count, char **words) { if (!dlopen(words[1], RTLD_NOW)) printf("%s", dlerror()); return count != 2; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"), [("--disable-new-dtags", {}), ("--enable-new-dtags", {"library": {"libshared.so"}})]
+)
+def test_the_rpath_of_the_executable_serves_all(tmp_path: Path, kind: str, answer: dict[str, set[str]]) -> None:
+    """As in conda, whose python brings its own libraries to every extension; through a link to it, as in a venv."""
+    library(tmp_path / "base" / "lib", "libshared.so")
+    (tmp_path / "base" / "bin").mkdir()
+    host = tmp_path / "base" / "bin" / "host"
+    options = ["-Wl,-rpath,$ORIGIN/../lib", f"-Wl,{kind}"]
+    subprocess.run(["gcc", "-x", "c", "-", "-o", str(host), *options], input=HOST.encode(), check=True)
+    (tmp_path / "link").symlink_to(host)
+    path = shared(tmp_path / "ext.so", "", *depends(tmp_path / "base" / "lib", "libshared.so"))
+    assert told(link(path, tmp_path / "link", None, {})) == answer
+    done = subprocess.run([str(tmp_path / "link"), str(path)], capture_output=True, text=True, check=True)
+    kind_said, name = said(done.stdout)
+    assert (kind_said == "loads") == (not answer)
+    assert not answer or name in answer[kind_said]
