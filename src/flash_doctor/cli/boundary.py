@@ -117,6 +117,27 @@ def _silence(stream: TextIO) -> None:
     os.close(nowhere)
 
 
+def read_file(path: Path, limit: int = 64 << 20) -> str:
+    """The text of a file the user named, at most `limit` bytes; `-` is stdin.
+
+    Raises:
+        BadInput: the file cannot be read or is larger.
+    """
+    try:
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(limit + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(limit + 1)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        raise BadInput(message) from error
+    if len(data) > limit:
+        message = f"{path} is larger than {limit >> 20} MiB"
+        raise BadInput(message)
+    return data.decode("utf-8", "replace")
+
+
 def write_file(path: Path, text: str) -> None:
     """Write a file whole or not at all; a pipe or device is written to, never replaced.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit, write_file
+from flash_doctor.cli.boundary import emit, read_file, write_file
 from flash_doctor.command import Meanwhile, SystemRunner
 from flash_doctor.probe import probe
 from flash_doctor.target import find_target
@@ -37,6 +37,12 @@ def command(
     requirements: Annotated[
         Path | None, typer.Option("--requirements", "-r", metavar="FILE", help="Compare with a requirements file.")
     ] = None,
+    recorded: Annotated[
+        Path | None,
+        typer.Option(
+            "--for", metavar="REPORT", help="Judge the machine in a report (check --json) instead of this one."
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if anything could not be checked.")] = False,
     fail_on: Annotated[FailOn, typer.Option("--fail-on", help="What ends in exit code 1.")] = FailOn.ERROR,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
@@ -49,7 +55,11 @@ def command(
     Reads the machine and one Python environment, and shows the evidence for all it says.
     Nothing is changed, nothing is imported from the environment, and no network is used.
     """
-    report = examine(python, deep=deep, host_only=host_only, requirements=requirements, text=not as_json)
+    report = (
+        judge_again(recorded)
+        if recorded
+        else examine(python, deep=deep, host_only=host_only, requirements=requirements, text=not as_json)
+    )
     from flash_doctor.cli.exit_code import exit_code
     from flash_doctor.model import Severity
 
@@ -71,6 +81,20 @@ def examine(python: str | None, *, deep: bool, host_only: bool, requirements: Pa
     from flash_doctor.facts import Facts
 
     return diagnose(target, environment, Facts(), host_only=host_only)
+
+
+def judge_again(file: Path) -> Report:
+    """The report of another machine, judged by this doctor's rules and facts, which may be newer.
+
+    Raises:
+        BadInput: the file cannot be read, or is no report.
+    """
+    from flash_doctor.diagnose import diagnose
+    from flash_doctor.facts import Facts
+    from flash_doctor.render.document import load_report
+
+    recorded = load_report(read_file(file))
+    return diagnose(recorded.target, recorded.environment, Facts())
 
 
 def _import_the_rest(text: bool) -> None:
