@@ -10,7 +10,7 @@ import pytest
 from packaging.version import Version
 
 from flash_doctor.abi.atlas import Atlas
-from flash_doctor.abi.binary import read_binary
+from flash_doctor.abi.binary import NumpyApi, read_binary
 from flash_doctor.abi.fatbin import GpuCode
 from flash_doctor.abi.wheel import open_wheel
 
@@ -66,3 +66,12 @@ def test_what_it_was_built_for(
     releases = Atlas.open().releases_exporting_all(map(str, binary.wanted))
     assert releases is not None
     assert Version(built_for) in releases
+
+
+@pytest.mark.parametrize(
+    ("requirement", "generation"), [("bottleneck==1.3.8", NumpyApi.ONE), ("bottleneck==1.4.2", NumpyApi.TWO)]
+)
+def test_which_numpy_it_was_built_for(tmp_path: Path, requirement: str, generation: NumpyApi) -> None:
+    with open_wheel(fetched(tmp_path, requirement)) as wheel:
+        assert wheel.binaries
+        assert {wheel.read_binary(member).numpy for member in wheel.binaries} == {generation}
