@@ -7,8 +7,7 @@ from typing import Any
 
 from flash_doctor.errors import EXIT_CODES
 from flash_doctor.model.binaries import Inspection
-from schema_of import FILE as REPORT_FILE
-from schema_of import _object
+from schema_of import FILE as REPORT_FILE, _object
 
 FILE = REPORT_FILE.with_name("abi-1.json")
 

@@ -9,8 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flash_doctor.abi.ldcache import parse_cache, read_cache
 from flash_doctor.abi.search import System, cpu_levels
