@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 import flash_doctor
+from flash_doctor.codec import decode, encode
 from flash_doctor.errors import NO_PLAN
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Axis, Move, NoPlan, Risk
@@ -40,6 +42,13 @@ def test_the_document_is_what_the_schema_says(torch: str, goal: Goal) -> None:
     every = plan_document(answer, every=True)["rejected"]
     assert len(every) == len(answer.rejected)
     assert Counter(one["axis"] for one in every) == {axis: n for axis, n in document["refused"].items() if n}
+
+
+@pytest.mark.parametrize(("torch", "goal"), GOALS)
+def test_an_answer_survives_json(torch: str, goal: Goal) -> None:
+    answer = resolve(goal, described({**H100, "torch": torch}), wheels(), facts())
+    answer = replace(answer, rejected=answer.rejected[:NEAREST])
+    assert decode(type(answer), json.loads(json.dumps(encode(answer)))) == answer
 
 
 def test_the_schema_knows_every_word() -> None:

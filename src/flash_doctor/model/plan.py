@@ -218,7 +218,8 @@ class Build:
     memory: int
 
 
-Step: TypeAlias = Install | Remove | Build
+Step: TypeAlias = Build | Install | Remove
+"""In the order in which a decoder must try them: each has a field that the next one lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
