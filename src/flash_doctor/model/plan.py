@@ -120,7 +120,10 @@ class WheelFamily:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheel:
-    """One wheel file. `address` is its own URL where it does not follow from the family's template."""
+    """One wheel file. `address` is its own URL where it does not follow from the family's template.
+
+    `published`: its sha256 was read from the publisher's release or index, and is not pinned by us.
+    """
 
     family: WheelFamily
     python: str
@@ -128,6 +131,7 @@ class Wheel:
     sha256: str | None = None
     size: int | None = None
     address: str | None = None
+    published: bool = False
 
     @property
     def name(self) -> NormalizedName:
@@ -155,7 +159,9 @@ class Wheel:
 
     @property
     def hash_state(self) -> HashState:
-        return HashState.PINNED if self.sha256 else self.family.hash_state
+        if self.sha256 is None:
+            return self.family.hash_state
+        return HashState.PUBLISHED if self.published else HashState.PINNED
 
     @property
     def python_text(self) -> str:

@@ -75,9 +75,10 @@ class KernelBuilds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """sources.toml."""
+    """sources.toml; `releases` maps a publisher to the address of its release list, with {page}."""
 
     indexes: tuple[LiveIndex, ...]
+    releases: Mapping[str, str]
     sdists: Mapping[str, SourceDistribution]
     costs: Mapping[str, BuildCost]
     same_symbols: tuple[SameSymbols, ...]
@@ -88,6 +89,10 @@ def load_live(path: Path) -> Live:
     """Live from sources.toml; raises BadFacts with every fault of the file."""
     table = Table.read(path)
     indexes = tuple(map(_index, table.rows("index")))
+    releases = {row.name: row.text("url") for row in table.rows("releases")}
+    for name, url in releases.items():
+        if "{page}" not in url or not url.startswith("https://"):
+            table.fault(f"releases.{name}", "url", "must be an https address with {page}")
     sdists = {row.name: _sdist(row) for row in table.rows("sdist")}
     costs = {
         row.name: BuildCost(core_minutes=row.number("core_minutes"), source=row.source) for row in table.rows("cost")
@@ -102,7 +107,9 @@ def load_live(path: Path) -> Live:
     if len(kernels) != 1:
         table.fault("kernels", "name", "must be one row")
     table.finish()
-    return Live(indexes=indexes, sdists=sdists, costs=costs, same_symbols=symbols, kernels=kernels[0])
+    return Live(
+        indexes=indexes, releases=releases, sdists=sdists, costs=costs, same_symbols=symbols, kernels=kernels[0]
+    )
 
 
 def _index(row: Row) -> LiveIndex:

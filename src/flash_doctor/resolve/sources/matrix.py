@@ -1,6 +1,7 @@
 """`wheel_matrix/wheels/*.json` -> Wheels: prebuilt wheels by publisher, checked while they are loaded.
 
 A file holds `families`, one row for the wheels that differ in their Python alone, in the order of COLUMNS.
+`sha256` holds hashes that we pinned, `published` those that the publisher states, both by release and file name.
 What a wheel's name does not tell is in `faults`: which rows (`where`), what is different (`effect`), who says so.
 """
 
@@ -103,7 +104,9 @@ class _Book:
     def __init__(self, path: Path, knows_cuda: Callable[[Version], bool] | None) -> None:
         self.path, self.knows_cuda = path, knows_cuda
         self.data = self._parse()
-        self.hashes: dict[str, str] = self.data.get("sha256", {})
+        self.pinned: dict[str, str] = self.data.get("sha256", {})
+        self.published: dict[str, str] = self.data.get("published", {})
+        self.hashes = {**self.published, **self.pinned}
         self.sizes: dict[str, int] = self.data.get("size", {})
         self.hashed_releases = {key.partition("/")[0] for key in (*self.hashes, *self.sizes)}
         self.requires = {distribution(name): tuple(lines) for name, lines in self.data["requires"].items()}
@@ -198,7 +201,14 @@ class _Book:
             return Wheel(family=family, python=python, abi=abi)
         key = f"{family.release}/{Wheel(family=family, python=python, abi=abi).filename}"
         keys.add(key)
-        return Wheel(family=family, python=python, abi=abi, sha256=self.hashes.get(key), size=self.sizes.get(key))
+        return Wheel(
+            family=family,
+            python=python,
+            abi=abi,
+            sha256=self.hashes.get(key),
+            size=self.sizes.get(key),
+            published=key in self.published and key not in self.pinned,
+        )
 
     def _check_hashes(self) -> None:
         for name, value in self.hashes.items():
@@ -207,7 +217,7 @@ class _Book:
 
     def _check_used(self, keys: set[str]) -> None:
         """What is said about a file or a row must be about one that is there."""
-        for key in ("sha256", "size"):
+        for key in ("sha256", "published", "size"):
             unknown = sorted(set(self.data.get(key, {})) - keys)
             if unknown:
                 raise self.bad(unknown[0], key, "no such wheel among the families")
