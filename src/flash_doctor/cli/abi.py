@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BROKEN, HEALTHY
 from flash_doctor.model import Target, known
@@ -31,11 +32,8 @@ def command(
         list[str],
         typer.Argument(metavar="FILE|WHEEL|URL|PACKAGE...", help="Shared objects, wheels, installed packages."),
     ],
-    python: Annotated[
-        str | None,
-        typer.Option("--python", metavar="PYTHON|VENV", help="The interpreter or environment to compare with."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+    python: PythonOption = None,
+    as_json: JsonOption = False,
 ) -> int:
     """Say what a compiled extension or a wheel was built for.
 

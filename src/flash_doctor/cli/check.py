@@ -4,51 +4,42 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import Enum
 from functools import partial
-from pathlib import Path  # noqa: TC003 typer reads the annotations
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from flash_doctor.cli.boundary import emit, read_file, write_file
+from flash_doctor.cli.options import (
+    DeepOption,
+    FailOn,
+    FailOnOption,
+    HostOnlyOption,
+    JsonOption,
+    OutputOption,
+    PythonOption,
+    ReportOption,
+    RequirementsOption,
+    StrictOption,
+)
 from flash_doctor.command import Meanwhile, SystemRunner
 from flash_doctor.probe import probe
 from flash_doctor.target import find_target
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flash_doctor.model import Report
 
 
-class FailOn(str, Enum):
-    """The least severity that ends in exit code 1."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
 def command(
-    python: Annotated[
-        str | None,
-        typer.Option("--python", metavar="PYTHON|VENV", help="The interpreter or virtual environment to look at."),
-    ] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Compare the hash of every installed file, too.")] = False,
-    host_only: Annotated[bool, typer.Option("--host-only", help="Look at the machine only, at no Python.")] = False,
-    requirements: Annotated[
-        Path | None, typer.Option("--requirements", "-r", metavar="FILE", help="Compare with a requirements file.")
-    ] = None,
-    recorded: Annotated[
-        Path | None,
-        typer.Option(
-            "--for", metavar="REPORT", help="Judge the machine in a report (check --json) instead of this one."
-        ),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if anything could not be checked.")] = False,
-    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="What ends in exit code 1.")] = FailOn.ERROR,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write the JSON document to a file, too.")
-    ] = None,
+    python: PythonOption = None,
+    deep: DeepOption = False,
+    host_only: HostOnlyOption = False,
+    requirements: RequirementsOption = None,
+    recorded: ReportOption = None,
+    strict: StrictOption = False,
+    fail_on: FailOnOption = FailOn.ERROR,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
 ) -> int:
     """Say what is wrong here, and what to do.
 
