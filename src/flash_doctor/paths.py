@@ -18,6 +18,23 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "flash-doctor"
 
 
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """FLASH_DOCTOR_DATA, else flash-doctor in XDG_DATA_HOME, else in ~/.local/share: what must not be lost."""
+    if chosen := environ.get("FLASH_DOCTOR_DATA"):
+        return Path(chosen)
+    home = Path(environ.get("HOME") or Path.home())
+    return Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "flash-doctor"
+
+
+def facts_folder(environ: Mapping[str, str]) -> Path:
+    """`wheel_matrix` inside the installed package, else beside `src` in a checkout; FLASH_DOCTOR_FACTS overrides both."""
+    if chosen := environ.get("FLASH_DOCTOR_FACTS"):
+        return Path(chosen)
+    package = Path(__file__).parent
+    installed = package / "wheel_matrix"
+    return installed if installed.is_dir() else package.parents[1] / "wheel_matrix"
+
+
 def current_folder() -> Path:
     """Where we were called; a path that holds nothing when that folder was deleted meanwhile."""
     try:

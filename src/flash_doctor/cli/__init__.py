@@ -15,9 +15,10 @@ from flash_doctor.errors import EXIT_CODES, BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
-# command -> the module under flash_doctor.cli whose function `command` it is
-COMMANDS = {"check": "check", "abi": "abi", "explain": "explain_code"}
+# command -> the module under flash_doctor.cli whose function `command` it is, or whose `GROUP` of commands
+COMMANDS = {"check": "check", "abi": "abi", "fix": "fix", "verify": "verify", "rollback": "rollback", "explain": "explain_code", "fleet": "fleet"}
 
 # typer carries its own click since 0.29 and used the plain one before: both are reached this way
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -60,7 +61,19 @@ def app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
     )
     made.callback()(_root)
     for name in names:
-        made.command(name, cls=LeanCommand)(import_module(f"flash_doctor.cli.{COMMANDS[name]}").command)
+        module = import_module(f"flash_doctor.cli.{COMMANDS[name]}")
+        if hasattr(module, "GROUP"):
+            made.add_typer(_group(module), name=name)
+        else:
+            made.command(name, cls=LeanCommand)(module.command)
+    return made
+
+
+def _group(module: ModuleType) -> typer.Typer:
+    """The commands of a module's GROUP (name -> function) under one word; the module's docstring is its help."""
+    made = typer.Typer(cls=LeanGroup, no_args_is_help=True, rich_markup_mode=None, help=module.__doc__)
+    for name, function in module.GROUP.items():
+        made.command(name, cls=LeanCommand)(function)
     return made
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.facts import companions, drivers, gpus, quirks, stacks, torch
@@ -19,9 +18,16 @@ from flash_doctor.facts.loading import Source
 from flash_doctor.facts.quirks import BitsAndBytes, FaultyWheel, Quirks
 from flash_doctor.facts.stacks import Stack
 from flash_doctor.facts.torch import GpuCode, TorchBuild, TorchRelease, TorchReleases
+from flash_doctor.paths import facts_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    from flash_doctor.facts.fleet import FleetPolicy
+
+    from flash_doctor.facts.complaints import Complaints
+    from flash_doctor.facts.flash import Flash
 
 __all__ = [
     "BitsAndBytes",
@@ -75,6 +81,24 @@ class Facts:
         return quirks.load(self.folder / "quirks.toml")
 
     @cached_property
+    def complaints(self) -> Complaints:
+        from flash_doctor.facts import complaints  # only `explain` reads them
+
+        return complaints.load(self.folder / "complaints.toml")
+
+    @cached_property
+    def fleet(self) -> FleetPolicy:
+        from flash_doctor.facts import fleet  # `check` has no use for it
+
+        return fleet.load(self.folder / "fleet.toml")
+
+    @cached_property
+    def flash(self) -> Flash:
+        from flash_doctor.facts import flash  # only treatments read it
+
+        return flash.load(self.folder / "flash.toml")
+
+    @cached_property
     def stacks(self) -> Mapping[str, Stack]:
         return stacks.load(self.folder / "stacks")
 
@@ -85,9 +109,5 @@ class Facts:
 
 
 def default_folder() -> Path:
-    """`wheel_matrix` inside the installed package, else beside `src` in a checkout; the variable overrides both."""
-    if chosen := os.environ.get(VARIABLE):
-        return Path(chosen)
-    package = Path(__file__).parents[1]
-    installed = package / "wheel_matrix"
-    return installed if installed.is_dir() else package.parents[1] / "wheel_matrix"
+    """The facts that count when no folder is given."""
+    return facts_folder(os.environ)

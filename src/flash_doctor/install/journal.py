@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = ".flash-doctor"
-_JOURNAL, _DONE = "journal.json", "done"
+_JOURNAL, DONE = "journal.json", "done"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class Journal:
 
     @property
     def done(self) -> bool:
-        return (self.folder / _DONE).exists()
+        return (self.folder / DONE).exists()
 
     def apply(self) -> None:
         """Move the outgoing files away and the arriving ones in, then sync the names to the disk."""
@@ -111,11 +111,11 @@ class Journal:
 
     def finish(self) -> None:
         """Keep the new state: from now on only `doctor rollback` undoes it."""
-        write_whole(self.folder / _DONE, "")
+        write_whole(self.folder / DONE, "")
 
     def undo(self) -> None:
         """Bring back the state before `apply`; safe to repeat, after a crash at any point of either."""
-        (self.folder / _DONE).unlink(missing_ok=True)
+        (self.folder / DONE).unlink(missing_ok=True)
         for left in self.swap.emptied:
             left.path.mkdir(parents=True, exist_ok=True)
             left.path.chmod(left.mode)
@@ -139,6 +139,11 @@ class Journal:
         for path in sorted(self.folder.iterdir(), key=lambda path: path.name == _JOURNAL):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         self.folder.rmdir()
+
+    def drop(self) -> None:
+        """Give up what `rollback` would need; the journal goes first, so that nobody undoes half of it."""
+        (self.folder / _JOURNAL).unlink()
+        shutil.rmtree(self.folder)
 
     def size_kept(self) -> int:
         """Bytes of the old files, which `rollback` needs."""

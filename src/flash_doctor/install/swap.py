@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def plan_swap(
-    title: str, *, removed: Iterable[Package], others: Iterable[Package], staged: Path, site: Path, prefix: Path
+    title: str, *, removed: Iterable[Package], others: Iterable[Package], staged: Path | None, site: Path, prefix: Path
 ) -> Swap:
     """The moves that replace the `removed` distributions by everything under the staging prefix.
 
@@ -32,17 +32,15 @@ def plan_swap(
         title: what the change is, for the journal's list.
         removed: distributions that go.
         others: distributions that stay; what their RECORDs list is theirs.
-        staged: a prefix laid out like the target's, made by an installer.
+        staged: a prefix laid out like the target's, made by an installer; None when nothing comes in.
         site: the target's folder for compiled packages.
         prefix: the target's own prefix.
 
     Raises:
         BadInput: a distribution without a RECORD, or a staging prefix without exactly one package folder.
     """
-    arriving = dict(_destinations(staged, site, prefix))
-    kept = {path for package in others for path in recorded(package, strict=False)}
-    going = {path for package in removed for path in _with_bytecode(recorded(package, strict=True))}
-    outgoing = sorted(path for path in (going - kept) | set(arriving) if is_there(path))
+    arriving = dict(_destinations(staged, site, prefix)) if staged else {}
+    outgoing = sorted(path for path in going(removed, others) | set(arriving) if is_there(path))
     replaced = set(outgoing)
     return Swap(
         title=title,
@@ -53,6 +51,12 @@ def plan_swap(
         made=tuple(_missing_folders(arriving)),
         emptied=tuple(_emptied(replaced, set(arriving), site)),
     )
+
+
+def going(removed: Iterable[Package], others: Iterable[Package]) -> set[Path]:
+    """What belongs to the `removed` distributions alone, with what Python compiled from it."""
+    kept = {path for package in others for path in recorded(package, strict=False)}
+    return {path for package in removed for path in _with_bytecode(recorded(package, strict=True))} - kept
 
 
 def recorded(package: Package, *, strict: bool) -> frozenset[Path]:

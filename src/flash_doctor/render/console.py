@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TextIO
 
     from flash_doctor.render.text import Line
@@ -53,3 +54,16 @@ def _rows(line: Line, console: Console, columns: int) -> Iterator[Text]:
     for index, row in enumerate(wrapped):
         row.rstrip()
         yield Text(line.rest if index else line.first).append_text(row)
+
+
+@contextmanager
+def progress(stream: TextIO, what: str, *, in_bytes: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on a terminal, told by what is done and the whole (None: not known); nothing on any other stream."""
+    from rich import progress as bars
+
+    columns: list[bars.ProgressColumn] = [bars.TextColumn("{task.description}"), bars.BarColumn()]
+    columns += [bars.DownloadColumn(), bars.TransferSpeedColumn()] if in_bytes else [bars.MofNCompleteColumn()]
+    console = Console(file=stream)
+    with bars.Progress(*columns, bars.TimeElapsedColumn(), console=console, transient=True) as shown:
+        task = shown.add_task(what.replace("[", r"\["), total=None)
+        yield lambda done, whole: shown.update(task, completed=done, total=whole)

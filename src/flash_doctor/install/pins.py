@@ -1,0 +1,59 @@
+"""Hashes learnt at a first download: from then on that address must give the same file."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flash_doctor.codec import decode, encode
+from flash_doctor.errors import BadInput
+from flash_doctor.install.files import write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """What an address gave, and when (ISO date)."""
+
+    url: str
+    sha256: str
+    size: int
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """The pins of one user: `pins.json` in the doctor's data folder."""
+
+    pins: tuple[Pin, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Pins:
+        """The pins; none where there is no file.
+
+        Raises:
+            BadInput: the file is damaged; nothing is guessed then.
+        """
+        path = folder / "pins.json"
+        try:
+            return decode(cls, json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError) as error:
+            message = f"{path} cannot be read: {error}"
+            raise BadInput(message, advice="Move it away; what was trusted before will be asked for again.") from error
+
+    def of(self, url: str) -> str | None:
+        return next((pin.sha256 for pin in self.pins if pin.url == url), None)
+
+    def plus(self, url: str, sha256: str, size: int) -> Pins:
+        fresh = Pin(url=url, sha256=sha256, size=size, date=datetime.date.today().isoformat())
+        return Pins(pins=(*(pin for pin in self.pins if pin.url != url), fresh))
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "pins.json", json.dumps(encode(self), indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""The treatments: fix, rollback, bundle, verify. The only room that composes the stages."""

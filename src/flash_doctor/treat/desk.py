@@ -1,0 +1,58 @@
+"""What a treatment tells people and asks them; the command line has one with a terminal, tests have their own."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from flash_doctor.model.outcome import Sheet
+
+    Tick = Callable[[int, int | None], None]
+
+
+class Desk(Protocol):
+    """Whoever stands between a treatment and its user."""
+
+    def agree(self, sheet: Sheet) -> bool:
+        """Whether this may be done."""
+        ...
+
+    def trust(self, url: str, sha256: str, size: int) -> bool:
+        """Whether a file without a published hash may be used, now that its hash is known."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something that happened, worth one line."""
+        ...
+
+    def working(self, what: str, unit: str = "") -> AbstractContextManager[Tick]:
+        """A stretch of work; the callback takes what is done and the whole (None: not known). `unit` is B or ""."""
+        ...
+
+
+class SilentDesk:
+    """Agrees, trusts only where told to, says nothing."""
+
+    def __init__(self, *, trusting: bool = False) -> None:
+        self.trusting = trusting
+
+    def agree(self, sheet: Sheet) -> bool:  # noqa: ARG002 the interface's
+        return True
+
+    def trust(self, url: str, sha256: str, size: int) -> bool:  # noqa: ARG002 the interface's
+        return self.trusting
+
+    def note(self, text: str) -> None:
+        pass
+
+    @contextmanager
+    def working(self, what: str, unit: str = "") -> Iterator[Tick]:  # noqa: ARG002 the interface's
+        yield _ignore
+
+
+def _ignore(done: int, whole: int | None) -> None:
+    pass

@@ -1,0 +1,145 @@
+"""The operation: journal, swap, proof, and then the new state for good, or the old one to the last byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flash_doctor.codec import encode
+from flash_doctor.errors import InstallFailed
+from flash_doctor.install.files import sync, write_whole
+from flash_doctor.install.journal import DONE, Journal, journals, tidy
+from flash_doctor.install.swap import plan_swap
+from flash_doctor.model.outcome import Outcome, Sheet, State
+from flash_doctor.model.proof import Blame, Level
+from flash_doctor.treat.clock import Clock
+from flash_doctor.treat.options import Options
+from flash_doctor.treat.patient import Patient, recover
+from flash_doctor.treat.signals import uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flash_doctor.install.journal import Swap
+    from flash_doctor.model.proof import Proof
+
+RECEIPT = "receipt.json"
+SCHEMA = "flash-doctor/outcome/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One change of a patient: `names` go where they are there, everything under `staged` comes in."""
+
+    patient: Patient
+    sheet: Sheet
+    names: Collection[str]
+    staged: Path | None
+    options: Options
+    clock: Clock
+
+    def perform(self, prove: Callable[[], Proof]) -> Outcome:
+        """The outcome; with State.RESTORED the old state is back.
+
+        Raises:
+            InstallFailed: a file could not be moved; the old state is back.
+        """
+        folder = self.patient.state / _stamp()
+        try:
+            return self._perform(folder, prove)
+        except BaseException as error:
+            with uninterrupted():
+                self._restore(folder, error)
+            if isinstance(error, OSError):
+                message = "a file could not be moved; the environment is as it was before"
+                raise InstallFailed(message, evidence=(str(error),), advice=_advice(error)) from error
+            raise
+
+    def _restore(self, folder: Path, cause: BaseException) -> None:
+        """Undo from the journal; where even that fails, say who can finish it."""
+        try:
+            (folder / DONE).unlink(missing_ok=True)
+            recover(self.patient.state)
+        except OSError as error:
+            message = "the environment could not be restored; its journal is complete, so nothing is lost"
+            advice = f"Mend the cause, then: flash-doctor rollback --python {self.patient.target.python}"
+            raise InstallFailed(message, evidence=(str(cause), str(error)), advice=advice) from error
+
+    def _perform(self, folder: Path, prove: Callable[[], Proof]) -> Outcome:
+        with self.clock.stage("swap"):
+            journal = Journal.write(folder, self._swap())
+            journal.apply()
+        with self.clock.stage("verify"):
+            proof = prove()
+        state = judge_proof(proof, self.options)
+        outcome = Outcome(state=state, sheet=self.sheet, why=_why(proof, state), proof=proof)
+        if state is State.RESTORED:
+            with uninterrupted():
+                recover(self.patient.state)
+            return outcome
+        with self.clock.stage("sync"):
+            self._keep(journal, outcome)
+        receipt = journal.folder / RECEIPT
+        return replace(outcome, kept=journal.size_kept(), receipt=receipt)
+
+    def _swap(self) -> Swap:
+        patient = self.patient
+        removed = [package for name in self.names for package in patient.copies(name)]
+        return plan_swap(
+            self.sheet.title,
+            removed=removed,
+            others=[package for package in patient.packages.distributions if package not in removed],
+            staged=self.staged,
+            site=patient.site,
+            prefix=patient.prefix,
+        )
+
+    def _keep(self, journal: Journal, outcome: Outcome) -> None:
+        """Content to the disk, then the word that it is done, then what only the fix before this one needed."""
+        for arrival in journal.swap.arriving:
+            sync(arrival.path)
+        receipt = {"schema": SCHEMA, **encode(outcome), "exit_code": 0}
+        write_whole(journal.folder / RECEIPT, json.dumps(receipt, indent=1) + "\n")
+        with uninterrupted():
+            journal.finish()
+            # what is left here is cleared by the next command
+            with suppress(OSError):
+                _drop_others(self.patient.state, journal)
+
+
+def _drop_others(state: Path, kept: Journal) -> None:
+    for older in journals(state):
+        if older.folder != kept.folder:
+            older.drop()
+    tidy(state)
+
+
+def judge_proof(proof: Proof, options: Options) -> State:
+    """What a proof means for the new state: the library's fault restores, the machine's does not, unless it must."""
+    if proof.blame is Blame.LIBRARY:
+        return State.RESTORED
+    if proof.level is Level.KERNEL or (options.level is Level.IMPORT and proof.level is Level.IMPORT):
+        return State.VERIFIED
+    return State.RESTORED if options.require_kernel else State.UNVERIFIED
+
+
+def _why(proof: Proof, state: State) -> tuple[str, ...]:
+    if state is State.VERIFIED:
+        return ()
+    found = tuple(f"{finding.summary}: {'; '.join(finding.evidence)}" for finding in proof.findings)
+    return found or ("no kernel was run",)
+
+
+def _stamp() -> str:
+    """Sortable, and of this process alone."""
+    return f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 1_000_000:06d}-{os.getpid()}"
+
+
+def _advice(error: OSError) -> str:
+    return f"Look at {error.filename or 'the disk'}: {error.strerror}; then try again."

@@ -1,0 +1,101 @@
+"""The target as it is before a treatment: where its packages lie, and what is there."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flash_doctor.errors import BadInput
+from flash_doctor.install.journal import FOLDER, tidy, unfinished
+from flash_doctor.install.lock import locked
+from flash_doctor.model import Absent, Environment, Packages, Python, Target, Unknown, known
+from flash_doctor.probe import probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flash_doctor.command import Runner
+    from flash_doctor.model import Package
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patient:
+    """A target that was examined: `site` is its folder of packages, `recovered` the fix that was undone first."""
+
+    target: Target
+    environment: Environment
+    python: Python
+    packages: Packages
+    recovered: str = ""
+
+    @property
+    def site(self) -> Path:
+        return self.python.site_packages[0]
+
+    @property
+    def prefix(self) -> Path:
+        return self.python.prefix
+
+    @property
+    def state(self) -> Path:
+        """The doctor's own folder in the target."""
+        return self.site / FOLDER
+
+    def copies(self, name: str) -> tuple[Package, ...]:
+        """The distributions of that name that belong to this target; one that it only sees (a base) is not its own."""
+        return tuple(one for one in self.packages.copies(name) if one.location in self.python.site_packages)
+
+    @property
+    def torch_folder(self) -> Path | None:
+        torch = known(self.environment.torch)
+        return torch.location if torch else None
+
+
+def examine(target: Target, runner: Runner) -> Patient:
+    """Probe the target.
+
+    Raises:
+        BadInput: its packages could not be read, so nothing may be changed.
+    """
+    environment = probe(target, runner)
+    python, packages = environment.python, environment.packages
+    for part in (python, packages):
+        if isinstance(part, (Absent, Unknown)):
+            why = part.unknown if isinstance(part, Unknown) else part.absent
+            message = f"{target.python} could not be examined, so it is not changed"
+            raise BadInput(message, evidence=(why,))
+    assert not isinstance(python, (Absent, Unknown))
+    assert not isinstance(packages, (Absent, Unknown))
+    if not python.site_packages:
+        message = f"{target.python} names no folder for packages, so nothing can be installed there"
+        raise BadInput(message)
+    return Patient(target=target, environment=environment, python=python, packages=packages)
+
+
+@contextmanager
+def admitted(target: Target, runner: Runner) -> Iterator[Patient]:
+    """The patient, locked for us, after a fix that was cut off was undone and its remains were cleared away."""
+    patient = examine(target, runner)
+    with locked(patient.site):
+        title = recover(patient.state)
+        if title:
+            fresh = examine(target, runner)
+            patient = Patient(
+                target=target,
+                environment=fresh.environment,
+                python=fresh.python,
+                packages=fresh.packages,
+                recovered=title,
+            )
+        yield patient
+
+
+def recover(state: Path) -> str:
+    """Undo a fix that was cut off; its title, or nothing. To be called with the lock held."""
+    cut_off = unfinished(state)
+    if cut_off:
+        cut_off.undo()
+    tidy(state)
+    return cut_off.swap.title if cut_off else ""

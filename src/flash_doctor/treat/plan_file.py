@@ -1,0 +1,79 @@
+"""A plan back from the document that `doctor plan --json` printed, or that lies in a bundle."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from flash_doctor.codec import decode
+from flash_doctor.errors import BadInput, NoPlanFound
+from flash_doctor.model import Goal
+from flash_doctor.model.plan import Build, Install, Plan, Remove
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flash_doctor.model.plan import Step
+
+SCHEMA = "flash-doctor/plan/1"
+NAME = "plan.json"
+_KINDS: dict[str, type[Step]] = {"install": Install, "remove": Remove, "build": Build}
+_ADVICE = "Make one with: flash-doctor plan --json > plan.json"
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file.
+
+    Raises:
+        BadInput: not readable, of another schema, or a value that does not fit, named by its path.
+        NoPlanFound: the document says that there is no plan.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"the plan {path} cannot be read"
+        raise BadInput(message, evidence=(str(error),), advice=_ADVICE) from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        message = f"{path} is no plan that this version of flash-doctor can read"
+        raise BadInput(message, evidence=(f"its schema should be {SCHEMA!r}",), advice=_ADVICE)
+    steps = tuple(_step(item, f"$.steps[{index}]") for index, item in enumerate(_list(data, "steps")))
+    if not steps:
+        message = f"{path} holds no step"
+        raise NoPlanFound(message, evidence=[str(line) for line in _list(data, "because")])
+    goal = decode(Goal, data.get("goal", {}), "$.goal")
+    return Plan(goal=goal, steps=steps, because=tuple(str(line) for line in _list(data, "because")))
+
+
+def _list(data: dict[str, Any], key: str) -> list[Any]:
+    value = data.get(key)
+    if not isinstance(value, list):
+        message = f"$.{key}: expected list, found {type(value).__name__}"
+        raise BadInput(message)
+    return value
+
+
+def _step(data: Any, path: str) -> Step:
+    if not isinstance(data, dict) or data.get("action") not in _KINDS:
+        message = f"{path}.action: expected one of {', '.join(_KINDS)}"
+        raise BadInput(message)
+    if isinstance(data.get("settings"), dict):
+        data = {**data, "settings": [list(item) for item in data["settings"].items()]}
+    step = decode(_KINDS[data["action"]], {key: value for key, value in data.items() if key != "wheel"}, path)
+    if isinstance(step, (Install, Build)):
+        _check_requirement(step, path)
+    return step
+
+
+def _check_requirement(step: Install | Build, path: str) -> None:
+    """It becomes a line of a requirements file: it must be one requirement, for the distribution that is named."""
+    try:
+        name = Requirement(step.requirement).name
+    except InvalidRequirement as error:
+        message = f"{path}.requirement: {error}"
+        raise BadInput(message) from error
+    if canonicalize_name(name) != step.name:
+        message = f"{path}.requirement: {name} is not {step.name}"
+        raise BadInput(message)

@@ -1,0 +1,96 @@
+"""Which proof a library gets: the module that is called, the head dimensions, and how the result is read."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flash_doctor.model.proof import Blame, Level, Proof
+from flash_doctor.treat.judge import visible_gpus
+from flash_doctor.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from packaging.version import Version
+
+    from flash_doctor.command import Runner
+    from flash_doctor.facts import Facts
+    from flash_doctor.treat.desk import Tick
+    from flash_doctor.treat.options import Options
+    from flash_doctor.treat.patient import Patient
+
+# distribution -> modules that have its attention functions, the first that is there is called
+ENTRIES = {
+    "flash-attn": ("flash_attn",),
+    "flash-attn-3": ("flash_attn_interface", "flash_attn_3.flash_attn_interface"),
+    "flash-attn-4": ("flash_attn.cute",),
+    "torch": ("torch",),
+}
+NOT_RUN = Proof(
+    level=Level.STATIC, blame=Blame.NOTHING, findings=(), torch="", library="", devices=(), cases=0, speeds=()
+)
+
+
+def entry_of(name: str, site: Path) -> str:
+    """The module of a distribution that is called."""
+    modules = ENTRIES[name]
+    return next((module for module in modules if _is_module(site, module)), modules[0])
+
+
+def _is_module(site: Path, module: str) -> bool:
+    path = site.joinpath(*module.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def library_of(names: Iterable[str]) -> str | None:
+    """The distribution among these names that a kernel run proves: flash-attention, else torch itself."""
+    changed = set(names)
+    return next((name for name in ENTRIES if name in changed), None)
+
+
+def prove(
+    name: str, version: Version | None, patient: Patient, options: Options, facts: Facts, runner: Runner, tick: Tick
+) -> Proof:
+    """Run the library that is in the target now; what it compiles meanwhile is thrown away.
+
+    Args:
+        name: the distribution.
+        version: the version of it, None where not known.
+        patient: for the place of the target and its GPUs.
+        options: the device, the level and the time limit.
+        facts: which head dimensions a version supports.
+        runner: starts the process.
+        tick: told after every case.
+    """
+    if options.level in {Level.NONE, Level.STATIC}:
+        return NOT_RUN
+    scratch = Path(tempfile.mkdtemp(prefix="flash-doctor-"))
+    try:
+        return verify(
+            patient.target,
+            runner,
+            entry=entry_of(name, patient.site),
+            head_dims=facts.flash.head_dims(name, version, visible_gpus(patient)),
+            device=options.device,
+            import_only=options.level is Level.IMPORT or name == "torch",
+            timeout=options.timeout,
+            scratch=scratch,
+            progress=_counting(tick),
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _counting(tick: Tick) -> Callable[[bytes], None]:
+    """Counts the steps that the script has begun."""
+    begun = 0
+
+    def watch(piece: bytes) -> None:
+        nonlocal begun
+        begun += piece.count(b'"begin"')
+        tick(begun, None)
+
+    return watch

@@ -1,0 +1,97 @@
+"""`rollback`: undo the last fix from its journal; one that was cut off first of all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flash_doctor.errors import BadInput, InstallFailed
+from flash_doctor.install.files import is_there
+from flash_doctor.install.journal import FOLDER, Journal, journals, tidy
+from flash_doctor.install.lock import locked
+from flash_doctor.install.users import users_of
+from flash_doctor.model.outcome import PastFix, Rollback
+from flash_doctor.target import start_script
+from flash_doctor.treat.patient import recover
+from flash_doctor.treat.signals import uninterrupted
+
+if TYPE_CHECKING:
+    from flash_doctor.command import Runner
+    from flash_doctor.model import Target
+
+# the same folder as the probe's; a target too broken for the probe can still be rolled back
+_SCRIPT = """
+def main(arguments):
+    import os, site, sys
+    listed = site.getsitepackages() if hasattr(site, "getsitepackages") else sys.path
+    return [folder for folder in listed if folder.endswith("-packages") and os.path.isdir(folder)]
+"""
+
+
+def past_fixes(target: Target, runner: Runner) -> Rollback:
+    """What could be undone, oldest first."""
+    state = _site(target, runner) / FOLDER
+    return Rollback(target=target, fixes=tuple(map(_past, journals(state))), undone=None)
+
+
+def rollback(target: Target, runner: Runner, *, unfinished_only: bool = False) -> Rollback:
+    """Undo a fix that was cut off, else (unless `unfinished_only`) the last one that ended.
+
+    Raises:
+        BadInput: the target was changed since by somebody else, or its files are in use.
+        InstallFailed: a file could not be moved; the journal stays, so that it can be tried again.
+    """
+    site = _site(target, runner)
+    state = site / FOLDER
+    with locked(site), uninterrupted():
+        fixes = tuple(map(_past, journals(state)))
+        cut_off = next((one for one in fixes if not one.finished), None)
+        try:
+            recover(state)
+            undone = cut_off or (None if unfinished_only or not fixes else _undo_last(state))
+        except OSError as error:
+            message = "a file could not be moved back; the journal is complete, so nothing is lost"
+            raise InstallFailed(message, evidence=(str(error),), advice="Mend that, then try again.") from error
+    return Rollback(target=target, fixes=fixes, undone=undone)
+
+
+def _undo_last(state: Path) -> PastFix:
+    journal = [*journals(state)][-1]
+    _refuse_changed(journal)
+    _refuse_used(journal)
+    undone = _past(journal)
+    journal.undo()
+    tidy(state)
+    return undone
+
+
+def _refuse_changed(journal: Journal) -> None:
+    """Undoing would mix two states when somebody else changed the same files meanwhile."""
+    lost = [arrival.path for arrival in journal.swap.arriving if not is_there(arrival.path)]
+    arrived = {arrival.path for arrival in journal.swap.arriving}
+    back = [path for path in journal.swap.outgoing if path not in arrived and is_there(path)]
+    if lost or back:
+        message = "the environment was changed since that fix, so undoing it would mix two states"
+        evidence = [*(f"gone since: {path}" for path in lost[:3]), *(f"there again: {path}" for path in back[:3])]
+        raise BadInput(message, evidence=evidence, advice="Plan anew for what is there now: flash-doctor fix")
+
+
+def _refuse_used(journal: Journal) -> None:
+    users = users_of({arrival.path for arrival in journal.swap.arriving})
+    if users:
+        message = f"{users[0].file.name} is in use by {len(users)} running process(es), which would break"
+        evidence = [f"process {user.pid}: {user.command}" for user in users[:5]]
+        raise BadInput(message, evidence=evidence, advice="Wait for them to end, or end them, then try again.")
+
+
+def _past(journal: Journal) -> PastFix:
+    return PastFix(id=journal.folder.name, title=journal.swap.title, finished=journal.done, kept=journal.size_kept())
+
+
+def _site(target: Target, runner: Runner) -> Path:
+
+    found = start_script(target, runner, _SCRIPT).answer()
+    if not found:
+        message = f"{target.python} names no folder for packages"
+        raise BadInput(message)
+    return Path(found[0])

@@ -1,0 +1,92 @@
+"""What a plan would change in a patient, before anything is fetched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flash_doctor.errors import BadInput
+from flash_doctor.install.fetch import nearby
+from flash_doctor.model.outcome import Action, Change, Sheet
+from flash_doctor.model.plan import Build, HashState, Install
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from flash_doctor.install.fetch import Sources
+    from flash_doctor.model.plan import Plan, Step
+    from flash_doctor.treat.patient import Patient
+
+
+def sheet_of(patient: Patient, plan: Plan, *, installer: str, sources: Sources) -> Sheet:
+    """The sheet of a plan whose steps all have an address."""
+    changes = tuple(_change(step, patient) for step in plan.steps)
+    builds = [step for step in plan.steps if isinstance(step, Build)]
+    return Sheet(
+        target=patient.target,
+        title=", ".join(map(_in_words, changes)),
+        changes=changes,
+        because=plan.because,
+        installer=installer,
+        download=_download(plan.steps, sources),
+        minutes=sum(step.minutes for step in builds) or None,
+        notes=tuple(_notes(patient, plan.steps)),
+    )
+
+
+def empty_sheet(patient: Patient, installer: str = "") -> Sheet:
+    """The sheet of a patient that needs nothing."""
+    return Sheet(target=patient.target, title="", changes=(), because=(), installer=installer)
+
+
+def _change(step: Step, patient: Patient) -> Change:
+    copies = patient.copies(step.name)
+    old = copies[0].raw_version if copies else None
+    if isinstance(step, Install):
+        if step.url is None:
+            message = f"the plan has no address for {step.name}"
+            raise BadInput(message, advice="Make the plan again where the package index can be reached.")
+        return Change(
+            action=Action.INSTALL,
+            name=step.name,
+            old=old,
+            new=step.wheel.version if step.wheel else step.requirement.partition("==")[2] or None,
+            because=step.because,
+            source=step.url,
+            size=step.size,
+            sha256=step.sha256,
+            hash_state=hash_state(step),
+        )
+    if isinstance(step, Build):
+        new = step.requirement.partition("==")[2] or None
+        return Change(action=Action.BUILD, name=step.name, old=old, new=new, because=step.because)
+    return Change(action=Action.REMOVE, name=step.name, old=old, new=None, because=step.because)
+
+
+def hash_state(step: Install) -> HashState:
+    """A hash that is not there cannot be pinned or published, whatever the row promises."""
+    return step.hash_state if step.sha256 else HashState.FIRST_SEEN
+
+
+def _in_words(change: Change) -> str:
+    if change.action is Action.REMOVE:
+        return f"remove {change.name} {change.old}"
+    done = "build" if change.action is Action.BUILD else "install"
+    moved = f" (now {change.old})" if change.old else ""
+    return f"{done} {change.name} {change.new or ''}{moved}".replace("  ", " ")
+
+
+def _download(steps: Sequence[Step], sources: Sources) -> int | None:
+    """Bytes that are not on this machine yet; None when the size of one is not known."""
+    sizes = [
+        step.size
+        for step in steps
+        if isinstance(step, Install) and step.url and nearby(step.url, step.sha256, sources) is None
+    ]
+    return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def _notes(patient: Patient, steps: Sequence[Step]) -> Iterator[str]:
+    for step in steps:
+        others = [one for one in patient.packages.copies(step.name) if one not in patient.copies(step.name)]
+        for package in others:
+            yield f"{package.name} {package.raw_version} in {package.location} stays; the new one comes before it"

@@ -1,0 +1,53 @@
+"""A folder of wheels as the place that settles a plan's open steps, without asking anybody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+from flash_doctor.install.fetch import hash_of
+from flash_doctor.model.plan import HashState, Install
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from packaging.version import Version
+
+    from flash_doctor.model.plan import Plan
+
+
+def settle_from(folder: Path, plan: Plan) -> Plan:
+    """The plan with the newest fitting wheel of the folder for each open step; a step without one stays open."""
+    steps = tuple(
+        _settled(folder, step) if isinstance(step, Install) and not step.settled else step for step in plan.steps
+    )
+    return replace(plan, steps=steps)
+
+
+def _settled(folder: Path, step: Install) -> Install:
+    wanted = Requirement(step.requirement)
+    found = [(version, path) for path in folder.glob("*.whl") if (version := _version(path, step.name))]
+    fitting = [(version, path) for version, path in found if wanted.specifier.contains(version, prereleases=True)]
+    if not fitting:
+        return step
+    version, path = max(fitting)
+    return replace(
+        step,
+        requirement=f"{step.name}=={version}",
+        url=path.resolve().as_uri(),
+        sha256=hash_of(path),
+        size=path.stat().st_size,
+        hash_state=HashState.PINNED,
+    )
+
+
+def _version(path: Path, name: str) -> Version | None:
+    """The version of a wheel, when it is of that distribution."""
+    try:
+        found, version, _, _ = parse_wheel_filename(path.name)
+    except InvalidWheelFilename:
+        return None
+    return version if found == name else None
