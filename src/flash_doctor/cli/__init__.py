@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 # command -> the module under flash_doctor.cli whose function `command` it is, or whose `GROUP` of commands
-COMMANDS = {"check": "check", "abi": "abi", "fix": "fix", "verify": "verify", "rollback": "rollback", "explain": "explain_code", "fleet": "fleet"}
+COMMANDS = {
+    "check": "check",
+    "abi": "abi",
+    "fix": "fix",
+    "verify": "verify",
+    "rollback": "rollback",
+    "explain": "explain_code",
+    "fleet": "fleet",
+    "lint-setup": "lint_setup",
+}
 
 # typer carries its own click since 0.29 and used the plain one before: both are reached this way
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
