@@ -147,10 +147,19 @@ class Row:
     def number(self, key: str) -> int:
         return self._get(key, int, REQUIRED, 0)
 
+    def real(self, key: str) -> float:
+        return self._get(key, float, REQUIRED, 1.0)
+
     def share(self, key: str) -> float:
         value = self._get(key, float, REQUIRED, 0.5)
         if not 0 < value < 1:
             self.fault(key, f"must lie between 0 and 1, not {value!r}")
+        return value
+
+    def seconds(self, key: str) -> float:
+        value = self._get(key, float, REQUIRED, 1.0)
+        if not value > 0:
+            self.fault(key, f"must be more than 0, not {value!r}")
         return value
 
     def date(self, key: str) -> datetime.date:

@@ -45,7 +45,8 @@ class Node:
     """What one report says that matters to a joint run.
 
     `values` maps an aspect (gpu, driver, torch, NCCL_IB_HCA ...) to its text; `source` is the report's file, ""
-    for none; `python` the interpreter that was examined; `signature` is what a plan for this node depends on.
+    for none; `python` the interpreter that was examined; `nccl_package` the distribution that brings NCCL, "" for
+    none; `signature` is what a plan for this node depends on.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Node:
     values: Mapping[str, Part[str]]
     ailments: tuple[Ailment, ...] = ()
     clock: Clock | None = None
+    nccl_package: str = ""
     signature: tuple[str, ...] = ()
 
 

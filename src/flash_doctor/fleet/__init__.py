@@ -1,0 +1,1 @@
+"""The doctor's rounds: reports of many nodes, gathered through an engine that is there already, and compared."""
