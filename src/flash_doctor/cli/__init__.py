@@ -24,9 +24,10 @@ COMMANDS = {
     "fix": "fix",
     "verify": "verify",
     "rollback": "rollback",
-    "explain": "explain_code",
+    "explain": "explain", "run": "run",
     "fleet": "fleet",
     "lint-setup": "lint_setup",
+    "watch": "watch",
 }
 
 # typer carries its own click since 0.29 and used the plain one before: both are reached this way

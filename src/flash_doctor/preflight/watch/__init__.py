@@ -1,0 +1,1 @@
+"""`doctor watch`: a running training and its disk, followed and judged. Following and judging are apart."""

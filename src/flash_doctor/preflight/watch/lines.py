@@ -1,0 +1,93 @@
+"""Lines of a log to records: the Trainer's dicts and JSON lines among progress bars, colours and other ranks."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from flash_doctor.preflight.watch.records import Record, record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+# ESC [ … letter (colours, cursor) and ESC ] … BEL or ESC \ (titles, links)
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+_DICT = re.compile(r"\{[^{}]{6,20000}\}")
+_NUMBER = r"[-+]?(?:\d[\d.]*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
+_PAIR = re.compile(
+    r"""(['"])(?P<key>[^'"]{1,200})\1\s*:\s*"""
+    rf"""(?:(?P<bare>{_NUMBER}|None|null|[\w.]+\([^()]*\))|(?P<quote>['"])(?P<text>[^'"]*)(?P=quote))\s*(?=[,}}])""",
+    re.IGNORECASE,
+)
+# [rank3]: of PyTorch, [default3]: of torchrun, 3: of srun --label, (… pid=123) of Ray
+_RANK = re.compile(r"\[(?:rank|default)\s?(\d{1,6})\]|^\s*(\d{1,6}):\s|\bpid=(\d{1,10})\b")
+# the Trainer's own bar has no words before it
+_BAR = re.compile(r"^\s*\d{1,3}%\|[^|]{0,200}\|\s*(\d{1,12})/(\d{1,12}) \[")
+_WORDS = (b"loss", b"reward", b"train_runtime", b"grad_norm")
+
+
+@dataclass
+class LogReader:
+    """Reads one log. What it keeps is the training's progress bar: printed records name no step, the bar does."""
+
+    total: int | None = None
+    done: int | None = None
+
+    def records(self, lines: Iterable[bytes]) -> Iterator[Record]:
+        for line in lines:
+            if b"%|" in line[:40]:
+                self._bar(line)
+            if b"{" in line and any(word in line for word in _WORDS):
+                yield from self._found(line)
+
+    def _bar(self, line: bytes) -> None:
+        """The first bar's total is the training's; an evaluation's bar has another."""
+        match = _BAR.match(_plain(line[:400]))
+        if not match:
+            return
+        done, total = int(match[1]), int(match[2])
+        self.total = self.total or total
+        if total == self.total:
+            self.done = done
+
+    def _found(self, line: bytes) -> Iterator[Record]:
+        text = _plain(line)
+        begin = text.index("{")
+        rank = _RANK.search(text[:begin][-200:])
+        stream = next((group for group in rank.groups() if group), "") if rank else ""
+        for raw, excerpt in _dicts(text[begin:]):
+            record = record_of(raw, excerpt, stream)
+            if record:
+                yield record if record.step is not None else replace(record, step=self.done)
+            if record and record.is_final:
+                self.total = self.done = None
+
+
+def _plain(line: bytes) -> str:
+    text = line.decode("utf-8", "replace")
+    return _ANSI.sub("", text) if "\x1b" in text else text
+
+
+def _dicts(text: str) -> Iterator[tuple[Mapping[str, object], str]]:
+    """A whole line of JSON, or each flat dict in it."""
+    whole = _json(text) if text.rstrip().endswith("}") else None
+    if whole is not None:
+        yield whole, text
+        return
+    for match in _DICT.finditer(text):
+        pairs = {pair["key"]: pair["bare"] or pair["text"] for pair in _PAIR.finditer(match[0])}
+        yield pairs, match[0]
+
+
+def _json(text: str) -> dict[str, object] | None:
+    """An object, what is one level deeper in it brought up: loggers wrap their metrics."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    inner = [value for value in data.values() if isinstance(value, dict)]
+    return {key: value for each in (data, *inner) for key, value in each.items() if not isinstance(value, dict)}

@@ -1,0 +1,188 @@
+"""Watching: look at the files and the disk, judge what is new, tell it, until the run ends. Stays behind never."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY
+from flash_doctor.facts.watch import WatchFacts
+from flash_doctor.model import Finding, Severity
+from flash_doctor.model.watch import Moment, WatchEvent
+from flash_doctor.preflight.watch.disk import DiskState
+from flash_doctor.preflight.watch.ending import End, Ending
+from flash_doctor.preflight.watch.folder import Folder
+from flash_doctor.preflight.watch.sources import StateSource, Subject
+from flash_doctor.preflight.watch.telling import ended, started, unreadable
+from flash_doctor.preflight.watch.trainer_files import Settings, State, Unreadable
+from flash_doctor.preflight.watch.voices import Told, Voices
+from flash_doctor.preflight.watch.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flash_doctor.preflight.watch.records import Record
+    from flash_doctor.preflight.watch.sources import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`every` and `idle` in seconds, `red` a used share; `once`: what is there now; `until_red`: an error ends it."""
+
+    every: float = 5.0
+    red: float = 0.8
+    idle: float = 3600.0
+    once: bool = False
+    until_red: bool = False
+
+
+@dataclass
+class Watch:
+    """One watch over some folders and files. `events` runs it; `exit_code` is what came out of it so far."""
+
+    paths: Sequence[Path]
+    facts: WatchFacts
+    options: Options
+    world: World
+    told: Counter[Severity] = field(default_factory=Counter)
+    faults: set[tuple[Path, str]] = field(default_factory=set)
+    grew: bool = False
+
+    def __post_init__(self) -> None:
+        self.subjects = [Subject(path=path) for path in self.paths]
+        self.voices = Voices(facts=self.facts)
+        self.folders: dict[Path, Folder] = {}
+        self.ending = Ending(world=self.world, idle=self.options.idle, grew_at=self.world.monotonic())
+
+    @property
+    def exit_code(self) -> int:
+        """BROKEN after an error was told; COULD_NOT_LOOK where no metric was seen at all."""
+        if self.told[Severity.ERROR]:
+            return BROKEN
+        return HEALTHY if self.voices.logs else COULD_NOT_LOOK
+
+    def events(self, is_wanted: Callable[[], bool] = lambda: True) -> Iterator[WatchEvent]:
+        """Everything that happens, until the run ends or nobody wants to hear of it any more."""
+        try:
+            yield self._event(Moment.STARTED, self.paths[0], started(self._prepared(), self.options, self.world))
+            end = None
+            while end is None and is_wanted():
+                yield from self._round()
+                end = self._end()
+                if end is None and not self._behind:
+                    self.world.sleep(self.options.every)
+            if end:
+                yield from self._rest()
+                yield self.ended(end)
+        finally:
+            for _, source in self._sources():
+                source.close()
+
+    def ended(self, end: End) -> WatchEvent:
+        """The last event. Final metrics in what was read last are the better reason."""
+        why = End.FINAL if end is End.GONE and self._is_final else end
+        return self._event(Moment.ENDED, self.paths[0], ended(why, self.voices, self.told, self.options))
+
+    def _prepared(self) -> list[Folder]:
+        for subject in self.subjects:
+            subject.look()
+            self._folder(subject.folder)
+        return list(self.folders.values())
+
+    def _folder(self, path: Path) -> Folder:
+        if path not in self.folders:
+            disk = DiskState(red=self.options.red)
+            self.folders[path] = Folder(path=path, disk=disk, shares_disk=self._shares_disk(path))
+        return self.folders[path]
+
+    def _shares_disk(self, path: Path) -> bool:
+        devices = {known.stat().st_dev for known in self.folders if known.exists()}
+        return path.exists() and path.stat().st_dev in devices
+
+    def _sources(self) -> list[tuple[Subject, Source]]:
+        return [(subject, source) for subject in self.subjects for source in list(subject.sources.values())]
+
+    @property
+    def _behind(self) -> bool:
+        return any(source.behind for _, source in self._sources())
+
+    @property
+    def _is_final(self) -> bool:
+        return bool(self.voices.final) or any(subject.is_done for subject in self.subjects)
+
+    def _end(self) -> End | None:
+        if self.options.until_red and self.told[Severity.ERROR]:
+            return End.RED
+        if self._behind:
+            return None
+        if self.options.once:
+            return End.ONCE
+        paths = frozenset(source.path for _, source in self._sources())
+        return self.ending.why(paths, grew=self.grew, is_final=self._is_final)
+
+    def _round(self) -> Iterator[WatchEvent]:
+        """One look at everything; the disk first, since a finding there may be the last thing that can be told."""
+        self.grew = False
+        for subject in self.subjects:
+            subject.look()
+            yield from self._disk(subject)
+        for subject, source in self._sources():
+            yield from self._new(subject, source)
+            self.grew = self.grew or source.grew
+
+    def _rest(self) -> Iterator[WatchEvent]:
+        """What was written since the last look, and a last line without an end."""
+        for subject, source in self._sources():
+            yield from self._new(subject, source)
+            for record in source.last():
+                yield from self._heard(subject, source, record)
+
+    def _new(self, subject: Subject, source: Source) -> Iterator[WatchEvent]:
+        try:
+            for record in source.new():
+                yield from self._heard(subject, source, record)
+        except (OSError, Unreadable) as error:
+            yield from self._fault(source.path, error)
+
+    def _heard(self, subject: Subject, source: Source, record: Record) -> Iterator[WatchEvent]:
+        settings = self.folders[subject.folder].settings if subject.folder in self.folders else Settings()
+        for told in self.voices.hear(source.path, record, settings):
+            yield self._event(Moment.FINDING, source.path, told.finding, told)
+
+    def _disk(self, subject: Subject) -> Iterator[WatchEvent]:
+        folder = self._folder(subject.folder)
+        try:
+            for finding in folder.look(self.world, _state(subject), self.facts):
+                moment = Moment.RECOVERED if finding.severity is Severity.INFO else Moment.FINDING
+                yield self._event(moment, folder.path, finding)
+        except OSError as error:
+            yield from self._fault(folder.path, error)
+
+    def _fault(self, path: Path, error: Exception) -> Iterator[WatchEvent]:
+        """A file that cannot be read, told once for each reason; one that is just being written will be whole soon."""
+        key = (path, str(error))
+        if isinstance(error, Unreadable) and not self.options.once and key not in self.faults:
+            self.faults.add(key)
+            return
+        if (path, "") not in self.faults:
+            self.faults.add((path, ""))
+            yield self._event(Moment.FINDING, path, unreadable(path, error))
+
+    def _event(self, moment: Moment, where: Path, finding: Finding, told: Told | None = None) -> WatchEvent:
+        if moment is Moment.FINDING:
+            self.told[finding.severity] += 1
+        return WatchEvent(
+            at=self.world.now(),
+            moment=moment,
+            where=str(where),
+            step=told.step if told else None,
+            epoch=told.epoch if told else None,
+            finding=finding,
+        )
+
+
+def _state(subject: Subject) -> State | None:
+    return next((source.state for source in subject.sources.values() if isinstance(source, StateSource)), None)
