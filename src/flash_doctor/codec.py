@@ -28,8 +28,22 @@ def encode(value: object) -> Json:
     if isinstance(value, (tuple, list)):
         return [encode(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
+        return {_escaped(key, alone=len(value) == 1): encode(item) for key, item in value.items()}
     return str(value) if isinstance(value, (Version, Path)) else value
+
+
+# The one key of the objects that Absent and Unknown become; a mapping with such a key alone is written with a mark.
+_MARKERS = ("absent", "unknown")
+_MARK = "~"
+
+
+def _escaped(key: object, *, alone: bool) -> str:
+    text = str(key)
+    return _MARK + text if alone and text.lstrip(_MARK) in _MARKERS else text
+
+
+def _plain(key: str, *, alone: bool) -> str:
+    return key[1:] if alone and key.startswith(_MARK) and key.lstrip(_MARK) in _MARKERS else key
 
 
 def decode(kind: type[T], data: Json, path: str = "$") -> T:
@@ -64,7 +78,7 @@ def _decode_union(kinds: tuple[Any, ...], data: Json, path: str) -> Any:
     if data is None and type(None) in kinds:
         return None
     members = [kind for kind in kinds if kind is not type(None)]
-    markers = {key: kind for kind in members for key in ("absent", "unknown") if key in _required(kind)}
+    markers = {key: kind for kind in members for key in _MARKERS if key in _required(kind)}
     if isinstance(data, dict) and len(data) == 1:
         marker = markers.get(next(iter(data)))
         if marker is not None:
@@ -100,7 +114,8 @@ def _decode_tuple(kinds: tuple[Any, ...], data: Json, path: str) -> tuple[Any, .
 def _decode_mapping(kinds: tuple[Any, ...], data: Json, path: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise _fault(path, "object", data)
-    return {str(key): _decode(kinds[1], item, f"{path}.{key}") for key, item in data.items()}
+    alone = len(data) == 1
+    return {_plain(str(key), alone=alone): _decode(kinds[1], item, f"{path}.{key}") for key, item in data.items()}
 
 
 @cache

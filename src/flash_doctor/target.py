@@ -50,26 +50,58 @@ if name == "cpython" and sys.version_info >= (3, 7):
 """
 
 
-def find_target(given: str | None, environ: Mapping[str, str], folder: Path | None = None) -> Target:
+def find_target(
+    given: str | None, environ: Mapping[str, str], folder: Path | None = None, home: Path = Path(sys.prefix)
+) -> Target:
     """The interpreter to be examined: `given`, else $VIRTUAL_ENV, else ./.venv, else the running one.
 
-    Symbolic links are kept: a venv's python is one, and the venv is lost when it is followed.
+    Symbolic links are kept: a venv's python is one, and the venv is lost when it is followed. An environment that was
+    made for the doctor alone, told by the marks in its folder `home`, is examined only when it is `given`; the last
+    resort is then the first python3 on PATH that is not in it.
 
     Raises:
         TargetError: there is no such interpreter, or it cannot be run.
     """
     if given:
         return Target(python=_interpreter(Path(_on_path(given, environ))), why=f"--python {given}")
-    if active := environ.get("VIRTUAL_ENV"):
+    private = any(mark for pattern in _PRIVATE for mark in home.glob(pattern))
+    active = environ.get("VIRTUAL_ENV")
+    if active and not (private and _same(Path(active), home)):
         return Target(python=_interpreter(Path(active)), why=f"VIRTUAL_ENV is {active}")
     local = (folder or current_folder()) / ".venv"
-    if os.path.lexists(local / "bin" / "python"):
+    if os.path.lexists(local / "bin" / "python") and not (private and _same(local, home)):
         return Target(python=_interpreter(local), why=f"there is a .venv in {local.parent}")
-    why = "it runs flash-doctor (no --python, no VIRTUAL_ENV, no ./.venv)"
+    return _last_resort(environ, home if private else None)
+
+
+# What scripts/doctor and scripts/test, pipx and uv leave in an environment that they make for one program.
+_PRIVATE = (".flash-doctor*", "pipx_metadata.json", "uv-receipt.toml")
+
+
+def _last_resort(environ: Mapping[str, str], private: Path | None) -> Target:
+    """The running interpreter; where that is in the doctor's `private` environment, the first one outside of it."""
+    none_named = "(no --python, no VIRTUAL_ENV, no ./.venv)"
+    if private:
+        why = f"it is the first python3 on PATH outside of the doctor's own environment {none_named}"
+        return Target(python=_interpreter(_outside(private, environ.get("PATH", os.defpath))), why=why)
+    why = f"it runs flash-doctor {none_named}"
     conda = environ.get("CONDA_PREFIX")
     if conda and Path(conda) != Path(sys.prefix):
         why += f"; conda's active environment is another: --python {conda} would examine that"
     return Target(python=_interpreter(Path(sys.executable)), why=why)
+
+
+def _outside(private: Path, path: str) -> Path:
+    folders = [folder for folder in path.split(os.pathsep) if folder and not _same(Path(folder), private / "bin")]
+    for name in ("python3", "python"):
+        if found := shutil.which(name, path=os.pathsep.join(folders)):
+            return Path(found)
+    message = "there is no Python on PATH outside of the doctor's own environment"
+    raise TargetError(message, advice=_ADVICE)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _on_path(given: str, environ: Mapping[str, str]) -> str:

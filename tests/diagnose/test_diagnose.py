@@ -77,7 +77,7 @@ def evidence(name: str, code: str) -> str:
             "C702",
             ["torchvision==0.23.0", "/whl/cu128", "--no-deps", "Requires-Dist: torch==2.7.1"],
         ),
-        ("flash-for-torch-2.4", "F611", ["torch 2.4", "C++ ABI False", "direct_url.json"]),
+        ("flash-for-torch-2.4", "F611", ["torch 2.4", "C++", "old (cxx11abiFALSE)", "direct_url.json"]),
         ("flash-mislabelled", "F612", ["FALSE", "#1783"]),
         ("triton-too-new", "C705", ["triton==3.4.0", "3.5.1"]),
         ("torchao-for-another-torch", "C706", ["torchao==0.13.*"]),

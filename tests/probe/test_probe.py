@@ -117,7 +117,7 @@ def test_a_current_folder_that_was_deleted_does_not_matter(
     environment = probe(target, SystemRunner())
     assert isinstance(environment.python, Python)
     assert isinstance(environment.flash, Absent)
-    assert find_target(None, {}).python == Path(sys.executable)
+    assert find_target(None, {}, home=venv).python == Path(sys.executable)
 
 
 def test_paths_that_are_no_utf8_survive(venv: Path) -> None:

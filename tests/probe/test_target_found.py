@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -44,9 +45,42 @@ def test_the_active_venv_comes_before_the_local_one(venv: Path, tmp_path: Path) 
 
 
 def test_the_running_python_is_last_and_conda_is_hinted_at(tmp_path: Path) -> None:
-    target = find_target(None, {"CONDA_PREFIX": "/opt/conda"}, tmp_path)
+    target = find_target(None, {"CONDA_PREFIX": "/opt/conda"}, tmp_path, home=tmp_path)
     assert target.python == Path(sys.executable)
     assert "--python /opt/conda" in target.why
+
+
+@pytest.mark.parametrize("mark", [".flash-doctor", ".flash-doctor-test", "pipx_metadata.json", "uv-receipt.toml"])
+class TestTheDoctorsOwnEnvironment:
+    @pytest.fixture
+    def own(self, tmp_path: Path, mark: str) -> Path:
+        """A checkout's .venv as scripts/doctor leaves it, or a tool's environment of pipx or uv."""
+        own = tmp_path / ".venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(own)], check=True)
+        (own / mark).touch()
+        return own
+
+    def test_is_never_the_patient_unless_it_is_given(self, own: Path, venv: Path, tmp_path: Path) -> None:
+        path = os.pathsep.join([str(own / "bin"), "", str(venv / "bin")])
+        for environ in ({"PATH": path}, {"PATH": path, "VIRTUAL_ENV": str(own)}):
+            target = find_target(None, environ, tmp_path, home=own)
+            assert target.python == venv / "bin" / "python3"
+            assert "outside of the doctor's own environment" in target.why
+        assert find_target(str(own), {}, tmp_path, home=own).python == own / "bin" / "python"
+
+    def test_is_known_by_whatever_path_leads_to_it(self, own: Path, venv: Path, tmp_path: Path) -> None:
+        (tmp_path / "project").mkdir()
+        (tmp_path / "project" / ".venv").symlink_to(own)
+        target = find_target(None, {"PATH": str(venv / "bin")}, tmp_path / "project", home=own)
+        assert target.python == venv / "bin" / "python3"
+
+    def test_another_one_is_examined_as_ever(self, own: Path, venv: Path, tmp_path: Path) -> None:
+        assert find_target(None, {"VIRTUAL_ENV": str(venv)}, tmp_path, home=own).python == venv / "bin" / "python"
+        assert find_target(None, {}, tmp_path, home=venv).python == own / "bin" / "python"
+
+    def test_no_other_python_is_told(self, own: Path, tmp_path: Path) -> None:
+        with pytest.raises(TargetError, match="no Python on PATH outside"):
+            find_target(None, {"PATH": str(own / "bin")}, tmp_path, home=own)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from jsonschema import Draft202012Validator
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
@@ -20,7 +20,7 @@ from flash_doctor.codec import encode
 from flash_doctor.errors import EXIT_CODES, BadInput, DoctorError
 from flash_doctor.model import Report, Severity
 from flash_doctor.render.document import error_document, load_report, report_document, to_json
-from patients import PATIENTS, broken, finding, healthy, report
+from patients import DRIVER, PATIENTS, broken, finding, healthy, report
 
 SCHEMAS = schema_of.FILE.parent
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -192,3 +192,19 @@ def test_a_lone_surrogate_of_a_path_survives() -> None:
     value = report(finding("T001", Severity.ERROR, "/tmp/\udcff"))
     assert load_report(to_json(report_document(value, 1))) == value
     assert encode(value)["findings"][0]["subject"] == "/tmp/\udcff"
+
+
+@pytest.mark.parametrize("key", ["absent", "unknown", "~unknown", "~~absent", "ABSENT"])
+def test_a_mapping_is_never_taken_for_something_absent(key: str) -> None:
+    for variables in ({key: "value"}, {key: "value", "other": ""}):
+        value = report(variables=variables)
+        back = load_report(to_json(report_document(value, 0)))
+        assert back.environment.variables == variables
+
+
+def test_a_driver_is_written_as_its_tools_write_it() -> None:
+    driver = replace(DRIVER, module=Version("580.95.05"), library=Version("580.97"))
+    document = report_document(report(driver=driver), 0)["environment"]["driver"]
+    assert (document["module"], document["library"]) == ("580.95.05", "580.97")
+    assert driver.version == Version("580.95.5")
+    assert load_report(to_json(report_document(report(driver=driver), 0))).environment.driver == driver

@@ -71,7 +71,7 @@ def examine(python: str | None, *, deep: bool, host_only: bool, requirements: Pa
     from flash_doctor.diagnose import diagnose
     from flash_doctor.facts import Facts
 
-    return diagnose(target, environment, Facts(), host_only=host_only)
+    return diagnose(target, environment, Facts(), host_only=host_only, program=_program())
 
 
 def judge_again(file: Path) -> Report:
@@ -85,7 +85,12 @@ def judge_again(file: Path) -> Report:
     from flash_doctor.render.document import load_report
 
     recorded = load_report(read_file(file))
-    return diagnose(recorded.target, recorded.environment, Facts())
+    return diagnose(recorded.target, recorded.environment, Facts(), program=_program())
+
+
+def _program() -> str:
+    """How the user calls us; scripts/doctor says that it was called, since `flash-doctor` is then not on PATH."""
+    return os.environ.get("FLASH_DOCTOR_PROGRAM") or "flash-doctor"
 
 
 def _import_the_rest(text: bool) -> None:

@@ -9,6 +9,7 @@ import pkgutil
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import REGISTRY, Result, all_checks
 from flash_doctor.diagnose.score import score
 from flash_doctor.model import Environment, Family, Finding, Report, Severity, Target
@@ -27,18 +28,22 @@ def load_rules() -> None:
         import_module(f"{__name__}.{module.name}")
 
 
-def diagnose(target: Target, environment: Environment, facts: Facts, *, host_only: bool = False) -> Report:
+def diagnose(
+    target: Target, environment: Environment, facts: Facts, *, host_only: bool = False, program: str = words.OURS
+) -> Report:
     """Apply every check (with `host_only` those of the machine alone) and sort what they found.
 
-    Findings come by severity, then from the ground up (host before driver before torch), then by code.
+    Findings come by severity, then from the ground up (host before driver before torch), then by code. `program` is
+    how the user calls the doctor: remedies name our own commands by it.
     """
     load_rules()
     checks = [check for check in all_checks() if check.host_only or not host_only]
     results = [check.apply(environment, facts) for check in checks]
+    found = sorted((finding for result in results for finding in result.findings), key=_order)
     return Report(
         target=target,
         environment=environment,
-        findings=tuple(sorted((finding for result in results for finding in result.findings), key=_order)),
+        findings=tuple(words.addressed(finding, target.python, program) for finding in found),
         unchecked=tuple(result.unchecked for result in results if result.unchecked),
         score=score(results),
     )

@@ -131,6 +131,7 @@ def _partner(code: str, name: str, packages: Packages, torch: Torch, python: Pyt
     if not evidence and not _another_build(version, torch):
         return
     evidence += _another_build(version, torch)
+    index = words.torch_index(torch.version, known(torch.cuda), facts)
     target = f"{name}=={right[-1]}" if right else name
     yield Finding(
         code=code,
@@ -141,16 +142,9 @@ def _partner(code: str, name: str, packages: Packages, torch: Torch, python: Pyt
         evidence=(words.lies_in(package), *evidence, f"{torch.location / 'version.py'}: {torch.version}"),
         remedy=Remedy(
             text=f"Install the {name} that belongs to this torch; --no-deps keeps torch where it is.",
-            commands=(words.pip(python, f"install --no-deps {target}" + _index(torch, facts)),),
+            commands=(words.pip(python, f"install --no-deps {target}{index}"),),
         ),
     )
-
-
-def _index(torch: Torch, facts: Facts) -> str:
-    """The index of this torch's CUDA build, as an option."""
-    cuda = known(torch.cuda)
-    build = facts.torch.build(torch.version, cuda) if cuda else None
-    return f" --index-url {build.index}" if build else ""
 
 
 def _another_build(version: Version, torch: Torch) -> list[str]:

@@ -62,7 +62,7 @@ def driver_missing(driver: Driver | Absent, gpus: Gpus, host: Host) -> Iterator[
             subject="NVIDIA driver",
             summary="the driver's kernel module is not loaded" if installed else "no NVIDIA driver is installed",
             evidence=(
-                f"{known(gpus.on_bus)} NVIDIA display controller(s) on the PCI bus (/sys/bus/pci/devices)",
+                f"{known(gpus.on_bus)} NVIDIA GPU(s) on the PCI bus (`lspci -d 10de:` lists them)",
                 driver.absent if isinstance(driver, Absent) else f"NVML answers {failure}",
             ),
             remedy=Remedy(
@@ -172,7 +172,7 @@ def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: 
         code="D204",
         severity=severity,
         subject="NVIDIA driver",
-        summary=f"driver {_number(version)} is older than CUDA {cuda}, that of torch {torch.version}: {limit}",
+        summary=f"driver {_number(version)} is older than torch {torch.version} (CUDA {cuda}) wants: {limit}",
         evidence=(
             f"driver {_number(version)} (read through {driver.source.value})",
             f"{torch.location / 'version.py'}: cuda = {cuda}",
@@ -222,10 +222,13 @@ def _judge(version: Version, need: DriverNeed, covered: bool | None) -> tuple[Se
     if version < need.minimum:
         return Severity.ERROR, f"it needs at least {_number(need.minimum)}"
     if covered is False:
-        return Severity.ERROR, "it cannot compile the PTX that this GPU would need, and torch has no finished code"
+        return (
+            Severity.ERROR,
+            "torch has only general code (PTX) for this GPU, which this driver cannot compile",
+        )
     if covered is None:
-        return Severity.WARNING, "it runs only where torch has finished code for this GPU, which is not known"
-    return Severity.INFO, "it runs, but PTX of that CUDA is not compiled"
+        return Severity.WARNING, "torch runs only if it holds finished code for this GPU, which is not known"
+    return Severity.INFO, "torch runs; programs that bring general GPU code (PTX) of that CUDA do not"
 
 
 @check("D205", Family.DRIVER, host_only=True)
@@ -278,7 +281,7 @@ def gpus_not_driven(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]
         subject="NVIDIA driver",
         summary=f"the driver drives {len(gpus.devices)} of {on_bus} NVIDIA GPUs of this machine",
         evidence=(
-            f"{on_bus} NVIDIA display controller(s) on the PCI bus (/sys/bus/pci/devices)",
+            f"{on_bus} NVIDIA GPU(s) on the PCI bus (`lspci -d 10de:` lists them)",
             f"the driver lists: {', '.join(gpu.name for gpu in gpus.devices) or 'none'}",
             *(("the closed kernel module is loaded, which leaves out Blackwell GPUs",) if closed else ()),
         ),

@@ -195,7 +195,7 @@ def module_without_metadata(flash: FlashAttention) -> Iterator[Finding]:
             subject=FLASH_ATTN,
             summary="the folder flash_attn is there, but no metadata: programs that ask for its version refuse it",
             evidence=(f"{modules[0].path} exists", f"no flash_attn-*.dist-info in {modules[0].path.parent}"),
-            remedy=words.fix("Delete the folder, then install the wheel.", f"rm -r '{modules[0].path}'", words.FIX),
+            remedy=words.fix("Delete the folder, then install the wheel.", words.delete(modules[0].path), words.FIX),
         )
 
 
@@ -285,7 +285,7 @@ def _damaged(package: Package, lost: list[str]) -> Finding:
         code="F608",
         severity=Severity.ERROR,
         subject=package.name,
-        summary=f"{package.name} {package.raw_version} is damaged: {len(lost)} of its files are missing or changed",
+        summary=f"{package.name} {package.raw_version} is damaged; missing or changed files: {len(lost)}",
         evidence=(words.lies_in(package), *words.listing(lost)),
         remedy=words.fix("Install the wheel again."),
     )

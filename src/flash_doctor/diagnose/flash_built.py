@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.needs import first_of_each, one_torch, unmet
+from flash_doctor.diagnose.needs import first_of_each, fits, one_torch, unmet
 from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
@@ -97,6 +97,10 @@ def generation_and_gpu(flash: FlashAttention, gpus: Gpus, facts: Facts) -> Itera
                 break
 
 
+# The C++ ABI in words: what the flag _GLIBCXX_USE_CXX11_ABI of a build changes is how std::string lies in memory.
+_ABI = {False: "old (cxx11abiFALSE)", True: "new (cxx11abiTRUE)"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """What a wheel's name says of its build; None where it says nothing. `said` is the place and the words."""
@@ -130,10 +134,10 @@ def named_for_another_torch(
 ) -> Iterator[Finding]:
     """flash-attn was made for another torch.
 
-    A compiled flash-attn belongs to one torch release, one CUDA major version and one C++ ABI (the way in which
-    text is laid out in memory). When torch moved underneath it, or the wrong wheel was taken, its import ends in
-    `undefined symbol: _ZN3c10…`. This check reads what the wheel's name or metadata says. A neighbouring release
-    may still work: only running it proves that.
+    A compiled flash-attn belongs to one torch release, one CUDA major version and one of two forms in which C++ keeps
+    text in memory (the C++ ABI: `cxx11abiTRUE` or `cxx11abiFALSE` in the names of wheels). When torch moved underneath
+    it, or the wrong wheel was taken, its import ends in `undefined symbol: _ZN3c10…`. This check reads what the wheel's
+    name or metadata says. A neighbouring release may still work: only running it proves that.
 
     Check by hand: `python -c "import torch, flash_attn_2_cuda"`.
 
@@ -143,7 +147,8 @@ def named_for_another_torch(
     installed = first_of_each(packages)
     for package in flash.packages:
         named = label(package)
-        pins = [need.line for need in unmet(package, installed, python) if need.name == "torch"]
+        asks = [need for need in unmet(package, installed, python) if need.name == "torch"]
+        pins = [need.line for need in asks if not fits(need.specifier, torch.version)]
         faults = (*(_faults(named, torch) if named else ()), *pins)
         if faults and known(torch.vendor) is None:
             wrong_abi = named is not None and _abi_differs(named, torch)
@@ -161,11 +166,12 @@ def named_for_another_torch(
 
 def _faults(named: Label, torch: Torch) -> Iterator[str]:
     if named.torch.release[:2] != torch.version.release[:2]:
-        yield f"named for torch {named.torch} ({named.said})"
+        yield f"its name says torch {named.torch} ({named.said})"
     if _cuda_differs(named, torch):
-        yield f"named for CUDA {named.cuda}, this torch is built with CUDA {known(torch.cuda)} ({named.said})"
+        yield f"its name says CUDA {named.cuda}, this torch is built with CUDA {known(torch.cuda)} ({named.said})"
     if _abi_differs(named, torch):
-        yield f"named for the C++ ABI {named.cxx11abi}, this torch's is {torch.cxx11abi} ({named.said})"
+        name, here = _ABI[named.cxx11abi is True], _ABI[torch.cxx11abi is True]
+        yield f"its name says that it keeps text in C++'s {name} form, this torch keeps it in the {here} ({named.said})"
 
 
 def _cuda_differs(named: Label, torch: Torch) -> bool:
@@ -182,9 +188,10 @@ def _abi_differs(named: Label, torch: Torch) -> bool:
 def mislabelled(flash: FlashAttention, torch: Torch, facts: Facts) -> Iterator[Finding]:
     """This flash-attn wheel is known to be something else than its name says.
 
-    Some official wheels named `cxx11abiFALSE` hold a binary of the other C++ ABI; others were built against a
-    development version of the torch that they name. Their name fits this torch, and their import may still end in
-    `undefined symbol: _ZN3c10…`. No reinstall of the same file can help.
+    A wheel's name says in which of two forms its compiled code keeps C++ text (`cxx11abiTRUE`, `cxx11abiFALSE`: the C++
+    ABI); it must be torch's form. Some official wheels named FALSE hold a binary of the other form; others were built
+    against a development version of the torch that they name. Their name fits this torch, and their import may still
+    end in `undefined symbol: _ZN3c10…`. No reinstall of the same file can help.
 
     Check by hand: `python -c "import torch, flash_attn_2_cuda"`.
 
@@ -201,9 +208,14 @@ def mislabelled(flash: FlashAttention, torch: Torch, facts: Facts) -> Iterator[F
                 severity=Severity.ERROR if row.certain else Severity.WARNING,
                 subject=package.name,
                 summary=f"this wheel of {package.name} {package.raw_version} is not what its name says: {row.why}",
-                evidence=(named.said, f"torch {torch.version}, C++ ABI {torch.cxx11abi}", f"source: {row.source}"),
+                evidence=(named.said, f"torch {torch.version}{_form(torch)}", f"source: {row.source}"),
                 remedy=words.fix("Install another wheel; the plan knows which one is what it says."),
             )
+
+
+def _form(torch: Torch) -> str:
+    abi = known(torch.cxx11abi)
+    return "" if abi is None else f" keeps C++ text in the {_ABI[abi]} form"
 
 
 @check("F613", Family.FLASH)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from flash_doctor.diagnose.registry import CouldNotLook, check
 from flash_doctor.facts import Facts, GpuKind
@@ -154,7 +154,8 @@ def mixed_gpus(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
     names = sorted({gpu.name for gpu in seen})
     if len(names) < 2:
         return
-    supports = {kind.supports(FlashKind.FA2) for _, kind in known_kinds(gpus, facts)}
+    able = {gpu.index: kind.supports(FlashKind.FA2) for gpu, kind in known_kinds(gpus, facts)}
+    supports = set(able.values())
     yield Finding(
         code="G307",
         severity=Severity.WARNING if len(supports) > 1 else Severity.INFO,
@@ -166,9 +167,15 @@ def mixed_gpus(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
         ),
         remedy=Remedy(
             text="Choose equal GPUs for one run.",
-            commands=("export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=0,1  # for example",),
+            commands=(f"export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={_equals(seen, able)}",),
         ),
     )
+
+
+def _equals(gpus: Sequence[Gpu], able: Mapping[int, bool]) -> str:
+    """The numbers of the largest group of equal GPUs, one that runs flash-attn before others."""
+    groups = [[gpu.index for gpu in gpus if gpu.name == name] for name in dict.fromkeys(gpu.name for gpu in gpus)]
+    return ",".join(str(index) for index in max(groups, key=lambda group: (able.get(group[0], False), len(group))))
 
 
 @check("G308", Family.GPU, host_only=True)

@@ -54,7 +54,7 @@ def not_passed_into_container(driver: Driver | Absent, gpus: Gpus, host: Host) -
             summary=f"the host has {on_bus} NVIDIA GPU(s), none of them is usable in this container",
             evidence=(
                 f"{host.habitat_evidence}",
-                f"{on_bus} NVIDIA display controller(s) on the PCI bus (/sys/bus/pci/devices)",
+                f"{on_bus} NVIDIA GPU(s) on the PCI bus (`lspci -d 10de:` lists them)",
                 *(("libnvidia-ml.so.1 is not in the container",) if no_library else ()),
                 *(("/dev has no nvidia0, nvidia1, …",) if no_nodes else ()),
             ),
@@ -197,8 +197,9 @@ def forward_compatibility(driver: Driver, gpus: Gpus, facts: Facts) -> Iterator[
             else f"this libcuda is of CUDA {outdated}, older than the driver: CUDA ends with error 803",
             evidence=(f"the loader takes {library}", f"driver {driver_number(version) if version else 'not read'}"),
             remedy=Remedy(
-                text="Take the compat folder out of the loader's path; the driver's own libcuda is then used.",
-                commands=(f"grep -rl compat /etc/ld.so.conf.d; export LD_LIBRARY_PATH=  # without {library.parent}",),
+                text=f"Take {library.parent} out of LD_LIBRARY_PATH and of the files in /etc/ld.so.conf.d (then run "
+                "ldconfig): the driver's own libcuda is used again. These show where it is named:",
+                commands=("echo $LD_LIBRARY_PATH", "grep -r compat /etc/ld.so.conf.d"),
             ),
         )
 

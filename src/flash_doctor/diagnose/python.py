@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
+from shlex import quote
 
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import check
@@ -68,7 +69,7 @@ def broken_metadata(packages: Packages) -> Iterator[Finding]:
             evidence=words.listing(f"{broken.path}: {broken.why}" for broken in packages.broken),
             remedy=Remedy(
                 text="Delete these folders, then install the packages again.",
-                commands=tuple(f"rm -r '{broken.path}'" for broken in packages.broken[:3]),
+                commands=tuple(words.delete(broken.path) for broken in packages.broken[:3]),
             ),
         )
 
@@ -93,7 +94,8 @@ def leftover_folders(packages: Packages) -> Iterator[Finding]:
             summary=f"an install was interrupted: it left {_count(len(packages.leftovers), 'folder')} behind",
             evidence=words.listing(packages.leftovers),
             remedy=Remedy(
-                text="Delete them.", commands=tuple(f"rm -r '{leftover}'" for leftover in packages.leftovers[:3])
+                text="Delete them.",
+                commands=tuple(words.delete(leftover) for leftover in packages.leftovers[:3]),
             ),
         )
 
@@ -112,15 +114,18 @@ def pythonpath_packages(python: Python, packages: Packages) -> Iterator[Finding]
     foreign = [package for package in packages.distributions if package.location in python.pythonpath]
     hidden = Counter(package.name for package in packages.distributions)
     doubles = sorted({package.name for package in foreign if hidden[package.name] > 1})
+    wrong = any(misfit(package.tags, python) for package in foreign)
     if foreign:
         what = f", hiding the environment's {', '.join(doubles[:5])}" if doubles else ""
         yield Finding(
             code="P404",
-            severity=Severity.WARNING if doubles or any(misfit(one.tags, python) for one in foreign) else Severity.INFO,
+            severity=Severity.WARNING if doubles or wrong else Severity.INFO,
             subject="PYTHONPATH",
             summary=f"PYTHONPATH brings {_count(len(foreign), 'package')} from outside this environment{what}",
             evidence=words.listing(f"{words.lies_in(package)}, which PYTHONPATH names" for package in foreign),
-            remedy=Remedy(text="Start Python without it.", commands=("unset PYTHONPATH",)),
+            remedy=Remedy(text="Start Python without it.", commands=("unset PYTHONPATH",))
+            if doubles or wrong
+            else Remedy(text="Nothing must be done if you meant it so."),
         )
 
 
@@ -145,8 +150,8 @@ def user_site_packages(python: Python, packages: Packages) -> Iterator[Finding]:
         code="P405",
         severity=Severity.WARNING if hiding else Severity.INFO,
         subject="user site",
-        summary=f"{_count(len(foreign), 'package')} from the user's home folder "
-        + ("hide those of this environment" if hiding else "can be imported in this environment"),
+        summary=f"{_count(len(foreign), 'package')} in the user's home folder "
+        + ("come before those of this environment" if hiding else "can be imported in this environment"),
         evidence=words.listing(words.lies_in(package) for package in foreign),
         remedy=Remedy(text="Keep the home folder out of this environment.", commands=("export PYTHONNOUSERSITE=1",)),
     )
@@ -172,7 +177,7 @@ def managed_python(python: Python) -> Iterator[Finding]:
             evidence=(f"EXTERNALLY-MANAGED lies in the standard library folder of {python.executable}",),
             remedy=Remedy(
                 text="Make a virtual environment and check that one.",
-                commands=(f"{python.executable} -m venv .venv", "flash-doctor check --python .venv"),
+                commands=(f"{quote(str(python.executable))} -m venv .venv", "flash-doctor check --python .venv"),
             ),
         )
 

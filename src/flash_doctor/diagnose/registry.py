@@ -1,7 +1,7 @@
 """`@check`: a rule is a function whose parameters name the parts of the Environment it reads.
 
-A part that is Unknown makes the rule Unchecked. A part that is Absent means "does not apply", unless the
-parameter's annotation admits `Absent`. A parameter named `facts` gets the Facts. The docstring is the
+A part that is Unknown makes the rule Unchecked, and one that is Absent means "does not apply", unless the
+parameter's annotation admits `Unknown` or `Absent`. A parameter named `facts` gets the Facts. The docstring is the
 rule's documentation for users: `doctor explain CODE` prints it.
 """
 
@@ -32,12 +32,9 @@ class Check:
     host_only: bool
 
     @cached_property
-    def parameters(self) -> dict[str, bool]:
-        """Name of each part it reads, and whether it wants to see that the part is absent."""
-        return {
-            name: "Absent" in str(parameter.annotation)
-            for name, parameter in inspect.signature(self.rule).parameters.items()
-        }
+    def parameters(self) -> dict[str, str]:
+        """Name of each part it reads, and its annotation."""
+        return {name: str(parameter.annotation) for name, parameter in inspect.signature(self.rule).parameters.items()}
 
     @property
     def title(self) -> str:
@@ -50,11 +47,11 @@ class Check:
     def apply(self, environment: Environment, facts: Facts) -> Result:
         """Run the rule, or say why it was not run."""
         arguments: dict[str, object] = {}
-        for name, wants_absent in self.parameters.items():
+        for name, admits in self.parameters.items():
             part = facts if name == "facts" else getattr(environment, name)
-            if isinstance(part, Unknown):
+            if isinstance(part, Unknown) and "Unknown" not in admits:
                 return Result(check=self, unchecked=Unchecked(code=self.code, why=part.unknown))
-            if isinstance(part, Absent) and not wants_absent:
+            if isinstance(part, Absent) and "Absent" not in admits:
                 return Result(check=self)
             arguments[name] = part
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.needs import disagree
 from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Family,
@@ -140,7 +141,9 @@ def vendor_torch_replaced(torch: Torch, variables: Mapping[str, str], packages: 
 
 
 @check("T505", Family.TORCH)
-def torch_files_missing(packages: Packages, torch: Torch | Absent, python: Python) -> Iterator[Finding]:
+def torch_files_missing(
+    packages: Packages, torch: Torch | Absent | Unknown, python: Python, facts: Facts
+) -> Iterator[Finding]:
     """Files of torch are missing or cut off.
 
     The file RECORD beside torch's metadata lists every file that was installed. Here some of them are gone or have
@@ -156,6 +159,8 @@ def torch_files_missing(packages: Packages, torch: Torch | Absent, python: Pytho
     if isinstance(package.record, Unknown) and not isinstance(torch, Absent):
         raise CouldNotLook(package.record.unknown)
     lost = _lost(package, torch)
+    if isinstance(torch, Unknown) and not lost:
+        raise CouldNotLook(torch.unknown)
     if lost:
         yield Finding(
             code="T505",
@@ -164,21 +169,20 @@ def torch_files_missing(packages: Packages, torch: Torch | Absent, python: Pytho
             summary=f"torch {package.raw_version} is damaged: files that were installed are missing or changed",
             evidence=(words.lies_in(package), *words.listing(lost)),
             remedy=Remedy(
-                text="Install the same torch again.",
-                commands=(words.pip(python, f"install --force-reinstall --no-deps torch=={package.raw_version}"),),
+                text="Install the same torch again.", commands=(words.same_torch(package.raw_version, python, facts),)
             ),
         )
 
 
-def _lost(package: Package, torch: Torch | Absent) -> list[str]:
+def _lost(package: Package, torch: Torch | Absent | Unknown) -> list[str]:
     record = known(package.record)
     lost = [f"no module: {package.location / 'torch' / 'version.py'} is not there"] if isinstance(torch, Absent) else []
     if record is not None:
         lost += [f"missing: {package.location / path}" for path in record.missing]
         lost += [f"changed: {package.location / path}" for path in record.changed]
-    if not isinstance(torch, Absent) and _lacks_cuda_library(torch):
-        lost.append(f"missing: {torch.location / 'lib' / 'libtorch_cuda.so'}, though this is a CUDA build")
-    return lost
+    if isinstance(torch, Torch) and _lacks_cuda_library(torch):
+        lost.append(f"missing: {torch.location / 'lib' / 'libtorch_cuda.so'}")
+    return list(dict.fromkeys(lost))
 
 
 def _lacks_cuda_library(torch: Torch) -> bool:
@@ -216,3 +220,40 @@ def two_torches(packages: Packages, torch: Torch, python: Python) -> Iterator[Fi
                 commands=(words.uninstall(python, "torch"), f"{words.PLAN} --allow torch"),
             ),
         )
+
+
+@check("T511", Family.TORCH)
+def torch_unmanaged(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+    """pip does not know this torch, or cannot replace it.
+
+    Beside torch lies a folder `torch-VERSION.dist-info` that says which version was installed and, in its file
+    RECORD, which files. Without the folder pip believes that torch is missing, and the next package that asks for
+    torch brings another one on top of this one. Without RECORD pip stops with `no RECORD file was found`.
+
+    Check by hand: `pip show -f torch`, with the pip of this environment.
+
+    What to do: install the same torch again, which writes both anew.
+    """
+    package = packages.find("torch")
+    why = _unmanaged(package)
+    if why and torch.location.parent in python.site_packages and known(torch.vendor) is None:
+        again = words.same_torch(package.raw_version if package else str(torch.version), python, facts)
+        yield Finding(
+            code="T511",
+            severity=Severity.WARNING,
+            subject="torch",
+            summary=f"torch {torch.version} cannot be managed by pip: {why}",
+            evidence=(
+                f"{torch.location} is there",
+                f"not there: {package.metadata / 'RECORD' if package else torch.location.parent / 'torch-*.dist-info'}",
+            ),
+            remedy=Remedy(text="Install the same torch again.", commands=(again,)),
+        )
+
+
+def _unmanaged(package: Package | None) -> str:
+    """Why pip cannot deal with it; what conda or the system's own tools installed is not for pip to manage."""
+    if package is None:
+        return "its metadata is missing"
+    installed_by_pip = package.installer in {"pip", "uv"} and not package.editable
+    return "the list of its files is missing" if installed_by_pip and isinstance(package.record, Absent) else ""

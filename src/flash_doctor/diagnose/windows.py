@@ -35,7 +35,7 @@ def flash_window(packages: Packages, variables: Mapping[str, str], facts: Facts,
         found = known(package.version) if package else None
         window = facts.companions.flash_window(name, found) if found else None
         if flash and package and version and window and not _admitted(window, version, variables):
-            yield _outside(window, package, flash, python)
+            yield _outside(window, package, flash, python, packages.find("torch"))
 
 
 def _admitted(window: FlashWindow, version: Version, variables: Mapping[str, str]) -> bool:
@@ -43,7 +43,8 @@ def _admitted(window: FlashWindow, version: Version, variables: Mapping[str, str
     return window.admits(version) or (bool(name) and variables.get(name) == value)
 
 
-def _outside(window: FlashWindow, package: Package, flash: Package, python: Python) -> Finding:
+def _outside(window: FlashWindow, package: Package, flash: Package, python: Python, torch: Package | None) -> Finding:
+    keep = (f"torch=={torch.raw_version}",) if torch else ()  # or pip would bring the newest torch along
     accepted = f"flash-attn>={window.first},<{window.below}"
     return Finding(
         code="C707",
@@ -55,7 +56,7 @@ def _outside(window: FlashWindow, package: Package, flash: Package, python: Pyth
         remedy=Remedy(
             text="Take a flash-attn in that range, or a newer release of the package"
             + (f"; {window.bypass} switches the test off at your own risk." if window.bypass else "."),
-            commands=(words.PLAN, words.install(python, f"{package.name}>{package.raw_version}")),
+            commands=(words.PLAN, words.install(python, f"{package.name}>{package.raw_version}", *keep)),
         ),
     )
 

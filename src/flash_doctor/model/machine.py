@@ -85,6 +85,23 @@ class GpuSource(Enum):
     DESCRIBED = "described on the command line"
 
 
+class DriverVersion(Version):
+    """A driver's version: it compares like any other, and prints as NVIDIA writes it (580.65.06, not 580.65.6)."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        first, *rest = self.release
+        text = super().__str__()
+        # what is more than numbers with dots between is none of NVIDIA's, and stays as it is
+        return ".".join([str(first), *(f"{part:02d}" for part in rest)]) if text.replace(".", "").isdigit() else text
+
+
+def driver_number(version: Version) -> str:
+    """A version of a driver from anywhere, such as the facts, as NVIDIA writes it."""
+    return str(DriverVersion(str(version)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
     """The NVIDIA driver: its kernel module and its user-space library must be of one version.
@@ -104,16 +121,16 @@ class Driver:
     fabric_manager: Part[str]
     nvswitches: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("module", "library"):
+            version = getattr(self, name)
+            if isinstance(version, Version):
+                object.__setattr__(self, name, DriverVersion(str(version)))
+
     @property
     def version(self) -> Part[Version]:
         """The running version: the kernel module's, else the library's."""
         return self.library if isinstance(self.module, (Absent, Unknown)) else self.module
-
-
-def driver_number(version: Version) -> str:
-    """A driver's version as NVIDIA writes it, with two digits: Version("580.65.06") would print 580.65.6."""
-    first, *rest = version.release
-    return ".".join([str(first), *(f"{part:02d}" for part in rest)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -45,7 +45,7 @@ def read_flash(python: Python, packages: Packages, owners: Mapping[Path, str], f
     modules = tuple(module for place in folders for module in _modules(place, os.path.realpath(place) in sites))
     extensions = tuple(path for place in folders for path in _extensions(place))
     if not (distributions or modules or extensions):
-        return Absent(absent="no distribution, module or extension file of flash-attn on the target's sys.path")
+        return Absent(absent="not installed: no package, module or compiled file of it on the target's sys.path")
     return FlashAttention(
         packages=distributions,
         modules=modules,

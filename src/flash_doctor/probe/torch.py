@@ -31,7 +31,7 @@ def read_torch(search_path: Iterable[Path], packages: Packages) -> Part[Torch]:
     """
     folder = _find(search_path, packages)
     if folder is None:
-        return Absent(absent="no folder torch on the target's sys.path")
+        return Absent(absent="not installed: no folder torch on the target's sys.path")
     facts = assigned(folder / "version.py")
     version = parse_version(str(facts.get("__version__")))
     if not isinstance(version, Version):
