@@ -209,3 +209,16 @@ def python_command(code: str, arguments: Sequence[str] = (), *, python: str, tim
         timeout=timeout,
         environment={"PYTHONDONTWRITEBYTECODE": "1"},
     )
+
+
+def launch(argv: tuple[str, ...], *, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    """Start a command that keeps our stdin, session and terminal, with these descriptors as its outputs.
+
+    Raises:
+        CommandFailed: it could not be started.
+    """
+    try:
+        return subprocess.Popen(argv, stdout=stdout, stderr=stderr)
+    except (OSError, ValueError) as error:
+        message = f"{argv[0]} could not be started: {error}"
+        raise CommandFailed(message) from error

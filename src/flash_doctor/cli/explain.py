@@ -1,0 +1,153 @@
+"""`flash-doctor explain LOG|-|CODE`: what the messages of a log, or the code of a finding, mean."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from flash_doctor.cli.boundary import emit
+from flash_doctor.errors import COULD_NOT_LOOK, HEALTHY, BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flash_doctor.model import Report
+    from flash_doctor.model.explanation import Explanation, Explanations
+
+
+def command(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="LOG|-|CODE", help="A log or saved traceback, - for stdin, or a code.", show_default=False
+        ),
+    ] = "",
+    listed: Annotated[bool, typer.Option("--list", help="List every check.")] = False,
+    python: Annotated[
+        str | None, typer.Option("--python", metavar="PYTHON|VENV", help="Compare with this machine and interpreter.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--for", metavar="REPORT", help="Compare with the machine of `check --json`.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if the log fails for no known cause.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+) -> int:
+    """Say what an error text means: its cause, how we know, and what to do.
+
+    Reads a traceback, a build log or a training log of any size; secrets in it are masked.
+    Nothing is looked at but the text, unless --python or --for names a machine to compare with.
+    The exit code is 0 whether a cause was found or not, and 6 with --strict where the log fails and no cause is known.
+    """
+    if listed or not _is_log(subject):
+        return _explain_code(subject, listed=listed, as_json=as_json)
+    with _opened(subject) as stream:
+        told = _explained(stream, _machine(python, report))
+    code = COULD_NOT_LOOK if strict and told.unexplained else HEALTHY
+    emit(_json(told, code) if as_json else text_of(told, joined=bool(python or report)))
+    return code
+
+
+def _is_log(subject: str) -> bool:
+    """A dash, a file, or nothing where text is piped in; a path that is not there is no code."""
+    if subject in {"", "-"}:
+        return subject == "-" or not sys.stdin.isatty()
+    path = Path(subject)
+    if path.is_dir():
+        message = f"{subject} is a folder"
+        raise BadInput(message, advice="name one log file, or pipe text in: ... 2>&1 | flash-doctor explain -")
+    if not path.exists() and ("/" in subject or "." in subject):
+        message = f"there is no file {subject}"
+        raise BadInput(message, advice="name a log file, - for stdin, or a code; --list lists the codes")
+    return path.exists()
+
+
+@contextmanager
+def _opened(subject: str) -> Iterator[BinaryIO]:
+    if subject in {"", "-"}:
+        yield sys.stdin.buffer
+        return
+    try:
+        with Path(subject).open("rb", buffering=0) as file:
+            yield file
+    except OSError as error:
+        message = f"{subject} cannot be read"
+        raise BadInput(message, evidence=(str(error),), advice="name a file that you may read") from error
+
+
+def _machine(python: str | None, report: Path | None) -> Report | None:
+    """The report to compare with: probed now, or read from a file."""
+    if python and report:
+        message = "--python and --for name two machines"
+        raise BadInput(message, advice="give one of them")
+    if report:
+        from flash_doctor.render.document import load_report
+
+        try:
+            return load_report(report.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"{report} cannot be read"
+            raise BadInput(message, evidence=(str(error),), advice="make it with: flash-doctor check --json") from error
+    if python:
+        from flash_doctor.cli.check import examine
+
+        return examine(python, deep=False, host_only=False, requirements=None, text=False)
+    return None
+
+
+def _explained(stream: BinaryIO, report: Report | None) -> Explanations:
+    from flash_doctor.explain import explain
+    from flash_doctor.facts import Facts
+
+    return explain(stream, Facts(), report)
+
+
+def _json(told: Explanations, code: int) -> str:
+    from flash_doctor.render.document import to_json
+    from flash_doctor.render.explanations import explanations_of
+
+    return to_json(explanations_of(told, code))
+
+
+def text_of(told: Explanations, *, joined: bool, width: int | None = None) -> str:
+    """The answer as text for this terminal."""
+    from flash_doctor.render.console import to_text
+    from flash_doctor.render.explanations import explanation_lines
+
+    return to_text(explanation_lines(told, joined=joined), sys.stdout, width=width)
+
+
+def _explain_code(subject: str, *, listed: bool, as_json: bool) -> int:
+    from flash_doctor.cli import explain_code
+
+    complaint = None if listed else _complaint(subject)
+    if complaint is None:
+        return explain_code.command(subject, listed=listed, as_json=as_json)
+    emit(_complaint_json(complaint) if as_json else _complaint_text(complaint))
+    return HEALTHY
+
+
+def _complaint(subject: str) -> Explanation | None:
+    """The row of the catalogue of that code; a check's code is short and never one."""
+    from flash_doctor.explain.catalogue import described
+    from flash_doctor.facts import Facts
+
+    row = Facts().complaints.by_id.get(subject.strip().lower()) if "-" in subject else None
+    return described(row) if row else None
+
+
+def _complaint_json(complaint: Explanation) -> str:
+    from flash_doctor.codec import encode
+    from flash_doctor.render.document import explanations_document, to_json
+
+    return to_json(explanations_document([encode(complaint)]))
+
+
+def _complaint_text(complaint: Explanation) -> str:
+    from flash_doctor.render.console import to_text
+    from flash_doctor.render.explanations import catalogue_lines
+
+    return to_text(catalogue_lines(complaint), sys.stdout)

@@ -1,0 +1,112 @@
+"""A log, the facts, and (where there is one) a report on the machine, to explanations in causal order."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from flash_doctor.abi.atlas import Atlas
+from flash_doctor.explain.causal import in_causal_order
+from flash_doctor.explain.clues import gather
+from flash_doctor.explain.libraries import library_evidence, symbol_sentence
+from flash_doctor.explain.machine import join
+from flash_doctor.explain.reading import Log
+from flash_doctor.explain.redact import redact
+from flash_doctor.explain.refine import meaning
+from flash_doctor.explain.sighting import Sightings
+from flash_doctor.explain.symbols import symbol_evidence
+from flash_doctor.explain.unknown import Failures
+from flash_doctor.explain.values import decoded
+from flash_doctor.model.explanation import Explanation, Explanations, LogLine
+from flash_doctor.model.report import Remedy
+
+if TYPE_CHECKING:
+    from flash_doctor.explain.clues import Clues
+    from flash_doctor.explain.reading import Readable
+    from flash_doctor.explain.sighting import Sighting
+    from flash_doctor.facts import Facts
+    from flash_doctor.facts.complaints import Complaint
+    from flash_doctor.model import Report
+
+_TEXT_LIMIT = 600  # characters of a line that is shown
+_CLUE_LINES = 40
+
+
+def explain(stream: Readable, facts: Facts, report: Report | None = None) -> Explanations:
+    """Read a log once and say what it complains about.
+
+    `report` is what `doctor check` found on the machine of the log: it tells apart causes that share a message.
+
+    Raises:
+        BadFacts: the catalogue or another fact file breaks an invariant.
+    """
+    sightings = Sightings(facts.complaints.by_id.values())
+    failures, log, surroundings = Failures(), Log(stream), deque[str](maxlen=_CLUE_LINES)
+    for excerpt in log.excerpts():
+        if sightings.take(excerpt):
+            surroundings.append(excerpt.around)
+        else:
+            failures.take(excerpt)
+    clues = gather("\n".join([log.head, *surroundings]), facts, report.environment if report else None)
+    teller = _Teller(facts, clues, report)
+    told = in_causal_order([teller.tell(sighting) for sighting in sightings.found.values()], facts.complaints)
+    return Explanations(
+        explanations=told,
+        unexplained=() if told else failures.lines(),
+        lines_read=log.lines,
+        bytes_read=log.size,
+    )
+
+
+class _Teller:
+    """Turns sightings into explanations; the atlas is opened only for a symbol."""
+
+    def __init__(self, facts: Facts, clues: Clues, report: Report | None) -> None:
+        self.facts, self.clues, self.report = facts, clues, report
+
+    @cached_property
+    def atlas(self) -> Atlas:
+        return Atlas.open(self.facts.folder / "abi" / "atlas.bin")
+
+    def tell(self, sighting: Sighting) -> Explanation:
+        meant = meaning(sighting, self.clues, self.facts.complaints)
+        complaint = self.facts.complaints.by_id[meant.complaint]
+        groups = decoded(sighting.groups)
+        evidence = [meant.why, *self._evidence(sighting)]
+        explanation = Explanation(
+            code=complaint.id,
+            family=complaint.family,
+            title=redact(_filled(complaint.title, groups)),
+            cause=redact(_filled(complaint.cause, groups)),
+            evidence=tuple(redact(line) for line in evidence if line),
+            lines=tuple(
+                LogLine(number=number, text=redact(line)[:_TEXT_LIMIT]) for line, number in sighting.lines.items()
+            ),
+            remedies=(_remedy(complaint, groups),),
+            confidence=meant.confidence or complaint.confidence,
+            tell_apart=complaint.tell_apart,
+            sources=(str(complaint.source), *complaint.threads),
+            count=sighting.count,
+        )
+        return join(explanation, self.report) if self.report else explanation
+
+    def _evidence(self, sighting: Sighting) -> list[str]:
+        catalogue = self.facts.complaints
+        if not sighting.symbol:
+            return [*library_evidence(sighting.first.flow, catalogue)]
+        symbol = sighting.symbol
+        of_library = symbol_sentence(symbol.name, catalogue) if symbol.name else ""
+        loaded = f"The torch that runs is {self.clues.torch}." if self.clues.torch and symbol.of_torch else ""
+        return [*symbol_evidence(symbol, self.atlas, self.clues.torch), of_library, loaded]
+
+
+def _filled(text: str, groups: dict[str, str]) -> str:
+    return text.format_map(groups) if groups else text
+
+
+def _remedy(complaint: Complaint, groups: dict[str, str]) -> Remedy:
+    return Remedy(
+        text=_filled(complaint.advice, groups),
+        commands=tuple(_filled(command, groups) for command in complaint.commands),
+    )

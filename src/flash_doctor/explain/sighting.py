@@ -1,0 +1,102 @@
+"""Complaints found in the excerpts of a log: one sighting for each that differs, with its count and first lines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flash_doctor.explain.reading import Excerpt
+from flash_doctor.explain.symbols import MissingSymbol, find_symbol
+from flash_doctor.facts.complaints import Complaint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_KEPT_LINES = 3
+_DULL_AFTER = 8  # lines of one shape, numbers apart, without a complaint: further ones are not looked at
+_SHAPES_AT_MOST = 20_000
+_SIGHTINGS_AT_MOST = 200
+# a command that a build prints before it runs it is no complaint, whatever its options are called
+_COMMAND = re.compile(
+    r"(?:\[\d+/\d+\] )?(?:\S{0,300}/)?[\w-]{0,30}"
+    r"(?:gcc|g\+\+|cc|c\+\+|nvcc|clang|clang\+\+|cl|ninja|cmake)(?:\.exe)? +[-/]"
+)
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass
+class Sighting:
+    """One complaint in one log: `groups` is what its pattern named, `symbol` the symbol that is missing."""
+
+    complaint: Complaint
+    groups: dict[str, str]
+    first: Excerpt
+    symbol: MissingSymbol | None = None
+    lines: dict[str, int] = field(default_factory=dict)
+    count: int = 0
+
+    def seen(self, excerpt: Excerpt) -> None:
+        self.count += 1
+        if len(self.lines) < _KEPT_LINES:
+            self.lines.setdefault(excerpt.line, excerpt.number)
+
+
+class Sightings:
+    """What was found so far, in the order of the log."""
+
+    def __init__(self, complaints: Iterable[Complaint]) -> None:
+        self._complaints = sorted(complaints, key=lambda complaint: -complaint.rank)
+        self._symbol = next(complaint for complaint in self._complaints if complaint.id == "undefined-symbol")
+        self._shapes: dict[str, int] = {}
+        self.found: dict[tuple[str, ...], Sighting] = {}
+
+    def take(self, excerpt: Excerpt) -> bool:
+        """Look at one excerpt; whether a complaint was found in it."""
+        if not excerpt.line or _COMMAND.match(excerpt.line):
+            return False
+        shape = _NUMBER.sub("0", excerpt.line)
+        if self._shapes.get(shape, 0) >= _DULL_AFTER:
+            return False
+        found = self._match(excerpt)
+        if found is None:
+            self._note_dull(shape)
+            return False
+        complaint, groups, symbol = found
+        key = (complaint.id, *(symbol.name if symbol else groups.get(name, "") for name in ("", *sorted(groups))))
+        if key in self.found or len(self.found) < _SIGHTINGS_AT_MOST:
+            self.found.setdefault(key, Sighting(complaint, groups, excerpt, symbol)).seen(excerpt)
+        return True
+
+    def _note_dull(self, shape: str) -> None:
+        if len(self._shapes) >= _SHAPES_AT_MOST:
+            self._shapes.clear()
+        self._shapes[shape] = self._shapes.get(shape, 0) + 1
+
+    def _match(self, excerpt: Excerpt) -> tuple[Complaint, dict[str, str], MissingSymbol | None] | None:
+        """The most special complaint that begins in the excerpt's line; a missing symbol is computed, not listed."""
+        flow, around, length = small(excerpt.flow), "", len(excerpt.line)
+        symbol = find_symbol(excerpt.flow, length)
+        for complaint in self._complaints:
+            if symbol and complaint.rank <= self._symbol.rank:
+                break
+            found = next((m for finder in complaint.finders if (m := finder.search(flow)) and m.start() < length), None)
+            if found is None:
+                continue
+            around = around or small(excerpt.around)
+            if fits(complaint, around):
+                spans = {name: excerpt.flow[slice(*found.span(name))] for name in found.groupdict() if found[name]}
+                return complaint, spans, symbol
+        return (self._symbol, {}, symbol) if symbol else None
+
+
+def fits(complaint: Complaint, around: str) -> bool:
+    """Whether the surroundings (in small letters) allow the complaint."""
+    if complaint.near_finder and not complaint.near_finder.search(around):
+        return False
+    return not (complaint.unless_finder and complaint.unless_finder.search(around))
+
+
+def small(text: str) -> str:
+    """ASCII letters made small, and nothing else: offsets stay."""
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
