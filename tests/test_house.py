@@ -33,6 +33,7 @@ ALLOWED = {
     "explain": EVERYONE | {"explain", "facts", "abi", "codec"},
     "preflight": EVERYONE | {"preflight", "facts", "codec"},
     "fleet": EVERYONE | {"fleet", "command", "codec", "facts"},
+    "node": EVERYONE | {"probe", "diagnose", "facts", "target", "command", "render"},
     "setup_rule": EVERYONE,
     "render": EVERYONE | {"render", "codec", "diagnose"},
     "treat": EVERYONE | STAGES | {"command", "codec", "facts", "abi", "target", "http"},

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flash_doctor.cli.boundary import emit, write_file
-from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY
+from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.model.fleet import Comparison, FleetVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from flash_doctor.fleet.gather import Engine, Gathered
     from flash_doctor.model.fleet import Lost, Node
 
 Against = Annotated[
@@ -29,6 +32,89 @@ Prometheus = Annotated[
     Path | None,
     typer.Option("--prometheus", metavar="FILE", help="Write metrics for the node exporter's textfile collector, too."),
 ]
+
+
+class EngineName(str, Enum):
+    """What the cluster runs already."""
+
+    RAY = "ray"
+    SLURM = "slurm"
+
+
+def check(
+    engine: Annotated[EngineName, typer.Option("--engine", help="What reaches the nodes.")],
+    address: Annotated[
+        str, typer.Option("--address", metavar="HOST:PORT", help="Ray: the cluster's address. [default: the one here]")
+    ] = "",
+    nodelist: Annotated[
+        str,
+        typer.Option("--nodelist", metavar="gpu[1-4]", help="Slurm: these nodes. [default: the allocation, or all]"),
+    ] = "",
+    python: Annotated[
+        str, typer.Option("--python", metavar="PYTHON|VENV", help="The interpreter to look at on every node.")
+    ] = "",
+    deep: Annotated[bool, typer.Option("--deep", help="Compare the hash of every installed file, too.")] = False,
+    host_only: Annotated[bool, typer.Option("--host-only", help="Look at the machines only, at no Python.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="What each node has.")] = 60.0,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="DIR", help="Keep each node's report there, as NODE.json.")
+    ] = None,
+    against: Against = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+    prometheus: Prometheus = None,
+) -> int:
+    """Check every live node once, through Ray or Slurm, and compare them.
+
+    The doctor brings itself along: nodes need a Python 3.10 or newer and nothing else. A node that hangs, dies or
+    refuses is told as unreachable. Inside a Slurm allocation the check sees the GPUs of the job; outside of one it
+    sees those that a job without GPUs sees.
+    """
+    from flash_doctor.fleet.gather import Errand, gather
+
+    errand = Errand(python=python, deep=deep, host_only=host_only, timeout=timeout)
+    gathered = gather(_engine(engine, address=address, nodelist=nodelist, python=python), errand)
+    return _tell(_read(gathered, save), _Wishes(against, strict, as_json, prometheus))
+
+
+def _engine(name: EngineName, *, address: str, nodelist: str, python: str) -> Engine:
+    from flash_doctor.command import SystemRunner
+
+    if name is EngineName.RAY:
+        from flash_doctor.fleet.ray import Ray
+
+        _refuse(nodelist, "--nodelist", "slurm")
+        return Ray(runner=SystemRunner(), environ=os.environ, address=address, python=python)
+    from flash_doctor.fleet.slurm import Slurm
+
+    _refuse(address, "--address", "ray")
+    return Slurm(runner=SystemRunner(), environ=os.environ, nodelist=nodelist)
+
+
+def _refuse(value: str, option: str, engine: str) -> None:
+    if value:
+        message = f"{option} is for --engine {engine}"
+        raise BadInput(message)
+
+
+def _read(gathered: Iterable[Gathered], save: Path | None) -> Iterator[Node | Lost]:
+    """The nodes, in the order of their names; each document is kept first if that is wanted."""
+    from flash_doctor.fleet.reading import read_document
+
+    for one in sorted(gathered, key=lambda one: one.node):
+        place = _kept(one, save) if save else ""
+        yield read_document(one.document, label=one.node, source=place)
+
+
+def _kept(one: Gathered, folder: Path) -> str:
+    name = "".join(char if char.isalnum() or char in "._-" else "_" for char in one.node).lstrip(".") or "_"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{folder} cannot be made"
+        raise BadInput(message, evidence=(str(error),)) from error
+    write_file(folder / f"{name}.json", one.document + "\n")
+    return str(folder / f"{name}.json")
 
 
 def compare(
@@ -102,4 +188,4 @@ def _text(comparison: Comparison) -> str:
     return to_text(fleet_lines(comparison), sys.stdout)
 
 
-GROUP = {"compare": compare}
+GROUP = {"check": check, "compare": compare}

@@ -157,7 +157,7 @@ def _nccl_path(loader: Entry) -> Part[str]:
 def _python(python: Entry) -> Part[str]:
     implementation, version = python.text("implementation"), python.text("version")
     suffix = " free-threaded" if python.text("abi").endswith("t") else ""
-    return version + suffix if implementation == "CPython" else f"{implementation} {version}"
+    return version + suffix if implementation.lower() == "cpython" else f"{implementation} {version}"
 
 
 def _libc(host: Entry) -> Part[str]:

@@ -46,12 +46,13 @@ def read_document(text: str, *, source: str = "", fallback: str = "", label: str
     if len(text) > MAX_DOCUMENT:
         return Lost(name=name, why=f"its report is longer than {MAX_DOCUMENT >> 20} MiB", source=source)
     try:
-        return _node(_parse(text), source, label, fallback)
+        return _node(parse_document(text), source, label, fallback)
     except BadInput as error:
         return Lost(name=name, why=f"its report cannot be read: {error.message}", source=source)
 
 
-def _parse(text: str) -> Entry:
+def parse_document(text: str) -> Entry:
+    """Raises BadInput, in words for people, when it is no JSON object."""
     try:
         data = _sharing_packages(text)
     except (ValueError, RecursionError) as error:

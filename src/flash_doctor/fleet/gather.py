@@ -1,0 +1,112 @@
+"""What an engine is asked for, and what nodes answer: a document per node, whatever happened there."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from flash_doctor.errors import BadInput
+from flash_doctor.fleet.reading import LOST, MAX_DOCUMENT, parse_document
+from flash_doctor.fleet.shipment import Shipment, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STUB = Path(__file__).with_name("on_node.py")
+UNREACHABLE = "unreachable: "
+_MAX_WHY = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """The same check for every node: `python` is the interpreter to look at, "" for the one it would choose.
+
+    `timeout` is the seconds that one node has; `mark` begins the lines that count, and no node can guess another's.
+    """
+
+    python: str = ""
+    deep: bool = False
+    host_only: bool = False
+    timeout: float = 60.0
+    mark: str = field(default_factory=lambda: "flash-doctor-" + os.urandom(8).hex())
+    shipment: Shipment = field(default_factory=pack)
+
+    @property
+    def stub(self) -> str:
+        """The script that runs on a node; it gets the shipment on stdin."""
+        return STUB.read_text(encoding="utf-8")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        options = {"python": self.python, "deep": self.deep, "host_only": self.host_only}
+        return (self.mark, self.shipment.digest, f"{self.timeout:g}", json.dumps(options))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back from one node: its output, and why there is no more; times in seconds since 1970, ours."""
+
+    node: str
+    sent: float
+    received: float
+    output: str = ""
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """One node and its document: a report with the engine's envelope (`fleet`), or why there is none."""
+
+    node: str
+    document: str
+
+
+class Engine(Protocol):
+    """Runs an errand on every live node; each node gives exactly one Answer, within the errand's time."""
+
+    def answers(self, errand: Errand) -> Iterator[Answer]: ...
+
+
+def gather(engine: Engine, errand: Errand) -> Iterator[Gathered]:
+    """The documents of all nodes, as they come."""
+    for answer in engine.answers(errand):
+        yield Gathered(answer.node, json.dumps(_document(answer, errand.mark)))
+
+
+def _document(answer: Answer, mark: str) -> dict[str, object]:
+    told = _told(answer.output, mark)
+    if "report" not in told:
+        return _lost(answer, str(told.get("failed") or answer.failure or "it answered nothing"))
+    try:
+        document = parse_document(str(told["report"])).data
+    except BadInput as error:
+        return _lost(answer, error.message)
+    return {**document, "fleet": _envelope(answer, told)}
+
+
+def _lost(answer: Answer, why: str) -> dict[str, object]:
+    return {"schema": LOST, "fleet": {"node": answer.node}, "why": UNREACHABLE + why[:_MAX_WHY]}
+
+
+def _envelope(answer: Answer, told: dict[str, object]) -> dict[str, object]:
+    """The node's clock against ours: it began after we sent, and had ended before we received."""
+    began, ended = told.get("began"), told.get("ended")
+    envelope: dict[str, object] = {"node": answer.node, "gathered": answer.received}
+    if isinstance(began, float) and isinstance(ended, float) and ended - answer.received <= began - answer.sent:
+        envelope["clock"] = {"low": ended - answer.received, "high": began - answer.sent}
+    return envelope
+
+
+def _told(output: str, mark: str) -> dict[str, object]:
+    """The values of the marked lines; programs on the node may have printed others between them."""
+    told: dict[str, object] = {}
+    for line in output.split(f"\n@@{mark} ")[1:]:
+        kind, _, value = line.partition("\n")[0][: 2 * MAX_DOCUMENT].partition(" ")
+        try:
+            told[kind] = json.loads(value)
+        except (ValueError, RecursionError):
+            continue
+    return told

@@ -1,0 +1,125 @@
+"""Ray: one task per live node, driven by a script in the cluster's own interpreter, since the two must agree on Ray."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flash_doctor.command import Command, Runner
+from flash_doctor.errors import BadInput, CommandFailed, TimedOut
+from flash_doctor.fleet.gather import Answer
+from flash_doctor.fleet.reading import MAX_DOCUMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flash_doctor.fleet.gather import Errand
+
+DRIVER = Path(__file__).with_name("ray_driver.py")
+START = 30.0  # seconds for Ray to start a worker on a node
+_CONNECT = 60.0
+_LIMIT = 1024 * 1024 * 1024
+_HAS_RAY = "import importlib.util, sys; sys.exit(importlib.util.find_spec('ray') is None)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ray:
+    """A running cluster at `address` (as in 10.0.0.1:6379), or the one that this machine is part of."""
+
+    runner: Runner
+    environ: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
+    python: str = ""
+
+    def answers(self, errand: Errand) -> Iterator[Answer]:
+        """One for each live node.
+
+        Raises:
+            BadInput: no interpreter has Ray, or the cluster does not answer.
+        """
+        settings = {
+            "address": self.address or "auto",
+            "mark": errand.mark,
+            "stub": errand.stub,
+            "arguments": errand.arguments,
+            "seconds": errand.timeout,
+            "start": START,
+            "limit": 2 * MAX_DOCUMENT,
+        }
+        command = Command(
+            argv=(self.interpreter(), "-c", DRIVER.read_text(encoding="utf-8"), json.dumps(settings)),
+            timeout=errand.timeout + START + _CONNECT,
+            stdin=errand.shipment.data,
+            limit=_LIMIT,
+            environment={"RAY_ENABLE_UINT64_METRICS": "0", "PYTHONWARNINGS": "ignore"},
+        )
+        output, errors = self._driven(command)
+        yield from _answers(output, errors, errand.mark)
+
+    def _driven(self, command: Command) -> tuple[str, str]:
+        """What the driver printed, until it ended or its time did."""
+        try:
+            done = self.runner.run(command)
+        except TimedOut as error:
+            return error.stdout.decode("utf-8", "replace"), error.message
+        except CommandFailed as error:
+            message = "Ray could not be asked"
+            raise BadInput(message, evidence=(error.message,)) from error
+        return done.text, done.errors
+
+    def interpreter(self) -> str:
+        """The one that was named, else the first that has Ray: the active environment's, ours, the one of `ray`."""
+        found = next(filter(self._has_ray, dict.fromkeys(self._candidates())), None)
+        if found:
+            return found
+        message = f"{self.python} has no Ray" if self.python else "no Python with Ray was found"
+        raise BadInput(message, advice="Name the cluster's interpreter: --python PATH, or install flash-doctor[fleet]")
+
+    def _has_ray(self, python: str) -> bool:
+        try:
+            return self.runner.run(Command(argv=(python, "-c", _HAS_RAY), timeout=20)).returncode == 0
+        except CommandFailed:
+            return False
+
+    def _candidates(self) -> Iterator[str]:
+        if self.python:
+            place = Path(self.python)
+            yield str(place / "bin" / "python") if place.is_dir() else self.python
+            return
+        if active := self.environ.get("VIRTUAL_ENV"):
+            yield str(Path(active, "bin", "python"))
+        yield sys.executable
+        if ray := shutil.which("ray", path=self.environ.get("PATH")):
+            yield str(Path(ray).resolve().with_name("python"))
+
+
+def _answers(output: str, errors: str, mark: str) -> Iterator[Answer]:
+    """Every node that the driver named has one, even if the driver did not live to tell it."""
+    lines = [_parsed(line) for line in output.split(f"\n@@{mark} ")[1:]]
+    opening = lines[0] if lines else None
+    if not opening or "nodes" not in opening:
+        words = [line for line in errors.strip().splitlines() if line.strip()][-3:]
+        message = "the Ray cluster does not answer"
+        raise BadInput(
+            message, evidence=words, advice="Is it running, and is the address right? ray status --address …"
+        )
+    told = {line["node"]: Answer(**line) for line in lines[1:] if line}
+    yield from told.values()
+    for name in opening["nodes"]:
+        if name not in told:
+            why = "Ray's driver ended before it answered"
+            yield Answer(node=name, sent=opening["at"], received=time.time(), failure=why)
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        data: dict[str, Any] = json.loads(line.partition("\n")[0])
+    except ValueError:
+        return None
+    return data

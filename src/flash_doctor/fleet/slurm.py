@@ -1,0 +1,129 @@
+"""Slurm: one srun per node, each with its own time limit, so that a dead or full node stops none of the others."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flash_doctor.command import Command, Runner
+from flash_doctor.errors import BadInput, CommandFailed
+from flash_doctor.fleet.gather import Answer
+from flash_doctor.fleet.reading import MAX_DOCUMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flash_doctor.fleet.gather import Errand
+
+PARALLEL = 64  # sruns at a time: each is a process of 10 MB here
+START = 30.0  # seconds for Slurm to start a step on a node that is free
+_ASK = 30.0
+# what Slurm says of nodes on which nothing can run; a suffix tells more (* does not answer, ~ switched off ...)
+_GONE = re.compile(
+    r"(down|drained|draining|drng|drain|fail|failing|error|unknown|maint|reboot|power\w*|future|planned)"
+)
+_SILENT = re.compile(r"[*~#!%$@^]")
+
+# Finds a Python of a version that the doctor needs, the one to be looked at first; a shell is on every node.
+LAUNCH = """\
+stub=$1 python=$2 mark=$3; shift 2
+for each in ${python:+"$python/bin/python" "$python"} \
+    python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
+  if "$each" -c 'import sys; sys.exit(sys.version_info < (3, 10))' </dev/null >/dev/null 2>&1; then
+    exec "$each" -c "$stub" "$@"
+  fi
+done
+printf '\\n@@%s failed "no Python 3.10 or newer is on its PATH, name one with --python"\\n' "$mark"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slurm:
+    """The nodes of an allocation, of `nodelist` (as in gpu[1-4]), or of the whole cluster."""
+
+    runner: Runner
+    environ: Mapping[str, str] = field(default_factory=dict)
+    nodelist: str = ""
+    parallel: int = PARALLEL
+
+    @property
+    def inside(self) -> bool:
+        """Whether this runs in an allocation, whose resources the steps share."""
+        return "SLURM_JOB_ID" in self.environ
+
+    def answers(self, errand: Errand) -> Iterator[Answer]:
+        """One for each node.
+
+        Raises:
+            BadInput: Slurm is not there, or knows no such nodes.
+        """
+        states = self.nodes()
+        now = time.time()
+        for node, state in states.items():
+            if _unusable(state):
+                yield Answer(node=node, sent=now, received=now, failure=f"Slurm says that it is {state}")
+        live = [node for node, state in states.items() if not _unusable(state)]
+        with ThreadPoolExecutor(max_workers=max(1, min(self.parallel, len(live)))) as pool:
+            for done in as_completed([pool.submit(self._ask, node, errand) for node in live]):
+                yield done.result()
+
+    def nodes(self) -> dict[str, str]:
+        """Each node's name and state, in Slurm's words."""
+        wanted = self.nodelist or self.environ.get("SLURM_JOB_NODELIST", "")
+        names = self._lines("scontrol", "show", "hostnames", wanted) if wanted else []
+        chosen = ("-n", ",".join(names)) if names else ()
+        pairs = (line.split() for line in self._lines("sinfo", "-h", "-N", "-o", "%N %T", *chosen))
+        states = {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+        if not states and not names:
+            message = "Slurm knows no nodes"
+            raise BadInput(message, advice="look at sinfo")
+        return {name: states.get(name, "unknown to this cluster") for name in names} if names else states
+
+    def _lines(self, *argv: str) -> list[str]:
+        try:
+            done = self.runner.run(Command(argv=argv, timeout=_ASK))
+        except CommandFailed as error:
+            message = "Slurm does not answer"
+            advice = "run this where srun and sinfo work, or gather reports in another way and use fleet compare"
+            raise BadInput(message, evidence=(error.message,), advice=advice) from error
+        if done.returncode:
+            message = "Slurm does not know what was asked"
+            raise BadInput(
+                message, evidence=(f"{' '.join(argv)}: {done.errors.strip()[:300]}",), advice="look at sinfo"
+            )
+        return done.text.split("\n")[:-1]
+
+    def _ask(self, node: str, errand: Errand) -> Answer:
+        command = Command(
+            argv=(*self._srun(node, errand), "sh", "-c", LAUNCH, "sh", errand.stub, errand.python, *errand.arguments),
+            timeout=errand.timeout + START,
+            stdin=errand.shipment.data,
+            limit=2 * MAX_DOCUMENT,
+        )
+        sent = time.time()
+        try:
+            done = self.runner.run(command)
+        except CommandFailed as error:
+            return Answer(node=node, sent=sent, received=time.time(), failure=error.message)
+        failure = _last_words(done.errors) or f"srun ended with {done.returncode}"
+        return Answer(node=node, sent=sent, received=time.time(), output=done.text, failure=failure)
+
+    def _srun(self, node: str, errand: Errand) -> tuple[str, ...]:
+        minutes = 1 + int((errand.timeout + START) // 60)
+        waiting = () if self.inside else (f"--immediate={int(START)}", f"--time={minutes}")
+        return ("srun", "-N1", "-n1", "-w", node, "--overlap", "--quiet", "--chdir=/", *waiting)
+
+
+def _unusable(state: str) -> bool:
+    """Down, drained or silent; a node that is busy may still be asked."""
+    return bool(_GONE.match(state) or _SILENT.search(state))
+
+
+def _last_words(errors: str) -> str:
+    """The last line that is not srun's or bash's own frame."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    return lines[-1].removeprefix("srun: error: ") if lines else ""
