@@ -100,7 +100,7 @@ def test_the_order_of_the_rows_does_not_matter(seed: int) -> None:
 def test_without_torch_the_command_is_named(words: dict[str, str]) -> None:
     answer = resolve(Goal(), described({**words, "torch": "none"}), wheels(), facts())
     assert isinstance(answer, NoPlan)
-    assert answer.command == "doctor plan --want torch --want flash-attn"
+    assert answer.command == "flash-doctor plan --want torch --want flash-attn"
 
 
 def test_what_is_not_known_does_not_constrain() -> None:

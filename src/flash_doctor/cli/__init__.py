@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "check": "check",
     "abi": "abi",
+    "plan": "plan",
     "fix": "fix",
     "verify": "verify",
     "rollback": "rollback",

@@ -32,6 +32,8 @@ class _AsGiven:
             return value
         if single and self.kind is Path and isinstance(value, str):
             return Path(value)
+        if self.kind == list[str] and value is None:
+            return None
         if self.kind == list[str] and isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):
             return list(value)
         return self.full().coerce(value, param=param, ctx=ctx)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import HEALTHY, NO_PLAN
-from flash_doctor.model.plan import Axis, Build, Install, NoPlan
+from flash_doctor.model.plan import Axis, Build, Install, Move, NoPlan, Remove
 
 if TYPE_CHECKING:
+    from flash_doctor.model.consultation import Consultation
     from flash_doctor.model.plan import Alternative, Plan, Rejection, Step
 
 SCHEMA = "flash-doctor/plan/1"
@@ -38,6 +40,57 @@ def plan_document(answer: Plan | NoPlan, *, every: bool = False) -> Json:
         "command": answer.command if isinstance(answer, NoPlan) else None,
         "exit_code": NO_PLAN if without else HEALTHY,
     }
+
+
+def consultation_document(consultation: Consultation, *, every: bool = False) -> Json:
+    """The document of `plan`: also for which machine, how old the facts are, what `--why` answers, what stays open."""
+    document = plan_document(consultation.answer, every=every)
+    for told, alternative in zip(document["alternatives"], consultation.answer.alternatives, strict=True):
+        told["command"] = choose(consultation, alternative)
+    knowledge = consultation.knowledge
+    return document | {
+        "machine": consultation.machine,
+        "why": list(consultation.why),
+        "notes": list(consultation.notes),
+        "facts": {
+            "shipped": knowledge.shipped,
+            "refreshed": knowledge.refreshed,
+            "warnings": list(knowledge.warnings),
+        },
+    }
+
+
+def choose(consultation: Consultation, alternative: Alternative) -> str | None:
+    """The command that plans an alternative; None where it is nothing that can be planned."""
+    words = _choice(alternative)
+    if not alternative.possible or not words:
+        return None
+    own = consultation.command
+    if words[0] == "--want":
+        own = _without(own, "--want", "--stack", "--keep" if "torch" in words[1] else "")
+    return shlex.join((*own, *words))
+
+
+def _choice(alternative: Alternative) -> tuple[str, ...]:
+    """The options that make the resolver take exactly this one."""
+    requirements = [step.requirement for step in alternative.steps if not isinstance(step, Remove)]
+    flash = next((line for line in requirements if line.startswith("flash-attn")), "")
+    if alternative.move in {Move.TORCH, Move.CUDA}:
+        torch = next(line for line in requirements if line.startswith("torch=="))
+        return "--want", torch, "--want", flash.partition("+")[0]
+    if alternative.move is Move.VERSION:
+        return "--want", flash.partition("+")[0]
+    return () if alternative.move is Move.FALLBACK else ("--allow", alternative.move.value)
+
+
+def _without(command: tuple[str, ...], *options: str) -> tuple[str, ...]:
+    """A command line without some options and their values."""
+    left, skip = [], False
+    for word in command:
+        if not skip and word not in options:
+            left.append(word)
+        skip = not skip and word in options
+    return tuple(left)
 
 
 def _step(step: Step) -> Json:

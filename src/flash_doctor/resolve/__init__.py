@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lookup", "Wheels", "describe", "load_wheels", "resolve", "settle"]
 
-WANT_TORCH = "doctor plan --want torch --want {flash}"
+WANT_TORCH = "flash-doctor plan --want torch --want {flash}"
 
 
 def resolve(goal: Goal, environment: Environment, wheels: Wheels, facts: Facts) -> Plan | NoPlan:

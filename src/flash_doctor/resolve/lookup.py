@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from packaging.utils import NormalizedName
 
+from flash_doctor.errors import NoPlanFound
 from flash_doctor.model import known
 from flash_doctor.model.plan import Install, Plan
 from flash_doctor.resolve.steps import TORCH, requirement_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from flash_doctor.model import Environment, Packages
     from flash_doctor.model.plan import Step
@@ -42,6 +43,13 @@ class Found:
     url: str
     sha256: str | None
     size: int | None
+
+
+class IndexUnreachable(NoPlanFound):
+    """No index answered: nothing is known about whether there is a set of versions that fits."""
+
+    def __init__(self, *, evidence: Sequence[str] = ()) -> None:
+        super().__init__("the package index could not be reached", evidence=evidence)
 
 
 class Lookup(Protocol):

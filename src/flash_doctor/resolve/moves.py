@@ -51,15 +51,17 @@ class TorchMove:
 def torch_choices(seat: Seat, facts: Facts) -> Iterator[TorchChoice]:
     """Every build of torch that runs on the machine and its Python, and that was asked for; newest release last."""
     for release in facts.torch.releases.values():
-        if not _python_fits(release, seat) or not _asked_for(release.version, seat):
+        if not _python_fits(release, seat):
             continue
         for build in facts.torch.builds_of(release.version):
-            if _build_fits(build, seat, facts):
+            if _asked_for(release.version, build.tag, seat) and _build_fits(build, seat, facts):
                 yield _choice(release.version, build, seat, facts)
 
 
-def _asked_for(version: Version, seat: Seat) -> bool:
-    return seat.wish.torch is None or seat.wish.torch.contains(version, prereleases=True)
+def _asked_for(version: Version, tag: str, seat: Seat) -> bool:
+    """Whether the wish takes it: torch==2.8.0 takes every CUDA build of it, torch==2.8.0+cu128 only one."""
+    wanted = seat.wish.torch
+    return wanted is None or wanted.contains(Version(f"{version}+{tag}"), prereleases=True)
 
 
 def _python_fits(release: TorchRelease, seat: Seat) -> bool:

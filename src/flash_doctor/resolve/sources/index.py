@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, NoPlanFound
-from flash_doctor.resolve.lookup import Found, Question
+from flash_doctor.resolve.lookup import Found, IndexUnreachable, Question
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,8 +23,17 @@ if TYPE_CHECKING:
 
     from packaging.pylock import Package
 
+# uv ends with 1 when there is no solution, with 2 when it could not do its work (no connection, a wrong option)
+_NOT_ASKED = 2
 # glibc of the manylinux platforms that uv knows; the newest that is not too new is taken
 _MANYLINUX = ((2, 17), (2, 28), *((2, minor) for minor in range(31, 41)))
+
+
+def find_uv() -> Path | None:
+    """Uv beside the doctor's own interpreter, else on PATH."""
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    return Path(found) if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +50,15 @@ class UvLookup:
         """The complete set of distributions for a question.
 
         Raises:
-            NoPlanFound: no set of versions fulfils it, or the index could not be read.
+            NoPlanFound: no set of versions fulfils it; IndexUnreachable when no index answered.
             CommandFailed: uv could not be started, or took too long.
         """
         with tempfile.TemporaryDirectory(prefix="flash-doctor-") as folder:
             constraints = Path(folder) / "constraints.txt"
             constraints.write_text("\n".join(question.constraints) + "\n", encoding="utf-8")
             completed = self.runner.run(self.command(question, constraints))
+        if completed.returncode == _NOT_ASKED:
+            raise IndexUnreachable(evidence=completed.errors.strip().splitlines()[-5:])
         if completed.returncode:
             message = "the package index has no set of versions that fits"
             raise NoPlanFound(message, evidence=completed.errors.strip().splitlines()[-20:])

@@ -85,13 +85,16 @@ class Wheels:
         return Wheels(groups=(*self.groups, *((wheel.family, (wheel,)) for wheel in wheels)), origins=self.origins)
 
 
-def load_wheels(*folders: Path, knows_cuda: Callable[[Version], bool] | None = None) -> Wheels:
-    """Read every publisher's file; a later folder (the overlay) replaces the file of the same name.
+def load_wheels(
+    *folders: Path, only: tuple[Path, ...] = (), knows_cuda: Callable[[Version], bool] | None = None
+) -> Wheels:
+    """Read every publisher's file; one of a later folder, or among the files `only`, replaces that of the same name.
 
     Raises:
         BadFacts: naming the file, the row and the key that breaks an invariant.
     """
-    files = {path.name: path for folder in folders for path in sorted(folder.glob("*.json"))}
+    paths = (path for folder in folders for path in sorted(folder.glob("*.json")))
+    files = {path.name: path for path in (*paths, *only)}
     books = [_Book(path, knows_cuda) for path in files.values()]
     return Wheels(
         groups=tuple(group for book in books for group in book.groups()), origins=tuple(book.origin for book in books)

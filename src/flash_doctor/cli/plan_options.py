@@ -1,0 +1,54 @@
+"""The options of `plan`, each said once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(str, Enum):
+    """How the plan is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    REQUIREMENTS = "requirements"
+    PYLOCK = "pylock"
+    SCRIPT = "script"
+
+
+def _described(name: str, example: str) -> typer.models.OptionInfo:
+    """One part of a machine that is described in words instead of looked at."""
+    option: typer.models.OptionInfo = typer.Option(name, metavar="…", help=f"Plan for a described machine: {example}.")
+    return option
+
+
+RecordedOption = Annotated[
+    Path | None, typer.Option("--for", metavar="REPORT", help="Plan for the machine in a report (check --json).")
+]
+GpuOption = Annotated[str | None, _described("--gpu", "H100x8, or sm_90, or none")]
+DriverOption = Annotated[str | None, _described("--driver", "570.86")]
+TorchOption = Annotated[str | None, _described("--torch", "2.8.0+cu128, or none")]
+PythonVersionOption = Annotated[str | None, _described("--python-version", "3.12")]
+GlibcOption = Annotated[str | None, _described("--glibc", "2.35")]
+MachineOption = Annotated[str | None, _described("--machine", "x86_64 or aarch64")]
+WantOption = Annotated[
+    list[str] | None,
+    typer.Option("--want", metavar="PACKAGE", help="flash-attn, flash-attn-3, flash-attn-4 or torch; with ==X."),
+]
+KeepOption = Annotated[list[str] | None, typer.Option("--keep", metavar="NAME", help="What must not change.")]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow", metavar="CHANGE", help="What may change: torch, cuda, build, python, driver, risky."),
+]
+StackOption = Annotated[str | None, typer.Option("--stack", metavar="NAME", help="Plan for a stack of `stacks list`.")]
+WheelhouseOption = Annotated[Path | None, typer.Option("--wheelhouse", metavar="DIR", help="A folder of wheels.")]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Ask no index.")]
+WhyOption = Annotated[str | None, typer.Option("--why", metavar="WHEEL", help="Say why not this wheel.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Tell every wheel that was refused.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How the plan is written.")]
+InsteadOption = Annotated[
+    Path | None, typer.Option("--output", metavar="FILE", help="Write it to a file instead of stdout.")
+]

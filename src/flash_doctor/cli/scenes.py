@@ -1,0 +1,82 @@
+"""The three machines that can be planned for: this one, the one in a report, one that is described in words."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from flash_doctor.treat.consult import Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flash_doctor.facts import Facts
+    from flash_doctor.model import Environment, Family
+
+
+def scene_here(python: str | None, facts: Facts) -> Scene:
+    """This machine and the target, probed; what comes after is imported while the children are waited for."""
+    from flash_doctor.command import Meanwhile, SystemRunner
+    from flash_doctor.probe import probe
+    from flash_doctor.target import find_target
+
+    target = find_target(python, os.environ)
+    environment = probe(target, Meanwhile(SystemRunner(), _import_the_rest))
+    from flash_doctor.diagnose import diagnose
+
+    report = diagnose(target, environment, facts)
+    return Scene(
+        environment=environment, machine=f"{target.python} ({target.why})", report=report, families=_families()
+    )
+
+
+def recorded_scene(text: str, name: str, facts: Facts) -> Scene:
+    """The machine in a report, judged anew.
+
+    Raises:
+        BadInput: it is no report.
+    """
+    from flash_doctor.diagnose import diagnose
+    from flash_doctor.render.document import load_report
+
+    recorded = load_report(text)
+    report = diagnose(recorded.target, recorded.environment, facts)
+    machine = f"the machine in {name}: {_summary(recorded.environment)}"
+    return Scene(environment=recorded.environment, machine=machine, report=report, families=_families())
+
+
+def described_scene(words: Mapping[str, str], facts: Facts) -> Scene:
+    """A machine of which only some things are said.
+
+    Raises:
+        BadInput: a word that cannot be understood.
+    """
+    from flash_doctor.resolve.describe import describe
+
+    said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in words.items())
+    environment = describe(facts, **words)
+    return Scene(environment=environment, machine=f"a described machine: {said}", families={})
+
+
+def _summary(environment: Environment) -> str:
+    from flash_doctor.model import known
+
+    host, torch, python = known(environment.host), known(environment.torch), known(environment.python)
+    said = (
+        host.hostname if host else "",
+        f"Python {python.version}" if python else "",
+        f"torch {torch.version}" if torch else "",
+    )
+    return ", ".join(filter(None, said)) or "nothing is known about it"
+
+
+def _families() -> dict[str, Family]:
+    from flash_doctor.diagnose.registry import all_checks
+
+    return {check.code: check.family for check in all_checks()}
+
+
+def _import_the_rest() -> None:
+    from flash_doctor.diagnose import load_rules
+
+    load_rules()
