@@ -165,7 +165,7 @@ def _libc(host: Entry) -> Part[str]:
     return f"{found.text('name')} {found.text('version')}" if isinstance(found, Entry) else found
 
 
-def _network(kind: str, word: Callable[[Entry], str]) -> Callable[[Entry], Part[str]]:
+def _ports(kind: str, word: Callable[[Entry], str]) -> Callable[[Entry], Part[str]]:
     """The host's ports of a kind (`rdma`, `interfaces`), counted by what `word` says of each."""
 
     def aspect(host: Entry) -> Part[str]:
@@ -183,7 +183,8 @@ def _port(port: Entry) -> str:
 
 
 def _interface(port: Entry) -> str:
-    return f"{_rate(port)} MTU {port.number('mtu')}"
+    mtu = port.data.get("mtu")
+    return f"{_rate(port)} MTU {mtu}" if type(mtu) is int else _rate(port)
 
 
 def _rate(port: Entry) -> str:
@@ -238,6 +239,6 @@ _ASPECTS: dict[str, Callable[[Entry], Part[str]]] = {
     "python": _of("python", _python),
     "libc": _of("host", _libc),
     "kernel": _of("host", lambda host: host.text("kernel")),
-    "rdma": _of("host", _network("rdma", _port)),
-    "interfaces": _of("host", _network("interfaces", _interface)),
+    "rdma": _of("host", _ports("rdma", _port)),
+    "interfaces": _of("host", _ports("interfaces", _interface)),
 }

@@ -59,6 +59,35 @@ class Libc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """A network interface with hardware behind it: `speed` in Mbit/s and `mtu` in bytes, None where not told."""
+
+    name: str
+    up: bool
+    speed: int | None
+    mtu: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RdmaPort:
+    """A port of an RDMA adapter: `link` is InfiniBand or Ethernet (RoCE), `speed` in Mbit/s."""
+
+    name: str
+    link: str
+    up: bool
+    speed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    interfaces: tuple[Interface, ...]
+    rdma: tuple[RdmaPort, ...]
+
+
+_NOT_READ = Unknown(unknown="the network was not read")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """The operating system around the target."""
 
@@ -76,6 +105,7 @@ class Host:
     target_disk: Part[Volume]
     temp_disk: Part[Volume]
     cache_disk: Part[Volume]
+    network: Part[Network] = _NOT_READ
 
 
 class GpuSource(Enum):

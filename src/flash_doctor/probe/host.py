@@ -13,6 +13,7 @@ from flash_doctor.command import SystemRunner
 from flash_doctor.model import Absent, Cores, Habitat, Host, Libc, Memory, Part, Unknown
 from flash_doctor.probe.cgroup import Allowance, read_allowance
 from flash_doctor.probe.files import exists, names_in, text_of, version_in
+from flash_doctor.probe.network import read_network
 from flash_doctor.probe.volume import PendingVolume, read_mounts
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def read_host(
         target_disk=target.finish() if target else Absent(absent="there is no target to install into"),
         temp_disk=temp.finish(),
         cache_disk=cache_disk.finish(),
+        network=read_network(root),
     )
 
 
