@@ -27,7 +27,7 @@ def data_folder(environ: Mapping[str, str]) -> Path:
 
 
 def facts_folder(environ: Mapping[str, str]) -> Path:
-    """`wheel_matrix` inside the installed package, else beside `src` in a checkout; FLASH_DOCTOR_FACTS overrides both."""
+    """FLASH_DOCTOR_FACTS, else `wheel_matrix` inside the installed package, else beside `src` in a checkout."""
     if chosen := environ.get("FLASH_DOCTOR_FACTS"):
         return Path(chosen)
     package = Path(__file__).parent

@@ -19,7 +19,7 @@ def test_every_patient_is_a_whole_environment(name: str) -> None:
 def test_the_healthy_machine_is_complete() -> None:
     healthy = patient("healthy-h100").environment
     gaps = [name for name, part in healthy.parts().items() if known(part) is None]
-    assert gaps == ["other_doctor", "requirements"]
+    assert gaps == ["other_doctor", "requirements", "extensions"]
     flash = known(healthy.flash)
     assert flash is not None
     assert [package.name for package in flash.packages] == ["flash-attn"]

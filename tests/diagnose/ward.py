@@ -10,6 +10,8 @@ A patient is either a whole machine (`environment`) or a change to another patie
     install  {name: distribution}: version (required) and what differs from a plain wheel; a list of them
              makes several copies, met in that order
     remove   names of distributions taken away
+    extensions  compiled files: `owner`, `name`, `sass` and `ptx`, and what differs from a file that loads; `file`
+             (a marker) where only the GPU code was read. A patient that names none has none: they are not inherited
     fires    the codes of the findings that the whole diagnosis must give, exactly, sorted
 
 `flash.packages` is filled from the distributions whose name begins with flash-attn.
@@ -65,7 +67,7 @@ def ward() -> list[Patient]:
 
 def _read(name: str) -> Json:
     data: Json = json.loads((MACHINES / f"{name}.json").read_text(encoding="utf-8"))
-    unknown = set(data) - {"about", "base", "set", "environment", "install", "remove", "fires"}
+    unknown = set(data) - {"about", "base", "set", "environment", "install", "remove", "extensions", "fires"}
     assert not unknown, f"{name}.json: no such key: {unknown}"
     return data
 
@@ -82,6 +84,9 @@ def _whole(name: str) -> str:
         environment = merge(environment, file.get("set", {}))
     _fill_gpus(environment, base_gpu)
     _change_packages(environment, file.get("install", {}), file.get("remove", []))
+    environment["extensions"] = [_extension(environment, each) for each in file.get("extensions", [])] or {
+        "absent": "no compiled file here needs torch or brings GPU code"
+    }
     return json.dumps(environment)
 
 
@@ -142,3 +147,37 @@ def _distribution(site: str, name: str, differs: Json) -> Json:
         "record": {"unknown": "not compared"},
     }
     return {**plain, **differs}
+
+
+def _extension(environment: Json, differs: Json) -> Json:
+    """One compiled file; of a file that cannot be loaded, `unresolved` holds symbols as far as they differ, too."""
+    differs = dict(differs)
+    owner, name, marker = differs.pop("owner"), differs.pop("name"), differs.pop("file", None)
+    archs = {"sass": differs.pop("sass", ["8.0", "9.0"]), "ptx": differs.pop("ptx", [])}
+    path = f"{environment['python']['site_packages'][0]}/{name}"
+    symbol: Json = {"demangled": "", "version": None, "wanted_by": Path(name).name, "exported_by": [], "releases": ""}
+    plain = {
+        "path": path,
+        "machine": "x86_64",
+        "links_torch": True,
+        "stable_torch": False,
+        "cxx11abi": True,
+        "torch_releases": ["2.8.0"],
+        "built_for": "built for torch 2.8",
+        "loads": True,
+        "unresolved": [],
+        "missing_libraries": [],
+        "missing_versions": [],
+        "broken": [],
+        "cuda_archs": archs,
+        "gpu_code": "machine code",
+        "needed": ["libc10.so", "libtorch.so", "libcudart.so.12"],
+        "glibc": "2.28",
+        "glibcxx": "3.4.21",
+        "python_abi": "cp312",
+        "fits_python": True,
+        "numpy": {"absent": "it does not use numpy's C interface"},
+    }
+    file = {**plain, **differs}
+    file["unresolved"] = [{**symbol, "demangled": each["symbol"], **each} for each in file["unresolved"]]
+    return {"path": path, "owner": owner, "cuda_archs": archs, "file": marker or file}

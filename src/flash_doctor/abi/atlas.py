@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import mmap
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from flash_doctor.abi.atlas_format import AtlasImage, digest
 from flash_doctor.abi.built_for import BuiltFor, SymbolAge, built_for, plain_release
 from flash_doctor.abi.demangle import is_torch
 from flash_doctor.errors import BadFacts
+from flash_doctor.paths import facts_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -137,9 +139,7 @@ def _unusable(path: Path, why: str) -> BadFacts:
 
 
 def _shipped() -> Path:
-    from flash_doctor.facts import default_folder
-
-    return default_folder() / "abi" / "atlas.bin"
+    return facts_folder(os.environ) / "abi" / "atlas.bin"
 
 
 def _read_provenance(path: Path) -> tuple[Release, ...]:

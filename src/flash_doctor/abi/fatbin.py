@@ -88,6 +88,17 @@ class GpuCode:
         return " and ".join(f"{kind} {', '.join(map(str, targets))}" for kind, targets in kinds if targets) or "none"
 
 
+def parse_arch(text: str) -> Arch:
+    """The target that `str` wrote: 9.0, 9.0a, 10.0f, 12.1?.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = text.rstrip("af?")
+    major, minor = number.split(".")
+    return Arch(capability=Capability(major=int(major), minor=int(minor)), suffix=Suffix(text[len(number) :]))
+
+
 def _family(arch: Capability, gpu: Capability) -> bool:
     return arch.major == gpu.major and arch.minor <= gpu.minor
 

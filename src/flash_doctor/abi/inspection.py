@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.abi.demangle import demangle
 from flash_doctor.abi.fatbin import GpuCode
-from flash_doctor.model import Absent, Part, Unknown
+from flash_doctor.model import Absent, Part, Unknown, known
 from flash_doctor.model.binaries import CudaArchs, InspectedFile, UnresolvedSymbol
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def inspect(
     `linkage` is the loader's verdict in the target (None: nothing to compare with), `installed` the target's torch,
     `python_abi` its ABI tag (cp312).
     """
-    releases = atlas.releases_exporting_all(map(str, binary.wanted))
+    # some releases export parts of the C++ library along: only a file that links torch is asked about
+    releases = atlas.releases_exporting_all(map(str, binary.wanted)) if binary.links_torch else None
     built_for = None if releases is None else str(atlas.built_for(releases, installed=installed))
     unresolved = linkage.unresolved if linkage else ()
     return InspectedFile(
@@ -47,7 +48,7 @@ def inspect(
         missing_libraries=tuple(missing.name for missing in linkage.missing_libraries) if linkage else (),
         missing_versions=_missing_versions(linkage),
         broken=tuple(f"{broken.path}: {broken.why}" for broken in linkage.broken) if linkage else (),
-        cuda_archs=_archs(binary.gpu_code),
+        cuda_archs=known(archs(binary.gpu_code)) or CudaArchs(sass=(), ptx=()),
         gpu_code=str(binary.gpu_code) if isinstance(binary.gpu_code, GpuCode) else binary.gpu_code,
         needed=binary.needed,
         glibc=binary.glibc,
@@ -66,7 +67,7 @@ def _unresolved(found: Unresolved, atlas: Atlas) -> UnresolvedSymbol:
         version=found.version,
         wanted_by=found.wanted_by,
         exported_by=age.exported_by if age else (),
-        releases=age.ranges if age else "",
+        releases=age.ranges if age and age.of_torch else "",
     )
 
 
@@ -75,7 +76,8 @@ def _missing_versions(linkage: Linkage | None) -> tuple[str, ...]:
     return tuple(f"{version.version} of {version.library}" for version in missing)
 
 
-def _archs(code: Part[GpuCode]) -> CudaArchs:
-    if not isinstance(code, GpuCode):
-        return CudaArchs(sass=(), ptx=())
+def archs(code: Part[GpuCode]) -> Part[CudaArchs]:
+    """GPU code as it is told to people and in JSON."""
+    if isinstance(code, (Absent, Unknown)):
+        return code
     return CudaArchs(sass=tuple(map(str, code.sass)), ptx=tuple(map(str, code.ptx)))

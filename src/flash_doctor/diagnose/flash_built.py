@@ -13,9 +13,11 @@ from packaging.version import Version
 
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.needs import first_of_each, fits, one_torch, unmet
+from flash_doctor.diagnose.proof import Extensions, files_of
 from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
+    Absent,
     Family,
     Finding,
     FlashAttention,
@@ -28,6 +30,7 @@ from flash_doctor.model import (
     Remedy,
     Severity,
     Torch,
+    Unknown,
     known,
 )
 
@@ -130,14 +133,19 @@ def label(package: Package) -> Label | None:
 
 @check("F611", Family.FLASH)
 def named_for_another_torch(
-    flash: FlashAttention, torch: Torch, packages: Packages, python: Python
+    flash: FlashAttention,
+    torch: Torch,
+    packages: Packages,
+    python: Python,
+    extensions: Extensions | Absent | Unknown,
 ) -> Iterator[Finding]:
     """flash-attn was made for another torch.
 
     A compiled flash-attn belongs to one torch release, one CUDA major version and one of two forms in which C++ keeps
     text in memory (the C++ ABI: `cxx11abiTRUE` or `cxx11abiFALSE` in the names of wheels). When torch moved underneath
     it, or the wrong wheel was taken, its import ends in `undefined symbol: _ZN3c10…`. This check reads what the wheel's
-    name or metadata says. A neighbouring release may still work: only running it proves that.
+    name or metadata says, where the compiled file itself could not be read. A neighbouring release may still work: only
+    running it proves that.
 
     Check by hand: `python -c "import torch, flash_attn_2_cuda"`.
 
@@ -149,14 +157,15 @@ def named_for_another_torch(
         named = label(package)
         asks = [need for need in unmet(package, installed, python) if need.name == "torch"]
         pins = [need.line for need in asks if not fits(need.specifier, torch.version)]
-        faults = (*(_faults(named, torch) if named else ()), *pins)
+        proved = files_of(package.name, extensions)
+        if proved and not all(file.loads for file in proved):
+            continue  # X rules say what it was built for
+        faults = (*(_faults(named, torch) if named and not proved else ()), *pins)
         if faults and known(torch.vendor) is None:
-            wrong_abi = named is not None and _abi_differs(named, torch)
+            grave = not proved and (pins or (named and (_abi_differs(named, torch) or _cuda_differs(named, torch))))
             yield Finding(
                 code="F611",
-                severity=Severity.ERROR
-                if pins or wrong_abi or (named and _cuda_differs(named, torch))
-                else Severity.WARNING,
+                severity=Severity.ERROR if grave else Severity.WARNING,
                 subject=package.name,
                 summary=f"{package.name} {package.raw_version} was made for another torch than {torch.version}",
                 evidence=(*faults, f"{torch.location / 'version.py'}: {torch.version}"),
@@ -185,7 +194,9 @@ def _abi_differs(named: Label, torch: Torch) -> bool:
 
 
 @check("F612", Family.FLASH)
-def mislabelled(flash: FlashAttention, torch: Torch, facts: Facts) -> Iterator[Finding]:
+def mislabelled(
+    flash: FlashAttention, torch: Torch, facts: Facts, extensions: Extensions | Absent | Unknown
+) -> Iterator[Finding]:
     """This flash-attn wheel is known to be something else than its name says.
 
     A wheel's name says in which of two forms its compiled code keeps C++ text (`cxx11abiTRUE`, `cxx11abiFALSE`: the C++
@@ -199,7 +210,7 @@ def mislabelled(flash: FlashAttention, torch: Torch, facts: Facts) -> Iterator[F
     """
     for package in flash.packages:
         named, version = label(package), known(package.version)
-        if named is None or version is None:
+        if named is None or version is None or files_of(package.name, extensions):
             continue
         row = facts.quirks.faulty_wheel(words.address(package), version, named.torch, named.cxx11abi)
         if row and not [*_faults(named, torch)]:

@@ -7,19 +7,23 @@ from collections.abc import Iterator
 from packaging.version import Version
 
 from flash_doctor.diagnose.gpu import SMI, capable, known_kinds, line, visible
+from flash_doctor.diagnose.proof import Extensions, code_of
 from flash_doctor.diagnose.registry import CouldNotLook, check
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
+    Capability,
     Family,
     Finding,
     FlashAttention,
     FlashKind,
     Gpus,
     Host,
+    Package,
     Remedy,
     Severity,
     Torch,
+    Unknown,
     known,
 )
 
@@ -36,6 +40,7 @@ def too_old_for_flash(gpus: Gpus, flash: FlashAttention | Absent, facts: Facts) 
     Ampere GPUs or newer`, also comes from an old flash-attn on a GPU too new for it: that is another finding.
 
     Check by hand: `nvidia-smi --query-gpu=name,compute_cap --format=csv`.
+
     What to do: use PyTorch's own attention (`attn_implementation="sdpa"`) on this machine, and uninstall flash-attn
     where model code switches it on by itself.
     """
@@ -71,19 +76,22 @@ def _kinds(flash: FlashAttention | Absent) -> set[FlashKind]:
 
 
 @check("G305", Family.GPU)
-def torch_has_no_code(gpus: Gpus, torch: Torch, host: Host, facts: Facts) -> Iterator[Finding]:
-    """torch holds no code for this GPU.
+def torch_has_no_code(
+    gpus: Gpus, torch: Torch, host: Host, facts: Facts, extensions: Extensions | Absent | Unknown
+) -> Iterator[Finding]:
+    """torch holds no code for this GPU, by its version.
 
     Each build of torch holds finished code for some GPUs. On a newer GPU it warns `… with CUDA capability sm_120 is not
     compatible with the current PyTorch installation`, and the first kernel ends in `no kernel image is available for
     execution on the device`. Builds with a newer CUDA also drop old GPUs.
 
     Check by hand: `python -c "import torch; print(torch.cuda.get_arch_list())"`.
+
     What to do: install the same torch from the index of another CUDA build, or another torch; flash-attn with it.
     """
     cuda = known(torch.cuda)
-    if cuda is None or not gpus.devices:
-        return
+    if cuda is None or not gpus.devices or code_of("torch", extensions):
+        return  # X106 reads the code itself
     # a vendor's build holds other code than the one published for that version
     build = facts.torch.build(torch.version, cuda) if known(torch.vendor) is None else None
     code = build.code.get(host.machine) if build else None
@@ -110,28 +118,23 @@ def torch_has_no_code(gpus: Gpus, torch: Torch, host: Host, facts: Facts) -> Ite
 
 
 @check("G306", Family.GPU)
-def flash_has_no_code(gpus: Gpus, flash: FlashAttention, torch: Torch, facts: Facts) -> Iterator[Finding]:
-    """The installed flash-attn wheel holds no code for this GPU.
+def flash_has_no_code(
+    gpus: Gpus, flash: FlashAttention, torch: Torch, facts: Facts, extensions: Extensions | Absent | Unknown
+) -> Iterator[Finding]:
+    """The installed flash-attn wheel holds no code for this GPU, by its publisher and version.
 
     flash-attn's wheels hold finished code only, nothing that the driver could translate for a newer GPU. On a GPU that
     came after the wheel, kernels end in `no kernel image is available`, or an old flash-attn says `only supports Ampere
     GPUs or newer` about a GPU that is much newer. The wheel is known by the address it was installed from.
 
     Check by hand: `cuobjdump --list-elf flash_attn_2_cuda*.so` lists sm_80, sm_90, …
+
     What to do: install a wheel that holds code for it (official ones for Blackwell since 2.8.0.post2).
     """
-    cuda = known(torch.cuda) or Version("0")
     for package in flash.packages if gpus.devices else ():
-        if package.name != _FA2:
-            continue
-        publisher = facts.companions.publisher(known(package.url) or "")
-        version = known(package.version)
-        sass = facts.gpus.flash_sass(publisher.name, version, cuda) if publisher and version else None
-        if sass is None:
-            message = (
-                f"for which GPUs {package.name} {package.raw_version} holds code is not told by where it came from"
-            )
-            raise CouldNotLook(message)
+        if package.name != _FA2 or code_of(package.name, extensions):
+            continue  # X106 reads the code itself
+        sass = _published_code(package, torch, facts)
         for gpu, capability in capable(gpus):
             if not facts.gpus.covers(sass, (), capability) and capability > min(sass):
                 yield Finding(
@@ -150,3 +153,15 @@ def flash_has_no_code(gpus: Gpus, flash: FlashAttention, torch: Torch, facts: Fa
                     ),
                 )
                 return
+
+
+def _published_code(package: Package, torch: Torch, facts: Facts) -> tuple[Capability, ...]:
+    """The GPU code of the wheel, by its publisher; raises CouldNotLook where that is not known."""
+    publisher = facts.companions.publisher(known(package.url) or "")
+    version = known(package.version)
+    cuda = known(torch.cuda) or Version("0")
+    sass = facts.gpus.flash_sass(publisher.name, version, cuda) if publisher and version else None
+    if sass is None:
+        message = f"for which GPUs {package.name} {package.raw_version} holds code is not told by where it came from"
+        raise CouldNotLook(message)
+    return sass

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 # Points of each family, 100 in all, and why.
 WEIGHTS: dict[Family, tuple[int, str]] = {
     Family.HOST: (6, "memory, disk and shared memory end a run late, but leave the software whole"),
-    Family.DRIVER: (16, "without a working driver nothing above it runs"),
-    Family.GPU: (14, "a GPU that is hidden or too old cannot be helped by any package"),
+    Family.DRIVER: (15, "without a working driver nothing above it runs"),
+    Family.GPU: (13, "a GPU that is hidden or too old cannot be helped by any package"),
     Family.PYTHON: (6, "a muddled environment hides or doubles packages"),
-    Family.TORCH: (20, "everything compiled is built against torch"),
-    Family.FLASH: (20, "the library this doctor is for"),
-    Family.COMPANIONS: (10, "packages that belong to one torch release fail on another"),
+    Family.TORCH: (18, "everything compiled is built against torch"),
+    Family.FLASH: (16, "the library this doctor is for"),
+    Family.EXTENSIONS: (10, "what cannot be loaded, or holds no code for the GPU, cannot be used"),
+    Family.COMPANIONS: (8, "packages that belong to one torch release fail on another"),
     Family.LIBRARIES: (6, "a foreign CUDA library breaks an otherwise right set of packages"),
     Family.BUILD: (2, "matters only when something must be compiled"),
 }

@@ -52,8 +52,6 @@ __all__ = [
     "TorchReleases",
 ]
 
-VARIABLE = "FLASH_DOCTOR_FACTS"
-
 
 class Facts:
     """The facts in one folder; by default those that came with the package, or those in FLASH_DOCTOR_FACTS.

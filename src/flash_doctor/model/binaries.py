@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from packaging.version import Version
 
@@ -67,6 +68,21 @@ class InspectedFile:
     def fails(self) -> bool:
         """Whether the target is known not to import it."""
         return self.loads is False or self.fits_python is False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """One compiled file of the target that needs torch or brings GPU code.
+
+    `owner` is the distribution whose RECORD lists it ("" where none does), `cuda_archs` its GPU code (Absent without
+    any). `file` is what was read of it, compared with the target: Absent where only the GPU code was looked at (torch's
+    own libraries, and files that need nothing of torch), Unknown where it could not be read.
+    """
+
+    path: Path
+    owner: str
+    cuda_archs: Part[CudaArchs]
+    file: Part[InspectedFile]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 
+from flash_doctor.model.binaries import Extension
 from flash_doctor.model.machine import Driver, Gpus, Host, LoaderPath, Toolchain
-from flash_doctor.model.part import Part
+from flash_doctor.model.part import Part, Unknown
 from flash_doctor.model.python import (
     FlashAttention,
     IndexSetting,
@@ -18,6 +19,8 @@ from flash_doctor.model.python import (
     Target,
     Torch,
 )
+
+_OLDER_REPORT = Unknown(unknown="this report was made by a flash-doctor that did not read compiled files")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,7 @@ class Environment:
     other_doctor: Part[OtherDoctor]
     requirements: Part[tuple[RequirementLine, ...]]
     variables: Part[Mapping[str, str]]
+    extensions: Part[tuple[Extension, ...]] = _OLDER_REPORT
 
     def parts(self) -> dict[str, object]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -57,6 +61,7 @@ class Family(Enum):
     PYTHON = "python"
     TORCH = "torch"
     FLASH = "flash-attn"
+    EXTENSIONS = "compiled extensions"
     COMPANIONS = "companions"
     LIBRARIES = "libraries"
     BUILD = "build"

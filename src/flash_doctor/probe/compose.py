@@ -22,6 +22,7 @@ from flash_doctor.model import (
     Torch,
     Unknown,
 )
+from flash_doctor.model.binaries import Extension
 from flash_doctor.paths import cache_folder, current_folder
 from flash_doctor.probe import doctors, flash, gpu, host, indexes, loader, packages, toolkit, torch
 
@@ -70,14 +71,16 @@ def compose(
         other_doctor=other_doctor,
         requirements=patient.requirements,
         variables=gpu.relevant_variables(),
+        extensions=patient.extensions,
     )
 
 
 def read_meanwhile(
     prefix: Path | None, cache: Path, environ: Mapping[str, str]
 ) -> tuple[Part[Host], Part[OtherDoctor]]:
-    """What needs no answer of the children; and the 15 ms of importing the reader of torch's binaries."""
-    importlib.import_module("flash_doctor.abi.binary")
+    """What needs no answer of the children; and the 20 ms of importing the readers of compiled files."""
+    if prefix is not None:
+        importlib.import_module("flash_doctor.probe.extensions")
     return attempt(host.read_host, prefix, cache), attempt(doctors.read_other_doctor, environ)
 
 
@@ -101,6 +104,7 @@ class Patient:
     flash: Part[FlashAttention]
     indexes: Part[tuple[IndexSetting, ...]]
     requirements: Part[tuple[RequirementLine, ...]]
+    extensions: Part[tuple[Extension, ...]]
 
     @property
     def site_packages(self) -> tuple[Path, ...]:
@@ -118,21 +122,54 @@ def read_patient(script: RunningScript | None, environ: Mapping[str, str], requi
         settings = attempt(indexes.read_indexes, indexes.Places(environ, None, current_folder()))
         unread = unknown if requirements else _NO_REQUIREMENTS
         return Patient(
-            python=unknown, packages=unknown, torch=unknown, flash=unknown, indexes=settings, requirements=unread
+            python=unknown,
+            packages=unknown,
+            torch=unknown,
+            flash=unknown,
+            indexes=settings,
+            requirements=unread,
+            extensions=unknown,
         )
     raw: dict[str, Any] = script.answer()
     found = packages.read_packages(raw)
     python = packages.read_python(raw, found)
     settings = attempt(indexes.read_indexes, indexes.Places(environ, python.prefix, current_folder()))
     wanted = _requirements(requirements, python, environ)
+    owners = packages.binary_owners(raw)
+    installed = attempt(torch.read_torch, python.search_path, found)
+    attention = attempt(flash.read_flash, python, found, owners, current_folder())
     return Patient(
         python=python,
         packages=found,
-        torch=attempt(torch.read_torch, python.search_path, found),
-        flash=attempt(flash.read_flash, python, found, packages.binary_owners(raw), current_folder()),
+        torch=installed,
+        flash=attention,
         indexes=_with_named(settings, wanted.indexes if wanted else ()),
         requirements=wanted.lines if wanted else _NO_REQUIREMENTS,
+        extensions=_extensions(python, installed, found, owners, attention, environ),
     )
+
+
+def _extensions(
+    python: Python,
+    installed: Part[Torch],
+    found: Packages,
+    owners: Mapping[Path, str],
+    attention: Part[FlashAttention],
+    environ: Mapping[str, str],
+) -> Part[tuple[Extension, ...]]:
+    """Their reader is imported while the children work (`read_meanwhile`)."""
+    from flash_doctor.probe.extensions import Places, read_extensions
+
+    places = Places(
+        owners=owners,
+        others=attention.extensions if isinstance(attention, FlashAttention) else (),
+        dependants={package.name for package in found.distributions if any(map(_is_torch, package.requires))},
+    )
+    return attempt(read_extensions, python, installed, places, environ)
+
+
+def _is_torch(requirement: str) -> bool:
+    return requirement[:5].lower() == "torch" and not requirement[5:6].isalnum()
 
 
 def _requirements(file: Path | None, python: Python, environ: Mapping[str, str]) -> Requirements | None:

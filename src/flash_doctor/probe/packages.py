@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from packaging.utils import NormalizedName, canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from flash_doctor.model import (
     Absent,
@@ -79,11 +79,11 @@ def read_packages(raw: dict[str, Any]) -> Packages:
 
 
 def binary_owners(raw: dict[str, Any]) -> dict[Path, NormalizedName]:
-    """Which distribution's RECORD lists each extension file, for the distributions whose RECORD was read."""
+    """Which distribution's RECORD lists each compiled file."""
     return {
         Path(item["location"], name): canonicalize_name(item["fields"]["name"][0])
         for item in raw["distributions"]
-        for name in (item["record"] or {}).get("binaries", ())
+        for name in item["binaries"]
     }
 
 
@@ -115,8 +115,8 @@ def parse_version(text: str) -> Part[Version]:
     """A version that PEP 440 knows, else Unknown."""
     try:
         return Version(text)
-    except InvalidVersion:
-        return Unknown(unknown=f"{text!r} is no version that PEP 440 knows")
+    except ValueError:  # InvalidVersion is one, and so is a number of more digits than int() takes
+        return Unknown(unknown=f"{text[:80]!r} is no version that PEP 440 knows")
 
 
 class _Origin(NamedTuple):
