@@ -9,9 +9,13 @@ import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compiled import MODULE, extension, references, shared
 from wheels import build_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ABI = f"cp{sys.version_info.major}{sys.version_info.minor}"
 TAG = f"{ABI}-{ABI}-linux_x86_64"
@@ -70,7 +74,14 @@ class Clinic:
         (info / "INSTALLER").write_text("pip\n")
 
     def flash(
-        self, version: str = "2.8.3", *, symbol: str = FITTING, more: str = "", folder: str = "", tag: str = TAG
+        self,
+        version: str = "2.8.3",
+        *,
+        symbol: str = FITTING,
+        more: str = "",
+        folder: str = "",
+        tag: str = TAG,
+        modules: Iterable[str] = (),
     ) -> Path:
         """A flash-attn wheel whose extension wants one symbol of torch; its local tag stands in the name alone."""
         c10 = self.site / "torch" / "lib" / "libc10.so"
@@ -84,6 +95,7 @@ class Clinic:
             "flash_attn/layers/__init__.py": "",
             "flash_attn/layers/rotary.py": "",
             name: made.read_bytes(),
+            **{f"flash_attn/ops/{module}.py": f"name = {module!r}" for module in modules},
         }
         return build_wheel(
             self.folder / (folder or "wheels"), "flash-attn", version + LABEL, files, tag=tag, metadata_version=version,

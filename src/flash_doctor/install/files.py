@@ -61,6 +61,15 @@ def sync_folders(paths: Iterable[Path]) -> None:
             sync(folder)
 
 
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder; one that is gone already, or in which somebody put a file, stays as it is."""
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+
+
 def is_there(path: Path) -> bool:
     """Whether the name is taken, be it by a dangling link."""
     return os.path.lexists(path)

@@ -12,7 +12,6 @@ that any later command finds it whatever user or cache folder it runs with.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.codec import decode, encode
 from flash_doctor.errors import BadInput
-from flash_doctor.install.files import half_copied, is_there, move, sync_folders, write_whole
+from flash_doctor.install.files import half_copied, is_there, move, remove_if_empty, sync_folders, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,9 +103,7 @@ class Journal:
         for arrival in self.swap.arriving:
             move(arrival.staged, arrival.path)
         for left in self.swap.emptied:
-            # somebody may have put a file there since
-            with contextlib.suppress(OSError):
-                left.path.rmdir()
+            remove_if_empty(left.path)
         sync_folders(self.swap.folders_touched())
 
     def finish(self) -> None:
@@ -129,8 +126,7 @@ class Journal:
             if is_there(self._kept(number)):
                 move(self._kept(number), path)
         for folder in reversed(self.swap.made):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+            remove_if_empty(folder)
         sync_folders(self.swap.folders_touched())
         self.forget()
 
@@ -159,8 +155,7 @@ def _drop_bytecode(source: Path) -> None:
         cache = source.parent / "__pycache__"
         for compiled in cache.glob(f"{source.stem}.*.pyc"):
             compiled.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            cache.rmdir()
+        remove_if_empty(cache)
 
 
 def journals(state: Path) -> Iterator[Journal]:
@@ -186,5 +181,4 @@ def tidy(state: Path) -> None:
                 shutil.rmtree(path)
         else:
             path.unlink()
-    with contextlib.suppress(OSError):
-        state.rmdir()
+    remove_if_empty(state)

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import zipfile
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import InstallFailed
@@ -35,9 +36,41 @@ def stage(wheels: Sequence[LocalWheel], folder: Path, target: Target, installer:
     if done.returncode:
         message = f"{installer.name} could not unpack what was fetched"
         raise InstallFailed(message, evidence=(done.errors + done.text).strip().splitlines()[-8:])
+    (prefix / ".lock").unlink(missing_ok=True)  # uv's own, no file of a package
+    site = staged_site(prefix)
+    _check_whole(wheels, site)
     for wheel in wheels:
-        _name_publisher(wheel, staged_site(prefix))
+        _name_publisher(wheel, site)
     return prefix
+
+
+def _check_whole(wheels: Sequence[LocalWheel], site: Path) -> None:
+    """Every file of the wheels is there in its size, and listed in a RECORD: uv overlooks some failing writes."""
+    listed = {row[0] for record in site.glob("*.dist-info/RECORD") for row in _rows(record)}
+    lost = [
+        member.filename
+        for wheel in wheels
+        for member in _members(wheel.path)
+        if member.filename not in listed or _size(site / member.filename) != member.file_size
+    ]
+    if lost:
+        message = "the installer did not unpack everything"
+        raise InstallFailed(message, evidence=lost[:8], advice="Look for a full disk or a failing one, then try again.")
+
+
+def _members(wheel: Path) -> list[zipfile.ZipInfo]:
+    """The files of a wheel that lie in the package folder as they are; RECORD is written anew."""
+    with zipfile.ZipFile(wheel) as archive:
+        return [member for member in archive.infolist() if not _moved(member.filename)]
+
+
+def _moved(name: str) -> bool:
+    """Folders, what goes elsewhere (scripts, headers), and RECORD with its signatures."""
+    return name.endswith("/") or ".data/" in name.partition("/")[0] + "/" or ".dist-info/RECORD" in name
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
 
 
 def _name_publisher(wheel: LocalWheel, site: Path) -> None:
@@ -60,11 +93,15 @@ def _dist_name(metadata: Path) -> str:
     return metadata.name.partition("-")[0].lower().replace(".", "_")
 
 
+def _rows(record: Path) -> list[list[str]]:
+    with record.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.reader(file) if row]
+
+
 def _record_again(record: Path, name: str, content: bytes) -> None:
     """RECORD with this file's new hash and size; written anew, for the old one may be linked to a cache."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-    with record.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file) if row and row[0] != name]
+    rows = [row for row in _rows(record) if row[0] != name]
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([*rows, [name, f"sha256={digest}", str(len(content))]])
     record.unlink()

@@ -178,6 +178,9 @@ class _Fix:
                 staged = stage(wheels, folder, self.patient.target, installer, self.practice.runner)
             except InstallFailed as error:
                 raise _Unfit(error.message, evidence=error.evidence) from error
+            except OSError as error:
+                message = "a file could not be unpacked; the environment is as it was before"
+                raise InstallFailed(message, evidence=(str(error),), advice="Mend that, then try again.") from error
         with self.clock.stage("judge"):
             faults = staged_faults(staged, self.patient, self.practice.facts)
         if faults:

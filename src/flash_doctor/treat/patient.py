@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flash_doctor.errors import BadInput
+from flash_doctor.errors import BadInput, InstallFailed
 from flash_doctor.install.journal import FOLDER, tidy, unfinished
 from flash_doctor.install.lock import locked
 from flash_doctor.model import Absent, Environment, Packages, Python, Target, Unknown, known
@@ -79,7 +79,7 @@ def admitted(target: Target, runner: Runner) -> Iterator[Patient]:
     """The patient, locked for us, after a fix that was cut off was undone and its remains were cleared away."""
     patient = examine(target, runner)
     with locked(patient.site):
-        title = recover(patient.state)
+        title = _recovered(patient)
         if title:
             fresh = examine(target, runner)
             patient = Patient(
@@ -90,6 +90,15 @@ def admitted(target: Target, runner: Runner) -> Iterator[Patient]:
                 recovered=title,
             )
         yield patient
+
+
+def _recovered(patient: Patient) -> str:
+    try:
+        return recover(patient.state)
+    except OSError as error:
+        message = "an earlier fix was cut off, and could not be undone; its journal is complete, so nothing is lost"
+        advice = f"Mend the cause, then: flash-doctor rollback --python {patient.target.python}"
+        raise InstallFailed(message, evidence=(str(error),), advice=advice) from error
 
 
 def recover(state: Path) -> str:
