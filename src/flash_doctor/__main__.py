@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from flash_doctor.cli.boundary import run
+
+def own_path(path: list[str], strangers: str, home: str) -> list[str]:
+    """`path` without the folders named in `strangers` (as in PYTHONPATH), `home` always kept.
+
+    PYTHONPATH is meant for the user's programs, and the current folder for nobody: an old packaging or a typing.py
+    there would run in the doctor. The target still gets PYTHONPATH as it is.
+    """
+    foreign = {os.path.abspath(entry) for entry in strangers.split(os.pathsep) if entry} - {home}
+    return [entry for entry in path if os.path.abspath(entry) not in foreign]
+
+
+_HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# `python -m` puts the current folder first
+_HERE = sys.path[0] if __name__ == "__main__" and sys.path else ""
+sys.path[:] = own_path(sys.path, os.environ.get("PYTHONPATH", "") + os.pathsep + _HERE, _HOME)
+
+from flash_doctor.cli.boundary import run  # noqa: E402 only now is the path ours
 
 
 def main() -> None:

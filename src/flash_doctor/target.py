@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -225,6 +226,10 @@ def start_script(
         raise TargetError(message, advice=_ADVICE) from error
 
 
+# a name, extras, and then nothing or what limits it; pip-api would join `torch 2.1` to torch2.1
+_NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\]\s*)?(?:$|[(@<>=!~])", re.ASCII)
+
+
 def requirement_of(line: str, folder: Path) -> tuple[str, str]:
     """Name and rest (specifier, or `@ address`) of one requirement line without its marker, by pip-api.
 
@@ -235,6 +240,9 @@ def requirement_of(line: str, folder: Path) -> tuple[str, str]:
     Raises:
         BadInput: the line is no requirement, or the doctor's own Python has no pip.
     """
+    if "/" not in line and not line.startswith("-") and not _NAMED.match(line):
+        message = f"{line!r} is no requirement: after the name comes a version as in `name==1.0`, or nothing"
+        raise BadInput(message)
     pip_api = _pip_api()
     scratch = folder / "line.txt"
     scratch.write_text(line + "\n", encoding="utf-8")

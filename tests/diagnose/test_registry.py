@@ -52,8 +52,10 @@ def test_a_healthy_machine_gives_no_finding(name: str) -> None:
 def test_every_check_explains_itself(check: Check) -> None:
     title, _, rest = check.documentation.partition("\n")
     assert title.endswith(".")
-    assert "Check by hand:" in rest
-    assert "What to do:" in rest
+    paragraphs = rest.strip("\n").split("\n\n")
+    assert any(paragraph.startswith("Check by hand: ") for paragraph in paragraphs)
+    assert paragraphs[-1].startswith("What to do: ")
+    assert not rest.splitlines()[0], "the title stands alone"
 
 
 def findings() -> list[Finding]:

@@ -135,6 +135,8 @@ def test_variables_are_replaced_where_they_are_set(file: Path) -> None:
     [
         ("torch==2.8\nflash-attn=2.8\n", "line 2"),
         ("\n\ntorch=>2.8\n", "line 3"),
+        ("torch 2.8\n", "line 1: 'torch 2.8' is no requirement"),
+        ("torch\nflash attn\n", "line 2: 'flash attn' is no requirement"),
         ("torch; python_vers < '3'\n", "line 1: the condition after ';' is not understood"),
         ("./not-there/\n", "line 1"),
         ("-r https://example.org/requirements.txt\n", "line 1: a requirements file at an address is not fetched"),

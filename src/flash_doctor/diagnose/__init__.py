@@ -39,11 +39,12 @@ def diagnose(
     load_rules()
     checks = [check for check in all_checks() if check.host_only or not host_only]
     results = [check.apply(environment, facts) for check in checks]
+    python = None if host_only else target.python
     found = sorted((finding for result in results for finding in result.findings), key=_order)
     return Report(
         target=target,
         environment=environment,
-        findings=tuple(words.addressed(finding, target.python, program) for finding in found),
+        findings=tuple(words.addressed(finding, python, program) for finding in found),
         unchecked=tuple(result.unchecked for result in results if result.unchecked),
         score=score(results),
     )

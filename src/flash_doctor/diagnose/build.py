@@ -62,6 +62,7 @@ def nvcc_missing(
     DeepSpeed's operators. It ends in `CUDA_HOME environment variable is not set` or `nvcc was not found`.
 
     Check by hand: `nvcc --version`, `echo "$CUDA_HOME"`.
+
     What to do: look for a wheel first (`flash-doctor plan`); else install a toolkit of torch's CUDA major version and
     set CUDA_HOME to it.
     """
@@ -91,6 +92,7 @@ def nvcc_of_another_major(
     major version: else torch says `The detected CUDA version mismatches the version that was used to compile PyTorch`.
 
     Check by hand: `$CUDA_HOME/bin/nvcc --version`, `python -c "import torch; print(torch.version.cuda)"`.
+
     What to do: nothing, unless you compile; then install a toolkit of torch's major version and set CUDA_HOME.
     """
     severity, cuda, version = _severity(flash, packages), known(torch.cuda), _nvcc(toolchain)
@@ -139,6 +141,7 @@ def nvcc_and_gpu(
     the newest have dropped old GPUs.
 
     Check by hand: `nvcc --list-gpu-arch`.
+
     What to do: nothing, unless you compile; then use a CUDA toolkit that knows the GPU.
     """
     severity, version = _severity(flash, packages), _nvcc(toolchain)
@@ -171,6 +174,7 @@ def compiler_too_new(
     version! gcc versions later than 13 are not supported!`. Skipping that test mostly ends in errors in headers.
 
     Check by hand: `g++ --version`, `nvcc --version`.
+
     What to do: nothing, unless you compile; then name an older compiler.
     """
     severity, nvcc, compiler = _severity(flash, packages), _nvcc(toolchain), known(toolchain.compiler)
@@ -205,6 +209,7 @@ def no_compiler_for_triton(toolchain: Toolchain, gpus: Gpus, packages: Packages)
 
     Check by hand: `cc --version`; `python -c "import sysconfig; print(sysconfig.get_paths()['include'])"` and look for
     Python.h there.
+
     What to do: install a compiler and this Python's development package.
     """
     if packages.find("triton") is None or not gpus.devices:
@@ -240,6 +245,7 @@ def build_modules(
     after the other. Without ninja the build works, for hours, on one core.
 
     Check by hand: `pip list`.
+
     What to do: nothing if there is a wheel (`flash-doctor plan`); else install them all at once.
     """
     needed = facts.companions.build_modules
@@ -267,6 +273,7 @@ def memory_for_build(
     without them ends it: `Killed`, `nvcc died due to signal 9`, or the whole machine stops answering.
 
     Check by hand: `free -g`, and the limit of the container or job.
+
     What to do: look for a wheel first; else set MAX_JOBS to what fits.
     """
     if isinstance(host.memory, Unknown):

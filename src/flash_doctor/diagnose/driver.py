@@ -49,6 +49,7 @@ def driver_missing(driver: Driver | Absent, gpus: Gpus, host: Host) -> Iterator[
     unsigned module is refused.
 
     Check by hand: `lspci | grep -i nvidia` shows the GPU, `nvidia-smi` fails.
+
     What to do: install the driver of your distribution, or load its module, on the host.
     """
     if host.habitat is not Habitat.BARE or not known(gpus.on_bus):
@@ -84,6 +85,7 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
 
     Check by hand: compare `cat /proc/driver/nvidia/version` with the version in the name of the file that
     `ldconfig -p | grep libnvidia-ml` points to.
+
     What to do: reboot (or unload and load the module); in a container remove the driver packages from the image.
     """
     module, library = known(driver.module), known(driver.library)
@@ -127,6 +129,7 @@ def driver_answers_with_error(driver: Driver, host: Host) -> Iterator[Finding]:
     names NVML's error and what that usually means.
 
     Check by hand: `nvidia-smi`.
+
     What to do: look into the kernel's log on the host; a lost GPU needs a reset or a reboot.
     """
     failure = known(driver.failure)
@@ -159,6 +162,7 @@ def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: 
     old (found version 12040)`; that number means CUDA 12.4, not a driver.
 
     Check by hand: `nvidia-smi` shows the driver and, as "CUDA Version", the newest CUDA that it fully runs.
+
     What to do: update the driver on the host, or install a torch built with an older CUDA.
     """
     cuda, max_cuda = known(torch.cuda), known(driver.max_cuda)
@@ -239,6 +243,7 @@ def driver_older_than_gpu(driver: Driver, gpus: Gpus, host: Host, facts: Facts) 
     with faults that later ones repair.
 
     Check by hand: `nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv`.
+
     What to do: update the driver on the host.
     """
     version = _version(driver)
@@ -265,6 +270,7 @@ def gpus_not_driven(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]
     that failed, and, for Blackwell GPUs, every one when the closed kernel module is used: they need the open one.
 
     Check by hand: `lspci | grep -i nvidia` against `nvidia-smi -L`; `sudo dmesg | grep -i nvrm` says why.
+
     What to do: install the driver that knows the GPU; for Blackwell the open kernel module.
     """
     if host.habitat is not Habitat.BARE or isinstance(driver.failure, str):

@@ -54,6 +54,7 @@ def no_gpu(gpus: Gpus | Absent, driver: Driver | Absent, torch: Torch, host: Hos
     shows them.
 
     Check by hand: `lspci | grep -i nvidia`, `nvidia-smi`.
+
     What to do: nothing on a login node; run `flash-doctor check` once more on the machine that trains.
     """
     if isinstance(gpus, Absent) and known(torch.cuda) is not None and host.habitat is not Habitat.WSL2:
@@ -82,6 +83,7 @@ def hidden_by_variable(gpus: Gpus) -> Iterator[Finding]:
     shell profile, a launch script, or a scheduler's left-over.
 
     Check by hand: `echo "$CUDA_VISIBLE_DEVICES"`, `nvidia-smi -L`.
+
     What to do: unset it, or name GPUs that exist; inside a scheduler's job ask for GPUs instead.
     """
     value = known(gpus.visible_devices)
@@ -124,6 +126,7 @@ def unknown_gpu(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
     hold code for it. New GPUs are mostly served by the newest torch first, by flash-attn's wheels months later.
 
     Check by hand: `nvidia-smi --query-gpu=name,compute_cap --format=csv`.
+
     What to do: update flash-doctor; then trust `flash-doctor verify`, which runs a kernel.
     """
     for gpu, capability in capable(gpus):
@@ -148,6 +151,7 @@ def mixed_gpus(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
     same number may mean two GPUs.
 
     Check by hand: `nvidia-smi -L`.
+
     What to do: choose equal GPUs with CUDA_VISIBLE_DEVICES, and set CUDA_DEVICE_ORDER=PCI_BUS_ID.
     """
     seen = visible(gpus)
@@ -186,6 +190,7 @@ def mig_without_instances(gpus: Gpus) -> Iterator[Finding]:
     cannot be used at all, though nvidia-smi lists it. torch says `No CUDA GPUs are available`.
 
     Check by hand: `nvidia-smi mig -lgi`.
+
     What to do: make instances, or switch MIG off on the host (no process may use the GPU then).
     """
     empty = [gpu for gpu in visible(gpus) if known(gpu.mig) is True and not gpu.mig_devices]

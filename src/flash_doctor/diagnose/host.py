@@ -12,6 +12,7 @@ from flash_doctor.model import (
     Finding,
     Habitat,
     Host,
+    OtherDoctor,
     Remedy,
     Severity,
     Unknown,
@@ -38,6 +39,7 @@ def disk_filling_up(host: Host, facts: Facts) -> Iterator[Finding]:
     the environment and of the cache folder (models, wheels) are looked at.
 
     Check by hand: `df -h` on the folder that the finding names.
+
     What to do: remove old checkpoints and caches, or write to another disk, before the run starts.
     """
     warning, error = facts.companions.limits["disk_warning"], facts.companions.limits["disk_error"]
@@ -79,6 +81,7 @@ def temp_too_small(host: Host, facts: Facts) -> Iterator[Finding]:
     meets a full temp folder ends in `No space left on device`, sometimes half way.
 
     Check by hand: `df -h /tmp` (or `$TMPDIR`).
+
     What to do: point TMPDIR at a folder with room before installing.
     """
     volume = _volume(host.temp_disk)
@@ -106,6 +109,7 @@ def shared_memory_small(host: Host, facts: Facts) -> Iterator[Finding]:
     NCCL error that names `/dev/shm/nccl-…`.
 
     Check by hand: `df -h /dev/shm`.
+
     What to do: start the container with more, or mount a larger one.
     """
     volume = _volume(host.shm)
@@ -124,6 +128,33 @@ def shared_memory_small(host: Host, facts: Facts) -> Iterator[Finding]:
                 commands=(command,),
             ),
         )
+
+
+@check("H104", Family.HOST, host_only=True)
+def another_doctor(other_doctor: OtherDoctor | Absent) -> Iterator[Finding]:
+    """The program named doctor on PATH is not this one.
+
+    flash-doctor installs itself under two names, `flash-doctor` and, shorter, `doctor`. Another package of the index,
+    env-doctor, installs a program named `doctor` too. In one environment the last one installed wins, and uninstalling
+    either takes the other's program away.
+
+    Check by hand: `command -v doctor`, then look into that file: its import names the package.
+
+    What to do: call this one `flash-doctor`, which nobody else does; keep the two in environments of their own.
+    """
+    if isinstance(other_doctor, Absent):
+        return
+    owner = known(other_doctor.owner)
+    yield Finding(
+        code="H104",
+        severity=Severity.INFO,
+        subject="doctor",
+        summary=f"the command `doctor` runs {owner or 'another program'}, not flash-doctor",
+        evidence=(f"{other_doctor.path} comes first on PATH and does not import flash_doctor",),
+        remedy=Remedy(
+            text="Nothing must be done; call this one by its longer name.", commands=("flash-doctor --help",)
+        ),
+    )
 
 
 _REMOUNT = "sudo mount -o remount,size=50% /dev/shm"

@@ -39,6 +39,7 @@ def not_passed_into_container(driver: Driver | Absent, gpus: Gpus, host: Host) -
     and the device files inside. Here the GPU is seen on the bus, and one of the two is missing.
 
     Check by hand: `ls /dev/nvidia*` and `nvidia-smi`, in the container and on the host.
+
     What to do: install the NVIDIA container toolkit on the host and start the container with `--gpus all`.
     """
     on_bus = known(gpus.on_bus)
@@ -77,6 +78,7 @@ def device_files(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]:
     machine the first CUDA program after a start makes it, when nvidia-modprobe is installed.
 
     Check by hand: `ls -l /dev/nvidia*` and `id`.
+
     What to do: join the group that owns them; for a missing one run nvidia-modprobe, or start the container anew.
     """
     closed = [node for node in gpus.unreadable_nodes if _NEEDED_NODE.fullmatch(node)]
@@ -115,6 +117,7 @@ def wsl2_driver(driver: Driver | Absent, host: Host) -> Iterator[Finding]:
     A Linux driver installed inside WSL2 puts its own libcuda before that one and breaks it.
 
     Check by hand: `ls /usr/lib/wsl/lib/libcuda.so.1 /dev/dxg`, and `ldconfig -p | grep libcuda`.
+
     What to do: install the driver in Windows only; remove Linux driver packages inside, then `wsl --shutdown`.
     """
     failure = known(driver.failure) if isinstance(driver, Driver) else None
@@ -144,6 +147,7 @@ def fabric_not_ready(driver: Driver, gpus: Gpus) -> Iterator[Finding]:
     initialized`. It is a service of the host: nothing inside a container can start it.
 
     Check by hand: `nvidia-smi -q | grep -A3 Fabric` says `Completed`, `systemctl status nvidia-fabricmanager`.
+
     What to do: start the service on the host, in exactly the driver's version.
     """
     states = {gpu.index: known(gpu.fabric) for gpu in gpus.devices if known(gpu.mig) is not True}
@@ -182,6 +186,7 @@ def forward_compatibility(driver: Driver, gpus: Gpus, facts: Facts) -> Iterator[
     supported HW`. A compat library older than the driver ends in error 803.
 
     Check by hand: `ldconfig -p | grep libcuda.so.1`, `echo $LD_LIBRARY_PATH`.
+
     What to do: take the compat folder out of LD_LIBRARY_PATH and of /etc/ld.so.conf.d.
     """
     library, version = known(driver.compat_library), known(driver.version)
@@ -222,6 +227,7 @@ def stub_libcuda(loader: LoaderPath, driver: Driver) -> Iterator[Finding]:
     time it answers every call with an error (`CUDA_ERROR_STUB_LIBRARY`, error 34).
 
     Check by hand: `echo $LD_LIBRARY_PATH`.
+
     What to do: take the folder out of LD_LIBRARY_PATH; for linking use LIBRARY_PATH.
     """
     stubs = [entry.path for entry in loader.libraries if entry.soname == "libcuda.so.1" and "stubs" in entry.path.parts]

@@ -62,12 +62,15 @@ def fix(text: str, *commands: str, allow: tuple[str, ...] = ()) -> Remedy:
     return Remedy(text=text, commands=commands or (f"{PLAN}{option}", f"{FIX}{option}"), goal=Goal(allow=allow))
 
 
-def addressed(finding: Finding, python: Path, program: str) -> Finding:
-    """The finding with our own commands as they can be typed in any folder: about `python`, called as `program`."""
+def addressed(finding: Finding, python: Path | None, program: str) -> Finding:
+    """The finding with our own commands as they can be typed in any folder: called as `program`, about `python`.
+
+    Without `python` no interpreter was looked at, and none is named.
+    """
     remedy = finding.remedy
     if remedy is None:
         return finding
-    option = f" --python {quote(str(python))}"
+    option = f" --python {quote(str(python))}" if python else ""
     named = (_ABOUT_TARGET.sub(lambda match: match[0] + option, line) for line in remedy.commands)
     commands = tuple(program + line.removeprefix(OURS) if line.startswith(f"{OURS} ") else line for line in named)
     return replace(finding, remedy=replace(remedy, commands=commands))

@@ -1,0 +1,170 @@
+"""`flash-doctor check` in surroundings that break programs: each time an answer in words, and nothing written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flash_doctor.__main__ import own_path
+from flash_doctor.render.document import load_report
+from sites import install, site_of
+from trees import snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FLASH_DOCTOR = (sys.executable, "-m", "flash_doctor")
+
+
+def check(
+    *arguments: str | Path, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Without what the test's own shell says; `environ` is added."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    done = subprocess.run(
+        [*FLASH_DOCTOR, "check", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**kept, "COLUMNS": "80", **(environ or {})},
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "itself failed" not in done.stderr
+    return done
+
+
+STRANGERS = ("typing", "json", "enum", "dataclasses", "packaging", "typer", "torch", "flash_attn", "subprocess")
+
+
+@pytest.fixture
+def strangers(tmp_path: Path) -> Path:
+    """A folder of modules that are named like others and end the program."""
+    folder = tmp_path / "strangers"
+    folder.mkdir()
+    for name in STRANGERS:
+        (folder / f"{name}.py").write_text("raise SystemExit('a stranger ran')\n")
+    return folder
+
+
+def test_modules_in_the_current_folder_do_not_run(venv: Path, strangers: Path) -> None:
+    done = check("--python", venv, cwd=strangers)
+    assert "Score: " in done.stdout
+    assert done.stderr == ""
+
+
+def test_modules_on_pythonpath_do_not_run(venv: Path, strangers: Path) -> None:
+    done = check("--python", venv, "--json", environ={"PYTHONPATH": f"{strangers}{os.pathsep}/nowhere{os.pathsep}"})
+    python = load_report(done.stdout).environment.python
+    assert str(strangers) in str(python), "the target has it on its path all the same"
+    assert done.stderr == ""
+
+
+def test_our_own_folder_stays_on_the_path() -> None:
+    path = ["/src", "/other", "", "/lib"]
+    assert own_path(path, f"/other{os.pathsep}/src", "/src") == ["/src", "", "/lib"]
+    assert own_path(path, "", "/src") == path
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HOME": "/proc/nothing"},
+        {"HOME": ""},
+        {"HOME": "/tmp/a home with 'quotes' and spaces"},
+        {"TERM": "dumb"},
+        {"COLUMNS": "1"},
+        {"COLUMNS": "many"},
+        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PATH": os.pathsep.join(f"/nowhere/{number}" for number in range(5000))},
+        {"PATH": ""},
+        {"LD_LIBRARY_PATH": ":::/nowhere:relative:/proc/self/fd"},
+        {"CUDA_VISIBLE_DEVICES": "x" * 10000, "CUDA_HOME": "/nowhere", "TMPDIR": "/nowhere"},
+    ],
+    ids=lambda environ: next(iter(environ)),
+)
+def test_strange_variables_do_not_matter(venv: Path, environ: dict[str, str]) -> None:
+    done = check("--python", venv, environ=environ)
+    assert done.returncode == 1, done.stderr  # there is no torch
+    assert "T501" in done.stdout
+
+
+def test_a_folder_that_was_deleted_under_us(venv: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'rmdir "{gone}" && exec "$@"'
+    command = ["sh", "-c", script, "sh", *FLASH_DOCTOR, "check", "--python", str(venv)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=gone, timeout=60)
+    assert "T501" in done.stdout
+    assert done.stderr == ""
+
+
+def test_machine_alone_needs_no_python() -> None:
+    done = check("--host-only", "--json", environ={"VIRTUAL_ENV": "/nowhere"})
+    assert done.returncode in {0, 1}
+    assert "no Python is looked at" in load_report(done.stdout).target.why
+    assert check("--json", environ={"VIRTUAL_ENV": "/nowhere"}).returncode == 2
+
+
+def test_ten_thousand_distributions(venv: Path) -> None:
+    site = site_of(venv)
+    for number in range(10_000):
+        folder = site / f"p{number}-1.0.dist-info"
+        folder.mkdir()
+        text = f"Metadata-Version: 2.1\nName: p{number}\nVersion: 1.0\nRequires-Dist: p{(number + 1) % 10_000}>=1\n"
+        (folder / "METADATA").write_text(text)
+    done = check("--python", venv)
+    assert "T501" in done.stdout
+    assert "C710" not in done.stdout
+
+
+def test_damaged_metadata_is_told_and_nothing_is_written(venv: Path) -> None:
+    site = site_of(venv)
+    for name, data in {
+        "latin": b"Name: latin\nVersion: 1\nSummary: \xe9\xff\nRequires-Dist: \xff\xfe\n",
+        "nothing": b"",
+        "zeros": b"\0" * 100,
+        "endless": b"Name: endless\nVersion: " + b"9" * 5000 + b"\n",
+    }.items():
+        (site / f"{name}-1.dist-info").mkdir()
+        (site / f"{name}-1.dist-info" / "METADATA").write_bytes(data)
+    (site / "fifo-1.dist-info").mkdir()
+    os.mkfifo(site / "fifo-1.dist-info" / "METADATA")
+    (site / "folder-1.dist-info" / "METADATA").mkdir(parents=True)
+    before = set(venv.rglob("*"))
+    done = check("--python", venv)
+    assert set(venv.rglob("*")) == before
+    assert "4 metadata folders cannot be read" in done.stdout
+    for name in ("nothing", "zeros", "fifo", "folder"):
+        assert f"{name}-1.dist-info" in done.stdout
+
+
+def test_nothing_of_the_target_changes(venv: Path) -> None:
+    install(site_of(venv), "numpy", "2.0", files={"numpy/__init__.py": "", "numpy/core.py": "x = 1\n"})
+    before = snapshot(venv)
+    check("--python", venv)
+    check("--python", venv, "--deep", "--json")
+    assert snapshot(venv) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_closed_folders_are_told_to_somebody_who_may_not_look(venv: Path) -> None:
+    """The target's script as nobody: root's doctor starts it by way of a wrapper."""
+    site = site_of(venv)
+    for name in ("closed", "shut"):
+        install(site, name, "1.0")
+    (site / "closed-1.0.dist-info").chmod(0)
+    (site / "shut-1.0.dist-info" / "METADATA").chmod(0)
+    wrapper = venv / "bin" / "as-nobody"
+    caps = "--inh-caps=-all --bounding-set=-all"
+    wrapper.write_text(f'#!/bin/sh\nexec setpriv {caps} "{venv}/bin/python" "$@"\n')
+    wrapper.chmod(0o755)
+    done = check("--python", wrapper)
+    assert "2 metadata folders cannot be read" in done.stdout
+    assert "Permission denied" in " ".join(done.stdout.split())
