@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.cli.boundary import emit, read_file, write_file
@@ -18,16 +19,19 @@ from flash_doctor.cli.options import (
     PythonOption,
     ReportOption,
     RequirementsOption,
+    StackOption,
     StrictOption,
 )
 from flash_doctor.command import Meanwhile, SystemRunner
+from flash_doctor.model import Target
 from flash_doctor.probe import probe
 from flash_doctor.target import find_target
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from flash_doctor.facts import Facts
+    from flash_doctor.model import Environment, Report
 
-    from flash_doctor.model import Report
+_NO_PYTHON = "it runs flash-doctor; with --host-only no Python is looked at"
 
 
 def command(
@@ -35,6 +39,7 @@ def command(
     deep: DeepOption = False,
     host_only: HostOnlyOption = False,
     requirements: RequirementsOption = None,
+    stack: StackOption = None,
     recorded: ReportOption = None,
     strict: StrictOption = False,
     fail_on: FailOnOption = FailOn.ERROR,
@@ -47,9 +52,9 @@ def command(
     Nothing is changed, nothing is imported from the environment, and no network is used.
     """
     report = (
-        judge_again(recorded)
+        judge_again(recorded, stack)
         if recorded
-        else examine(python, deep=deep, host_only=host_only, requirements=requirements, text=not as_json)
+        else examine(python, deep=deep, host_only=host_only, requirements=requirements, text=not as_json, stack=stack)
     )
     from flash_doctor.cli.exit_code import exit_code
     from flash_doctor.model import Severity
@@ -62,19 +67,35 @@ def command(
     return code
 
 
-def examine(python: str | None, *, deep: bool, host_only: bool, requirements: Path | None, text: bool) -> Report:
+def examine(
+    python: str | None, *, deep: bool, host_only: bool, requirements: Path | None, text: bool, stack: str | None = None
+) -> Report:
     """Probe and diagnose; what comes after the probe is imported while it waits for its children."""
-    target = find_target(python, os.environ)
+    # the machine can be looked at where no Python can: a stale VIRTUAL_ENV does not matter then
+    bare = host_only and python is None
+    target = Target(python=Path(sys.executable), why=_NO_PYTHON) if bare else find_target(python, os.environ)
     runner = Meanwhile(SystemRunner(), partial(_import_the_rest, text))
     environment = probe(target, runner, deep=deep, requirements=requirements, host_only=host_only)
 
     from flash_doctor.diagnose import diagnose
     from flash_doctor.facts import Facts
 
-    return diagnose(target, environment, Facts(), host_only=host_only, program=_program())
+    facts = Facts()
+    environment = _compared(environment, stack, facts)
+    return diagnose(target, environment, facts, host_only=host_only, program=_program())
 
 
-def judge_again(file: Path) -> Report:
+def _compared(environment: Environment, stack: str | None, facts: Facts) -> Environment:
+    """The environment, to be compared with a stack where one is named."""
+    if stack is None:
+        return environment
+    from flash_doctor.diagnose.stack import with_stack
+    from flash_doctor.facts.stacks import find
+
+    return with_stack(environment, find(facts.stacks, stack), facts.folder / "stacks")
+
+
+def judge_again(file: Path, stack: str | None = None) -> Report:
     """The report of another machine, judged by this doctor's rules and facts, which may be newer.
 
     Raises:
@@ -85,7 +106,8 @@ def judge_again(file: Path) -> Report:
     from flash_doctor.render.document import load_report
 
     recorded = load_report(read_file(file))
-    return diagnose(recorded.target, recorded.environment, Facts(), program=_program())
+    facts = Facts()
+    return diagnose(recorded.target, _compared(recorded.environment, stack, facts), facts, program=_program())
 
 
 def _program() -> str:

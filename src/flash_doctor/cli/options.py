@@ -30,6 +30,9 @@ OutputOption = Annotated[
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 6 if anything could not be checked.")]
 FailOnOption = Annotated[FailOn, typer.Option("--fail-on", help="What ends in exit code 1.")]
+StackOption = Annotated[
+    str | None, typer.Option("--stack", metavar="NAME", help="Compare with a stack of `stacks list`.")
+]
 DeepOption = Annotated[bool, typer.Option("--deep", help="Compare the hash of every installed file, too.")]
 HostOnlyOption = Annotated[bool, typer.Option("--host-only", help="Look at the machine only, at no Python.")]
 RequirementsOption = Annotated[

@@ -93,14 +93,15 @@ def requirements_file(
     What to do: install the file; if it would move torch, let `flash-doctor plan` choose versions that fit together.
     """
     installed = first_of_each(packages)
-    lines = [line for line in requirements if not _met(line, installed)]
+    own = [line for line in requirements if not line.stack]
+    lines = [line for line in own if not _met(line, installed)]
     if lines:
         file = lines[0].file
         yield Finding(
             code="C711",
             severity=Severity.WARNING,
             subject=str(file),
-            summary=f"{len(lines)} of {len(requirements)} requirements of {file.name} are not met",
+            summary=f"{len(lines)} of {len(own)} requirements of {file.name} are not met",
             evidence=words.listing((_told(line, installed) for line in lines), _SHOWN),
             remedy=Remedy(
                 text="Look at what would change, then install.",

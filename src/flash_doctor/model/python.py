@@ -181,7 +181,8 @@ class OtherDoctor:
 class RequirementLine:
     """One line of the user's requirements file whose marker holds for the target.
 
-    `specifier` is `==2.1`, or `@ address`; a `constraint` (a file named with -c) binds only what is installed anyway.
+    `specifier` is `==2.1`, or `@ address`; a `constraint` (a file named with -c) binds only what is installed anyway;
+    `stack` names the known-good stack that asks for it instead of a file of the user's.
     """
 
     requirement: str
@@ -190,3 +191,4 @@ class RequirementLine:
     line: int
     file: Path
     constraint: bool = False
+    stack: str = ""
