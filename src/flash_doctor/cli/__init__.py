@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "check",
     "abi": "abi",
     "plan": "plan",
+    "stacks": "stacks",
     "fix": "fix",
     "verify": "verify",
     "rollback": "rollback",

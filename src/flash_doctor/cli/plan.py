@@ -96,9 +96,8 @@ def answer(
     machines: Machines, wanted: Wanted, *, wheelhouse: Path | None, offline: bool, why: str | None
 ) -> Consultation:
     """What is prescribed for a machine and a goal, as the command line says them."""
+    from flash_doctor.cli.shelf import overlay
     from flash_doctor.facts import Facts
-    from flash_doctor.paths import data_folder
-    from flash_doctor.resolve.sources.overlay import overlay_folder
     from flash_doctor.treat.consult import Request, consult
 
     facts = Facts()
@@ -106,12 +105,12 @@ def answer(
     request = Request(
         goal=_goal(wanted, stack),
         command=_asked(machines, wanted),
-        overlay=overlay_folder(data_folder(os.environ)),
+        overlay=overlay(),
         stack=stack,
         wheelhouse=wheelhouse,
         offline=offline,
         why=why,
-        lookup=partial(_lookup, wheelhouse),
+        lookup=partial(find_lookup, wheelhouse),
     )
     return consult(request, _scene(machines, facts), facts)
 
@@ -199,7 +198,7 @@ def _asked(machines: Machines, wanted: Wanted) -> tuple[str, ...]:
     return (program, "plan", *(word for name, value in options for word in (f"--{name}", value)))
 
 
-def _lookup(wheelhouse: Path | None) -> Lookup | None:
+def find_lookup(wheelhouse: Path | None) -> Lookup | None:
     """Uv where it is there, else pip of our own interpreter."""
     import importlib.util
 

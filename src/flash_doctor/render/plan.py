@@ -102,6 +102,7 @@ def _title(step: Step, consultation: Consultation) -> Iterator[Span]:
 def _details(step: Step) -> Iterator[tuple[str, str]]:
     if isinstance(step, Install):
         yield "from", _source(step)
+    if isinstance(step, Install) and step.url is not None:
         yield "hash", _hash(step)
     if isinstance(step, Build):
         yield "cost", f"about {step.minutes} min with {count(step.jobs, 'job')}, {size_text(step.memory)} of memory"
@@ -112,7 +113,7 @@ def _details(step: Step) -> Iterator[tuple[str, str]]:
 def _source(step: Install) -> str:
     if step.url is None:
         where = ", ".join(step.indexes) or "the package index"
-        return f"{where}; which file is still open"
+        return f"{where}; file and hash are still open"
     parts = urlsplit(step.url)
     place = parts.hostname or parts.path.rpartition("/")[0]
     publisher = f"{step.wheel.family.publisher}, " if step.wheel else ""
@@ -120,8 +121,6 @@ def _source(step: Install) -> str:
 
 
 def _hash(step: Install) -> str:
-    if step.url is None:
-        return "the index gives it when it is asked"
     if step.sha256 is None:
         return _HASH[HashState.FIRST_SEEN]
     return f"{step.sha256[:12]}…, {_HASH[step.hash_state]}"
