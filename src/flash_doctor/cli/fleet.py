@@ -17,7 +17,7 @@ from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.model.fleet import Comparison, FleetVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from flash_doctor.fleet.gather import Engine, Gathered
     from flash_doctor.model.fleet import Lost, Node
@@ -97,13 +97,12 @@ def _refuse(value: str, option: str, engine: str) -> None:
         raise BadInput(message)
 
 
-def _read(gathered: Iterable[Gathered], save: Path | None) -> Iterator[Node | Lost]:
+def _read(gathered: Iterable[Gathered], save: Path | None) -> list[Node | Lost]:
     """The nodes, in the order of their names; each document is kept first if that is wanted."""
     from flash_doctor.fleet.reading import read_document
 
-    for one in sorted(gathered, key=lambda one: one.node):
-        place = _kept(one, save) if save else ""
-        yield read_document(one.document, label=one.node, source=place)
+    found = [read_document(one.document, label=one.node, source=_kept(one, save) if save else "") for one in gathered]
+    return sorted(found, key=lambda one: one.name)
 
 
 def _kept(one: Gathered, folder: Path) -> str:

@@ -49,7 +49,7 @@ def compare(found: Iterable[Node | Lost], policy: FleetPolicy, against: Node | N
             usual.append(measure)
             differences += _differences(key, spread, measure, policy)
     differences += clock_differences(nodes, policy)
-    differences.sort(key=lambda difference: _RANK[difference.effect])
+    differences = _ranked(differences)
     return Comparison(
         against=against.name if against else "",
         names=tuple(node.name for node in nodes),
@@ -61,6 +61,17 @@ def compare(found: Iterable[Node | Lost], policy: FleetPolicy, against: Node | N
         not_known=tuple(not_known),
         plans=tuple(shared_plans(nodes, differences, policy)),
     )
+
+
+def _ranked(differences: list[Difference]) -> list[Difference]:
+    """The worst effect first; in each, one of every aspect before the second of any."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for difference in differences:
+        turns.append((_RANK[difference.effect], seen[difference.aspect]))
+        seen[difference.aspect] += 1
+    order = sorted(range(len(differences)), key=turns.__getitem__)
+    return [differences[index] for index in order]
 
 
 def _apart(found: Iterable[Node | Lost]) -> tuple[list[Node], list[Lost]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, CommandFailed
 from flash_doctor.fleet.gather import Answer
+from flash_doctor.fleet.parallel import each
 from flash_doctor.fleet.reading import MAX_DOCUMENT
 
 if TYPE_CHECKING:
@@ -62,14 +63,16 @@ class Slurm:
             BadInput: Slurm is not there, or knows no such nodes.
         """
         states = self.nodes()
-        now = time.time()
-        for node, state in states.items():
-            if _unusable(state):
-                yield Answer(node=node, sent=now, received=now, failure=f"Slurm says that it is {state}")
+        begun = time.time()
         live = [node for node, state in states.items() if not _unusable(state)]
-        with ThreadPoolExecutor(max_workers=max(1, min(self.parallel, len(live)))) as pool:
-            for done in as_completed([pool.submit(self._ask, node, errand) for node in live]):
-                yield done.result()
+        missing = {node: f"Slurm says that it is {states[node]}" for node in states.keys() - set(live)}
+        missing |= dict.fromkeys(live, "srun was lost")
+        ask = partial(self._ask, errand)
+        for answer in each(ask, live, limit=self.parallel, patience=errand.timeout + START + 30):
+            del missing[answer.node]
+            yield answer
+        for node, why in missing.items():
+            yield Answer(node=node, sent=begun, received=time.time(), failure=why)
 
     def nodes(self) -> dict[str, str]:
         """Each node's name and state, in Slurm's words."""
@@ -97,7 +100,7 @@ class Slurm:
             )
         return done.text.split("\n")[:-1]
 
-    def _ask(self, node: str, errand: Errand) -> Answer:
+    def _ask(self, errand: Errand, node: str) -> Answer:
         command = Command(
             argv=(*self._srun(node, errand), "sh", "-c", LAUNCH, "sh", errand.stub, errand.python, *errand.arguments),
             timeout=errand.timeout + START,

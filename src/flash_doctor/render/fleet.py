@@ -88,6 +88,13 @@ def _more(number: int, what: str) -> Iterator[Line]:
         yield Line((Span(f"and {count(number, what)} more: --json has them all", Style.DIM),), first="  ")
 
 
+def _command(command: str) -> Line:
+    """Whole or not at all: the beginning of a command is another command."""
+    if len(clean(command)) > _MAX_COMMAND:
+        return Line((Span("a command too long to be shown: --json has it", Style.DIM),), first="      ")
+    return Line((span(command, Style.COMMAND),), first="      ", verbatim=True)
+
+
 def short(text: str) -> str:
     """The beginning, with what could move the cursor spelt out, which makes it longer."""
     text = clean(text)
@@ -145,7 +152,7 @@ def _sick(sick: Sequence[Sick]) -> Iterator[Line]:
         spans = (span(folded(each.nodes), Style.STRONG), span(f": {each.code} ", Style.BAD), span(short(each.summary)))
         yield Line(spans, first="  ", rest="    ")
         for command in each.commands[:1]:
-            yield Line((span(command[:_MAX_COMMAND], Style.COMMAND),), first="      ", verbatim=True)
+            yield _command(command)
     yield from _more(len(sick) - _MAX_ROWS, "error")
 
 
@@ -182,7 +189,7 @@ def _odd(odd: Sequence[Odd]) -> Iterator[Line]:
         titles = short(", ".join(each.differences))
         yield Line((span(folded(each.nodes), Style.STRONG), span(f" ({titles})")), first="  ", rest="    ")
         for command in each.commands[:_MAX_COMMANDS]:
-            yield Line((span(command[:_MAX_COMMAND], Style.COMMAND),), first="      ", verbatim=True)
+            yield _command(command)
     yield from _more(len(odd) - _MAX_ROWS, "group")
 
 
@@ -193,5 +200,5 @@ def _plans(plans: Sequence[SharedPlan]) -> Iterator[Line]:
     yield from _heading("One plan serves several")
     yield Line((span(folded(plans[0].nodes), Style.STRONG),), first="  ", rest="    ")
     for command in plans[0].commands:
-        yield Line((span(command[:_MAX_COMMAND], Style.COMMAND),), first="      ", verbatim=True)
+        yield _command(command)
     yield from _more(len(plans) - 1, "plan")

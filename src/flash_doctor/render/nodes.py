@@ -70,4 +70,4 @@ def folded(names: Iterable[str], limit: int = 60) -> str:
     if len(whole) <= limit:
         return whole
     cut = whole[:limit].rpartition(",")[0] or whole[:limit]
-    return f"{cut}… ({len(names)} nodes)"
+    return f"{cut}… ({len(names):,} {'node' if len(names) == 1 else 'nodes'})"
