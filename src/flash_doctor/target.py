@@ -132,10 +132,19 @@ def _interpreter(place: Path) -> Path:
 
 def _in_folder(folder: Path) -> Path:
     for name in ("python", "python3"):
-        if os.path.lexists(folder / "bin" / name):
+        if _is_there(folder / "bin" / name):
             return folder / "bin" / name
     message = f"{folder} is a folder without bin/python: it is no virtual environment and no Python installation"
     raise TargetError(message, advice=_ADVICE)
+
+
+def _is_there(path: Path) -> bool:
+    """Like lexists, which takes what may not be looked at for what is not there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _missing(python: Path) -> TargetError:

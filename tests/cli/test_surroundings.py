@@ -153,18 +153,65 @@ def test_nothing_of_the_target_changes(venv: Path) -> None:
     assert snapshot(venv) == before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_closed_folders_are_told_to_somebody_who_may_not_look(venv: Path) -> None:
-    """The target's script as nobody: root's doctor starts it by way of a wrapper."""
-    site = site_of(venv)
-    for name in ("closed", "shut"):
-        install(site, name, "1.0")
-    (site / "closed-1.0.dist-info").chmod(0)
-    (site / "shut-1.0.dist-info" / "METADATA").chmod(0)
-    wrapper = venv / "bin" / "as-nobody"
-    caps = "--inh-caps=-all --bounding-set=-all"
-    wrapper.write_text(f'#!/bin/sh\nexec setpriv {caps} "{venv}/bin/python" "$@"\n')
-    wrapper.chmod(0o755)
-    done = check("--python", wrapper)
-    assert "2 metadata folders cannot be read" in done.stdout
-    assert "Permission denied" in " ".join(done.stdout.split())
+CAPLESS = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
+
+
+def closed(venv: Path, *places: Path) -> subprocess.CompletedProcess[str]:
+    """`check` by somebody who may not look at `places`; root, who may look everywhere, gives that right up."""
+    for place in places:
+        place.chmod(0)
+    try:
+        command = [*FLASH_DOCTOR, "check", "--python", str(venv)]
+        done = subprocess.run(
+            [*(CAPLESS if os.geteuid() == 0 else ()), *command], capture_output=True, text=True, timeout=60
+        )
+    finally:
+        for place in places:
+            place.chmod(0o755)
+    assert "Traceback" not in done.stderr + done.stdout
+    return done
+
+
+class TestWhatMayNotBeLookedAt:
+    """It is told as such: never as broken, never as healthy, and never with advice to delete it."""
+
+    @pytest.fixture
+    def site(self, venv: Path) -> Path:
+        site = site_of(venv)
+        files = {"torch/__init__.py": "", "torch/version.py": "__version__ = '2.8.0'\n", "torch/lib/libc10.so": ""}
+        install(site, "torch", "2.8.0", files=files)
+        install(site, "numpy", "2.0")
+        return site
+
+    def test_metadata(self, venv: Path, site: Path) -> None:
+        done = closed(venv, site / "numpy-2.0.dist-info")
+        assert "P402" in done.stdout
+        assert "Permission denied" in done.stdout
+        assert "rm -r" not in done.stdout
+
+    def test_folder_of_torch(self, venv: Path, site: Path) -> None:
+        done = closed(venv, site / "torch")
+        assert done.returncode == 0, done.stdout
+        assert "T505" in done.stdout.partition("could not be made")[2]
+        assert "damaged" not in done.stdout
+        assert "No problem found, but" in done.stdout
+
+    def test_site_packages(self, venv: Path, site: Path) -> None:
+        done = closed(venv, site)
+        assert done.returncode == 0, done.stdout
+        assert "rm -r" not in done.stdout
+        assert "cannot be listed" in " ".join(done.stdout.split())
+
+    def test_the_environment(self, venv: Path) -> None:
+        done = closed(venv, venv)
+        assert done.returncode == 2
+        assert "not readable for this user" in done.stderr
+
+    def test_a_closed_folder_on_pythonpath_is_none_for_imports_either(
+        self, venv: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "secret").mkdir()
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "secret"))
+        done = closed(venv, tmp_path / "secret")
+        assert "secret" not in done.stdout
+        assert "2.8.0" in done.stdout

@@ -139,7 +139,7 @@ def test_what_the_facts_want_compared_is_compared() -> None:
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (PermissionError(13, "Permission denied", "/x"), "PermissionError: [Errno 13] Permission denied: '/x'"),
+        (PermissionError(13, "Permission denied", "/x"), "/x cannot be read: Permission denied"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), "UnicodeDecodeError"),
         (BadInput("it is not what it should be"), "it is not what it should be"),
     ],

@@ -8,7 +8,7 @@ from itertools import groupby
 from shlex import quote
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.registry import check
+from flash_doctor.diagnose.registry import CouldNotLook, check
 from flash_doctor.diagnose.tags import misfit
 from flash_doctor.model import (
     Family,
@@ -60,18 +60,24 @@ def broken_metadata(packages: Packages) -> Iterator[Finding]:
 
     What to do: delete the named folder and install that package again.
     """
-    if packages.broken:
+    closed = [broken for broken in packages.broken if broken.closed]
+    broken = [each for each in packages.broken if not each.closed]
+    if broken:
         yield Finding(
             code="P402",
             severity=Severity.WARNING,
             subject="packages",
-            summary=f"{_count(len(packages.broken), 'metadata folder')} cannot be read",
-            evidence=words.listing(f"{broken.path}: {broken.why}" for broken in packages.broken),
+            summary=f"{_count(len(broken), 'metadata folder')} cannot be read",
+            evidence=words.listing(f"{each.path}: {each.why}" for each in broken),
             remedy=Remedy(
                 text="Delete these folders, then install the packages again.",
-                commands=tuple(words.delete(broken.path) for broken in packages.broken[:3]),
+                commands=tuple(words.delete(each.path) for each in broken[:3]),
             ),
         )
+    elif closed:
+        more = f" (and {len(closed) - 1} more)" if closed[1:] else ""
+        message = f"{closed[0].path} {closed[0].why}{more}"
+        raise CouldNotLook(message)
 
 
 @check("P403", Family.PYTHON)
@@ -239,7 +245,9 @@ def _doubles(packages: Packages) -> Iterator[tuple[str, tuple[Package, ...]]]:
     by_name = sorted(packages.distributions, key=lambda package: package.name)
     for name, group in groupby(by_name, key=lambda package: package.name):
         copies = tuple(group)
-        if len(copies) > 1 and name not in _OWN_RULE:
+        # Debian writes an egg-info beside some dist-info: one package, described twice
+        several = len({(copy.raw_version, copy.location) for copy in copies}) > 1
+        if several and name not in _OWN_RULE:
             yield name, copies
 
 

@@ -90,8 +90,11 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenMetadata:
+    """Metadata that give no distribution; `closed` where only this user may not read them."""
+
     path: Path
     why: str
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

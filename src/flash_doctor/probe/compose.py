@@ -90,6 +90,8 @@ def attempt(read: Callable[P, Part[T]], *args: P.args, **kwargs: P.kwargs) -> Pa
         return read(*args, **kwargs)
     except DoctorError as error:
         return Unknown(unknown=error.message)
+    except PermissionError as error:
+        return Unknown(unknown=f"{error.filename} cannot be read: {error.strerror}")
     except (OSError, ValueError, LookupError) as error:
         return Unknown(unknown=f"{type(error).__name__}: {error}")
 
@@ -136,11 +138,11 @@ def read_patient(script: RunningScript | None, environ: Mapping[str, str], requi
     settings = attempt(indexes.read_indexes, indexes.Places(environ, python.prefix, current_folder()))
     wanted = _requirements(requirements, python, environ)
     owners = packages.binary_owners(raw)
-    installed = attempt(torch.read_torch, python.search_path, found)
+    installed = attempt(torch.read_torch, packages.importable(python), found)
     attention = attempt(flash.read_flash, python, found, owners, current_folder())
     return Patient(
         python=python,
-        packages=found,
+        packages=packages.closed_site(raw, python) or found,
         torch=installed,
         flash=attention,
         indexes=_with_named(settings, wanted.indexes if wanted else ()),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, FlashAttention, FlashKind, FlashModule, Package, Packages, Part, Python, Unknown
-from flash_doctor.probe.packages import version_in
+from flash_doctor.probe.packages import importable, version_in
 from flash_doctor.probe.torch import editable_folders
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def read_flash(python: Python, packages: Packages, owners: Mapping[Path, str], f
         folder: the current folder, which `python -m` and `python -c` put first on sys.path.
     """
     distributions = tuple(package for package in packages.distributions if package.name in DISTRIBUTIONS)
-    folders = _each_once([folder, *python.search_path, *_editable(distributions)])
+    here = [folder] * os.access(folder, os.X_OK)  # what is closed to us is closed to an import
+    folders = _each_once([*here, *importable(python), *_editable(distributions)])
     sites = {os.path.realpath(site) for site in _sites(python)}
     modules = tuple(module for place in folders for module in _modules(place, os.path.realpath(place) in sites))
     extensions = tuple(path for place in folders for path in _extensions(place))

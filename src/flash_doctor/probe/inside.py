@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> dict[str, object]:
     scan = Scan(arguments[0].split(","), "deep" in arguments[1:])
     for folder in folders(sys.path):
         scan.read_folder(folder)
-    found = {name: getattr(scan, name) for name in ("distributions", "broken", "leftovers", "links")}
+    found = {name: getattr(scan, name) for name in ("distributions", "broken", "closed", "leftovers", "links")}
     return {"python": describe_python(), "path": sys.path, **found}
 
 
@@ -104,25 +104,24 @@ def headers() -> str | None:
 
 def folders(path: list[str]) -> list[str]:
     """The folders of sys.path, each once: lib64 is often a link to lib."""
-    seen, result = set(), []
+    result: dict[tuple[int, int], str] = {}
     for entry in path:
         try:
             status = os.stat(entry)
         except OSError:
             continue
-        if (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            result.append(entry)
-    return result
+        result.setdefault((status.st_dev, status.st_ino), entry)
+    return list(result.values())
 
 
 class Scan:
-    """The distributions of the folders read, in their order, and what is broken, left over or linked there."""
+    """The distributions of the folders read, in their order; what is broken, left over or linked; closed folders."""
 
     def __init__(self, patterns: list[str], deep: bool) -> None:
         self.patterns, self.deep = patterns, deep
         self.distributions: list[dict[str, object]] = []
-        self.broken: list[dict[str, str]] = []
+        self.broken: list[dict[str, object]] = []
+        self.closed: list[dict[str, str]] = []
         self.leftovers: list[str] = []
         self.links: list[str] = []
 
@@ -133,7 +132,7 @@ class Scan:
             names = []  # the zipped standard library
         except OSError as error:
             names = []
-            self.broken.append({"path": folder, "why": "cannot be listed: " + str(error.strerror)})
+            self.closed.append({"path": folder, "why": "cannot be listed: " + str(error.strerror)})
         if folder.endswith(".egg") and "EGG-INFO" in names:
             self.add(os.path.dirname(folder), os.path.join(folder, "EGG-INFO"))
         for name in names:
@@ -151,7 +150,8 @@ class Scan:
         except FileNotFoundError as error:
             self.broken.append({"path": metadata, "why": "has no " + os.path.basename(error.filename)})
         except OSError as error:
-            self.broken.append({"path": metadata, "why": "cannot be read: " + str(error.strerror)})
+            closed = isinstance(error, PermissionError)
+            self.broken.append({"path": metadata, "why": "cannot be read: " + str(error.strerror), "closed": closed})
 
     def read_distribution(self, folder: str, metadata: str) -> dict[str, object]:
         header = os.path.join(metadata, "METADATA" if metadata.endswith(".dist-info") else "PKG-INFO")
@@ -202,7 +202,7 @@ def read_header(path: str) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     last: list[str] = []
     for line in head.split("\n"):
-        if line[:1] in " \t":
+        if line[:1] in (" ", "\t"):
             if last:
                 last[-1] += " " + line.strip()
             continue
@@ -221,15 +221,14 @@ def is_wanted(name: str, patterns: list[str]) -> bool:
 
 def compare_record(base: str, path: str, deep: bool) -> dict[str, object]:
     """Files that RECORD lists and the disk lacks, or has in another size (with `deep`: another hash)."""
+    differing: dict[str, list[str]] = {"missing": [], "changed": []}
     try:
         record = read_record(path)
+        for folder, files in record.items():
+            compare_folder(base, folder, files, deep, **differing)
     except OSError as error:
-        return {"error": str(error.strerror)}
-    missing: list[str] = []
-    changed: list[str] = []
-    for folder, files in record.items():
-        compare_folder(base, folder, files, deep, missing, changed)
-    return {"files": sum(map(len, record.values())), "missing": missing, "changed": changed, "hashed": deep}
+        return {"error": "%s: %s" % (error.filename or path, error.strerror)}
+    return {"files": sum(map(len, record.values())), **differing, "hashed": deep}
 
 
 def shared_objects(record: str) -> list[str]:
@@ -264,7 +263,7 @@ def compare_folder(
 ) -> None:
     try:
         descriptor = os.open(os.path.join(base, folder), os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         missing.extend(folder + name for name, _ in files)
         return
     try:
@@ -272,7 +271,7 @@ def compare_folder(
         for name, expected in files:
             try:
                 size = os.stat(name, dir_fd=descriptor).st_size
-            except OSError:
+            except FileNotFoundError:
                 missing.append(folder + name)
                 continue
             same = expected.endswith((",%d" % size, ","))

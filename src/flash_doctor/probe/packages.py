@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -74,8 +75,27 @@ def read_packages(raw: dict[str, Any]) -> Packages:
     return Packages(
         distributions=tuple(_package(item, user_site, links) for item in raw["distributions"]),
         leftovers=_paths(raw["leftovers"]),
-        broken=tuple(BrokenMetadata(path=Path(item["path"]), why=item["why"]) for item in raw["broken"]),
+        broken=tuple(_broken(item) for item in raw["broken"]),
     )
+
+
+def _broken(item: dict[str, Any]) -> BrokenMetadata:
+    return BrokenMetadata(path=Path(item["path"]), why=item["why"], closed=item.get("closed", False))
+
+
+def closed_site(raw: dict[str, Any], python: Python) -> Unknown | None:
+    """Why the packages of the target cannot be told: a folder of them that this user may not list.
+
+    Other folders of sys.path that are closed, such as one of PYTHONPATH, are closed to the target's imports too.
+    """
+    sites = {str(folder) for folder in python.site_packages}
+    why = [f"{item['path']} {item['why']}" for item in raw["closed"] if item["path"] in sites]
+    return Unknown(unknown=why[0]) if why else None
+
+
+def importable(python: Python) -> tuple[Path, ...]:
+    """The folders of sys.path that imports can look into, and those of the packages, closed or not."""
+    return tuple(path for path in python.search_path if path in python.site_packages or os.access(path, os.X_OK))
 
 
 def binary_owners(raw: dict[str, Any]) -> dict[Path, NormalizedName]:
@@ -165,7 +185,7 @@ def _record(item: dict[str, Any]) -> Part[RecordCheck]:
     if record is None:
         return _NOT_COMPARED if item["has_record"] else _NO_RECORD
     if "error" in record:
-        return Unknown(unknown=f"RECORD cannot be read: {record['error']}")
+        return Unknown(unknown=f"its files cannot be compared with RECORD: {record['error']}")
     return RecordCheck(
         files=record["files"],
         missing=tuple(record["missing"]),
