@@ -60,18 +60,19 @@ def command(
 
 def follow(watch: Watch, *, as_json: bool) -> int:
     """Tell the events as they come; Ctrl-C ends with a last one."""
+    from flash_doctor.model.watch import Moment
     from flash_doctor.preflight.watch.ending import End
 
     try:
         for event in watch.events(is_wanted=_has_reader):
-            _tell(event, watch.exit_code, as_json)
+            _tell(event, watch.exit_code if event.moment is Moment.ENDED else None, as_json)
     except KeyboardInterrupt:
         _tell(watch.ended(End.STOPPED), INTERRUPTED, as_json)
         return INTERRUPTED
     return watch.exit_code
 
 
-def _tell(event: WatchEvent, exit_code: int, as_json: bool) -> None:
+def _tell(event: WatchEvent, exit_code: int | None, as_json: bool) -> None:
     if as_json:
         from flash_doctor.render.document import to_json
         from flash_doctor.render.watch import event_document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,9 @@ class Limit:
     source: Source
 
     def crossed(self, value: float) -> bool:
-        """Whether one value is beyond the limit; NaN never is."""
+        """Whether one value is beyond the limit; NaN and infinities are another disease."""
+        if not math.isfinite(value):
+            return False
         if self.relation == "equal":
             return value == self.value
         return value > self.value if self.relation == "above" else value < self.value

@@ -46,8 +46,8 @@ def _place(event: WatchEvent) -> Iterator[str]:
         yield f"epoch {event.epoch:.2f}"
 
 
-def event_document(event: WatchEvent, exit_code: int) -> Document:
-    """One object of the stream; the exit code is that of a watch that ended here."""
+def event_document(event: WatchEvent, exit_code: int | None) -> Document:
+    """One object of the stream; the last one has the exit code, the others null."""
     body: Document = encode(event)
     return {
         "schema": SCHEMA,

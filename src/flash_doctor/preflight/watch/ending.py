@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from flash_doctor.preflight.watch.world import World
+from flash_doctor.preflight.watch.world import World, Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,35 +28,35 @@ class End(Enum):
 
 @dataclass
 class Ending:
-    """What is known of the writers, and when something new came last (monotonic seconds)."""
+    """What is known of the processes that write, and when something new came last (monotonic seconds)."""
 
     world: World
     idle: float
     grew_at: float
-    writers: frozenset[int] = frozenset()
+    writers: frozenset[Writer] = frozenset()
     scanned_at: float | None = None
+    gone: bool = False
 
-    def why(self, paths: frozenset[Path], *, grew: bool, is_final: bool) -> End | None:
-        """The reason to end, asked once a round: None while the run goes on."""
+    def why(self, paths: frozenset[Path], *, grew: bool, is_final: bool, is_done: bool) -> End | None:
+        """The reason to end, asked once a round: None while the run goes on.
+
+        `is_final`: its final metrics were read; `is_done`: its last step was, and more may still come.
+        """
         now = self.world.monotonic()
-        if grew:
-            self.grew_at = now
-        had = bool(self.writers)
         self._look_for_writers(paths, now)
         if grew:
+            self.grew_at = now
             return None
-        if is_final:
+        if is_final or (is_done and not self.writers):
             return End.FINAL
-        if had and not self.writers:
+        if self.gone:
             return End.GONE
         return End.IDLE if now - self.grew_at >= self.idle else None
 
     def _look_for_writers(self, paths: frozenset[Path], now: float) -> None:
-        """Those known are asked each time; all processes when these are gone, or from time to time."""
-        had = self.writers
-        if had:
-            self.writers = self.world.writers(paths, had)
+        """Those known are asked each time; all processes once these are gone, else from time to time."""
+        left = bool(self.writers) and not self.world.alive(self.writers)
         due = self.scanned_at is None or now - self.scanned_at >= _SCAN
-        if not self.writers and (had or due):
-            self.writers = self.world.writers(paths, frozenset())
-            self.scanned_at = now
+        if left or (due and not self.writers):
+            self.writers, self.scanned_at = self.world.writers(paths), now
+            self.gone = (left or self.gone) and not self.writers

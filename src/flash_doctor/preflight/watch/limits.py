@@ -22,9 +22,9 @@ _SHOWN = 5
 def crossed_limits(series: Series, record: Record, facts: WatchFacts) -> Iterator[Finding]:
     """A finding for each limit that the newest value of a metric of this record crosses."""
     for limit in facts.limits:
-        if _in_force(limit, series):
-            for metric in record.metrics:
-                if any(fnmatchcase(metric, pattern) for pattern in limit.metrics):
+        if facts.rules[limit.code].trainer in ("any", series.trainer) and _in_force(limit, series):
+            for metric, value in record.metrics.items():
+                if limit.crossed(value) and _is_named(metric, limit.metrics):
                     yield from _judged(limit, metric, series, facts)
 
 
@@ -33,10 +33,14 @@ def _in_force(limit: Limit, series: Series) -> bool:
     return series.step >= limit.after and (early or not limit.first_epoch)
 
 
+def _is_named(metric: str, patterns: tuple[str, ...]) -> bool:
+    return metric in patterns or any("*" in pattern and fnmatchcase(metric, pattern) for pattern in patterns)
+
+
 def _judged(limit: Limit, metric: str, series: Series, facts: WatchFacts) -> Iterator[Finding]:
     values = series.window(metric, limit.window)
     beyond = sum(map(limit.crossed, values))
-    if not values or beyond < limit.count or not limit.crossed(values[-1]):
+    if beyond < limit.count:
         return
     where = f"{_WORDS[limit.relation]} {plain(limit.value)}"
     often = "" if limit.window == 1 else f" at {beyond} of the last {len(values)} logs"

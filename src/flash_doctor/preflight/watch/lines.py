@@ -25,6 +25,7 @@ _PAIR = re.compile(
 _RANK = re.compile(r"\[(?:rank|default)\s?(\d{1,6})\]|^\s*(\d{1,6}):\s|\bpid=(\d{1,10})\b")
 # the Trainer's own bar has no words before it
 _BAR = re.compile(r"^\s*\d{1,3}%\|[^|]{0,200}\|\s*(\d{1,12})/(\d{1,12}) \[")
+_LONGEST_BAR = 400
 _WORDS = (b"loss", b"reward", b"train_runtime", b"grad_norm")
 
 
@@ -33,7 +34,7 @@ class LogReader:
     """Reads one log. What it keeps is the training's progress bar: printed records name no step, the bar does."""
 
     total: int | None = None
-    done: int | None = None
+    bar: bytes = b""
 
     def records(self, lines: Iterable[bytes]) -> Iterator[Record]:
         for line in lines:
@@ -43,14 +44,17 @@ class LogReader:
                 yield from self._found(line)
 
     def _bar(self, line: bytes) -> None:
-        """The first bar's total is the training's; an evaluation's bar has another."""
-        match = _BAR.match(_plain(line[:400]))
-        if not match:
-            return
-        done, total = int(match[1]), int(match[2])
-        self.total = self.total or total
-        if total == self.total:
-            self.done = done
+        """The first bar's total is the training's, an evaluation has another; read only when its step is asked for."""
+        if self.total is None:
+            match = _BAR.match(_plain(line[:_LONGEST_BAR]))
+            self.total = int(match[2]) if match else None
+        if self.total is not None and b"/%d [" % self.total in line:
+            self.bar = line[:_LONGEST_BAR]
+
+    @property
+    def step(self) -> int | None:
+        match = _BAR.match(_plain(self.bar))
+        return int(match[1]) if match else None
 
     def _found(self, line: bytes) -> Iterator[Record]:
         text = _plain(line)
@@ -60,9 +64,9 @@ class LogReader:
         for raw, excerpt in _dicts(text[begin:]):
             record = record_of(raw, excerpt, stream)
             if record:
-                yield record if record.step is not None else replace(record, step=self.done)
+                yield record if record.step is not None else replace(record, step=self.step)
             if record and record.is_final:
-                self.total = self.done = None
+                self.total, self.bar = None, b""
 
 
 def _plain(line: bytes) -> str:

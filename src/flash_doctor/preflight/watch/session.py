@@ -83,12 +83,11 @@ class Watch:
 
     def ended(self, end: End) -> WatchEvent:
         """The last event. Final metrics in what was read last are the better reason."""
-        why = End.FINAL if end is End.GONE and self._is_final else end
+        why = End.FINAL if end is End.GONE and self._has_final_metrics() else end
         return self._event(Moment.ENDED, self.paths[0], ended(why, self.voices, self.told, self.options))
 
     def _prepared(self) -> list[Folder]:
         for subject in self.subjects:
-            subject.look()
             self._folder(subject.folder)
         return list(self.folders.values())
 
@@ -109,9 +108,11 @@ class Watch:
     def _behind(self) -> bool:
         return any(source.behind for _, source in self._sources())
 
-    @property
-    def _is_final(self) -> bool:
-        return bool(self.voices.final) or any(subject.is_done for subject in self.subjects)
+    def _has_final_metrics(self) -> bool:
+        """Whether the file that was written last ends with the Trainer's final metrics: an older one may be stale."""
+        sources = [source for _, source in self._sources()]
+        newest = max(sources, key=lambda source: source.written, default=None)
+        return newest is not None and self.voices.is_final(newest.path)
 
     def _end(self) -> End | None:
         if self.options.until_red and self.told[Severity.ERROR]:
@@ -121,13 +122,13 @@ class Watch:
         if self.options.once:
             return End.ONCE
         paths = frozenset(source.path for _, source in self._sources())
-        return self.ending.why(paths, grew=self.grew, is_final=self._is_final)
+        is_done = any(subject.is_done for subject in self.subjects)
+        return self.ending.why(paths, grew=self.grew, is_final=self._has_final_metrics(), is_done=is_done)
 
     def _round(self) -> Iterator[WatchEvent]:
         """One look at everything; the disk first, since a finding there may be the last thing that can be told."""
         self.grew = False
         for subject in self.subjects:
-            subject.look()
             yield from self._disk(subject)
         for subject, source in self._sources():
             yield from self._new(subject, source)
@@ -155,6 +156,7 @@ class Watch:
     def _disk(self, subject: Subject) -> Iterator[WatchEvent]:
         folder = self._folder(subject.folder)
         try:
+            subject.look()
             for finding in folder.look(self.world, _state(subject), self.facts):
                 moment = Moment.RECOVERED if finding.severity is Severity.INFO else Moment.FINDING
                 yield self._event(moment, folder.path, finding)

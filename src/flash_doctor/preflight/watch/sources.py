@@ -49,6 +49,11 @@ class LogSource:
             yield from self.reader.records(lines)
         self.behind = True
 
+    @property
+    def written(self) -> float:
+        """When the file was changed last, in seconds since 1970; 0 where there is none."""
+        return self.tail.written
+
     def last(self) -> Iterator[Record]:
         """The record in a last line without an end, when nothing more will come."""
         return self.reader.records(self.tail.last())
@@ -83,6 +88,11 @@ class StateSource:
         self.signature, self.grew = found, True
         self.state = read_state(found[0])
         yield from self._added(self.state.history)
+
+    @property
+    def written(self) -> float:
+        """When the state that was read last was written."""
+        return self.signature[1] / 1e9 if self.signature else 0.0
 
     def last(self) -> Iterator[Record]:
         return iter(())

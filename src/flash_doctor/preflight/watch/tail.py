@@ -46,6 +46,11 @@ class Tail:
         rest, self.rest = bytes(self.rest), bytearray()
         return [rest] if rest and not self.dropping else []
 
+    @property
+    def written(self) -> float:
+        """When the file was changed last, in seconds since 1970; 0 where it is not open."""
+        return os.fstat(self.stream.fileno()).st_mtime if self.stream else 0.0
+
     def close(self) -> None:
         if self.stream:
             self.stream.close()

@@ -67,10 +67,9 @@ class Voices:
         """Lines with metrics, in the file that has most of them."""
         return max((series.logs + len(series.evaluations) for series in self.series.values()), default=0)
 
-    @property
-    def final(self) -> Series | None:
-        """A series whose last line was the Trainer's last."""
-        return next((series for series in self.series.values() if series.final), None)
+    def is_final(self, path: Path) -> bool:
+        """Whether that file's last line with metrics was the Trainer's last."""
+        return any(series.final for (file, _), series in self.series.items() if file == path)
 
 
 def _is_same(before: _Heard, now: _Heard) -> bool:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from flash_doctor.preflight.watch.disk import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    import psutil
+
+class Writer(NamedTuple):
+    """A process: its number, which may be given again, and when it began (seconds since 1970)."""
+
+    pid: int
+    begun: float
 
 
 class World(Protocol):
@@ -33,11 +36,15 @@ class World(Protocol):
         """Raises OSError where the file system cannot be asked."""
         ...
 
-    def writers(self, paths: frozenset[Path], among: frozenset[int]) -> frozenset[int]:
+    def writers(self, paths: frozenset[Path]) -> frozenset[Writer]:
         """Processes that have one of these files, or one below these folders, open for writing.
 
-        `among`: look at these processes only, at all where it is empty. Processes of others cannot be seen.
+        Processes of other users and of other machines cannot be seen.
         """
+        ...
+
+    def alive(self, writers: frozenset[Writer]) -> bool:
+        """Whether any of them still runs, with that file open or not."""
         ...
 
 
@@ -60,27 +67,37 @@ class System:
             free=found.f_bavail * found.f_frsize,
         )
 
-    def writers(self, paths: frozenset[Path], among: frozenset[int]) -> frozenset[int]:
+    def writers(self, paths: frozenset[Path]) -> frozenset[Writer]:
+        import psutil
+
         whole = {str(path.resolve()) for path in paths}
-        return frozenset(process.pid for process in _processes(among) if _writes(process, whole))
+        return frozenset(filter(None, (_writer(pid, whole) for pid in psutil.pids())))
+
+    def alive(self, writers: frozenset[Writer]) -> bool:
+        return any(_begun(writer.pid) == writer.begun for writer in writers)
 
 
-def _processes(among: frozenset[int]) -> Iterator[psutil.Process]:
-    import psutil
-
-    for pid in among or psutil.pids():
-        with suppress(psutil.Error):
-            yield psutil.Process(pid)
-
-
-def _writes(process: psutil.Process, paths: set[str]) -> bool:
+def _begun(pid: int) -> float | None:
+    """When the process began; None when there is none, or only what its parent has not yet collected."""
     import psutil
 
     try:
-        opened = process.open_files()
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except (psutil.Error, OSError):
-        return False
-    return any(_within(file.path, paths) for file in opened if file.mode != "r")
+        return None
+
+
+def _writer(pid: int, paths: set[str]) -> Writer | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        opened = process.open_files()
+        writes = any(_within(file.path, paths) for file in opened if file.mode != "r")
+        return Writer(pid, process.create_time()) if writes else None
+    except (psutil.Error, OSError):
+        return None
 
 
 def _within(path: str, paths: set[str]) -> bool:
