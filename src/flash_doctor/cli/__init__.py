@@ -26,9 +26,11 @@ COMMANDS = {
     "fix": "fix",
     "verify": "verify",
     "rollback": "rollback",
+    "bundle": "bundle",
     "explain": "explain", "run": "run",
     "fleet": "fleet",
     "lint-setup": "lint_setup",
+    "preflight": "preflight",
     "watch": "watch",
 }
 

@@ -34,9 +34,10 @@ from flash_doctor.model import Goal
 from flash_doctor.model.outcome import State
 from flash_doctor.model.proof import Level
 from flash_doctor.target import find_target
-from flash_doctor.treat.fix import Practice, fix, show
+from flash_doctor.treat.fix import fix, show
 from flash_doctor.treat.options import Options, default_sources
 from flash_doctor.treat.plan_file import NAME, read_plan
+from flash_doctor.treat.practice import Practice
 from flash_doctor.treat.prescribe import AsPlanned, ForGoal
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from flash_doctor.facts import Facts
 from flash_doctor.model.proof import Blame, Level, Proof
 from flash_doctor.target import find_target
 from flash_doctor.treat.examine import Examination, verify_target
-from flash_doctor.treat.fix import Practice
 from flash_doctor.treat.options import Options
+from flash_doctor.treat.practice import Practice
 from flash_doctor.treat.proving import ENTRIES
 
 Library = Enum("Library", {name: name for name in ENTRIES}, type=str)  # type: ignore[misc]

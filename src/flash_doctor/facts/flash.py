@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,11 @@ class Flash:
     """flash.toml."""
 
     rows: tuple[HeadDims, ...]
+    needs: Mapping[str, tuple[str, ...]]
+
+    def build_needs(self, dist: str) -> tuple[str, ...]:
+        """Distributions that its setup.py imports beside torch; setuptools' own where it is not known."""
+        return self.needs.get(dist, ("setuptools", "wheel", "ninja", "packaging"))
 
     def head_dims(self, dist: str, version: Version | None, gpus: Iterable[Capability]) -> tuple[int, ...]:
         """Head dimensions that can be run forward and backward, smallest first; one that is safe to ask at least."""
@@ -47,8 +53,13 @@ def load(path: Path) -> Flash:
     """Flash from flash.toml; raises BadFacts with every fault of the file."""
     table = Table.read(path)
     rows = tuple(map(_row, table.rows("head_dims")))
+    needs = {row.name: _needs(row) for row in table.rows("build")}
     table.finish()
-    return Flash(rows=rows)
+    return Flash(rows=rows, needs=needs)
+
+
+def _needs(row: Row) -> tuple[str, ...]:
+    return row.words("needs")
 
 
 def _row(row: Row) -> HeadDims:

@@ -213,7 +213,10 @@ class Remove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """Compile a source distribution: `settings` are environment variables, `minutes` and `memory` (bytes) estimates."""
+    """Compile a source distribution: `settings` are environment variables, `minutes` and `memory` (bytes) estimates.
+
+    Where its source is (`url`, `sha256`, `size`) is None until an index was asked.
+    """
 
     name: NormalizedName
     requirement: str
@@ -222,6 +225,9 @@ class Build:
     jobs: int
     minutes: int
     memory: int
+    url: str | None = None
+    sha256: str | None = None
+    size: int | None = None
 
 
 Step: TypeAlias = Build | Install | Remove

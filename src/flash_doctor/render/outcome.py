@@ -12,6 +12,7 @@ from flash_doctor.render.text import Line, Span, Style, count, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from flash_doctor.model.outcome import Change, Outcome, PastFix, Rollback, Sheet
 
@@ -134,3 +135,12 @@ def _fixes(fixes: Sequence[PastFix]) -> Iterator[Line]:
             first="  ",
             rest="    ",
         )
+
+
+def bundle_lines(files: Sequence[Path], size: int, folder: Path) -> tuple[Line, ...]:
+    """What lies in a bundle, and what to do with it."""
+    return (
+        Line((Span("Packed", Style.GOOD), span(f": {count(len(files), 'file')}, {size_text(size)}, in {folder}."))),
+        *(Line((span(path.name),), first="  ", verbatim=True) for path in files),
+        Line((Span("Carry it over, and there: "), Span(f"flash-doctor fix --bundle {folder}", Style.COMMAND))),
+    )

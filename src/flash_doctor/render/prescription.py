@@ -99,7 +99,8 @@ def _step(step: Step) -> Json:
         return {"action": "install", **common, **_install(step)}
     if isinstance(step, Build):
         settings = {"settings": dict(step.settings), "jobs": step.jobs, "minutes": step.minutes, "memory": step.memory}
-        return {"action": "build", **common, "requirement": step.requirement, **settings}
+        source = {"url": step.url, "sha256": step.sha256, "size": step.size}
+        return {"action": "build", **common, "requirement": step.requirement, **settings, **source}
     return {"action": "remove", **common}
 
 

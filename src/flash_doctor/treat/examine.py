@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from flash_doctor.model import Target
-    from flash_doctor.treat.fix import Practice
     from flash_doctor.treat.patient import Patient
+    from flash_doctor.treat.practice import Practice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

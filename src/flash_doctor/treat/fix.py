@@ -9,26 +9,25 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from flash_doctor.command import Runner
 from flash_doctor.errors import DoctorError, InstallFailed, Interrupted, NoPlanFound
-from flash_doctor.facts import Facts
 from flash_doctor.install.staging import stage
 from flash_doctor.model.outcome import Outcome, State
 from flash_doctor.resolve.steps import wheel_steps
 from flash_doctor.resolve.wish import FLASH
 from flash_doctor.treat.build import build_wheel
 from flash_doctor.treat.clock import Clock
-from flash_doctor.treat.desk import Desk
 from flash_doctor.treat.gather import Gatherer, pinned
 from flash_doctor.treat.judge import staged_faults
 from flash_doctor.treat.operate import Operation
-from flash_doctor.treat.options import Options, choose_installer
+from flash_doctor.treat.options import choose_installer
 from flash_doctor.treat.patient import Patient, admitted, examine
+from flash_doctor.treat.practice import Practice
 from flash_doctor.treat.prescribe import Prescription
 from flash_doctor.treat.proving import NOT_RUN, library_of, prove
 from flash_doctor.treat.refuse import refuse
 from flash_doctor.treat.sheet import empty_sheet, sheet_of
 from flash_doctor.treat.signals import ending_by_exception, uninterrupted
+from flash_doctor.treat.source import settle_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,16 +38,6 @@ if TYPE_CHECKING:
     from flash_doctor.model.outcome import Sheet
     from flash_doctor.model.plan import Build, Install, Plan, Wheel
     from flash_doctor.model.proof import Proof
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Practice:
-    """Who treats: what starts processes, what is known, what the user chose, and the way to the user."""
-
-    runner: Runner
-    facts: Facts
-    options: Options
-    desk: Desk
 
 
 def fix(target: Target, prescription: Prescription, practice: Practice) -> Outcome:
@@ -112,6 +101,7 @@ class _Fix:
     def _plan(self) -> Plan:
         with self.clock.stage("plan"):
             plan = self.prescription.plan(self.patient, self.practice.facts)
+            plan = settle_sources(plan, self.practice.options)
         if plan.manual:
             message = "the plan begins with something that only you can do"
             raise NoPlanFound(message, evidence=plan.manual, advice="Do that, then run flash-doctor fix again.")

@@ -59,7 +59,11 @@ def examine(target: Target, runner: Runner) -> Patient:
     Raises:
         BadInput: its packages could not be read, so nothing may be changed.
     """
-    environment = probe(target, runner)
+    return patient_of(target, probe(target, runner))
+
+
+def patient_of(target: Target, environment: Environment) -> Patient:
+    """The same from an environment that was probed before, perhaps elsewhere."""
     python, packages = environment.python, environment.packages
     for part in (python, packages):
         if isinstance(part, (Absent, Unknown)):

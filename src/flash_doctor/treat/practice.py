@@ -1,0 +1,20 @@
+"""Who treats, with what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flash_doctor.command import Runner
+from flash_doctor.facts import Facts
+from flash_doctor.treat.desk import Desk
+from flash_doctor.treat.options import Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Practice:
+    """What starts processes, what is known, what the user chose, and the way to the user."""
+
+    runner: Runner
+    facts: Facts
+    options: Options
+    desk: Desk

@@ -1,0 +1,154 @@
+"""Bundles for machines without network, and source builds that compile a real extension."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clinic import FITTING, Clinic, sha256
+from compiled import MODULE, references
+from flash_doctor.treat.plan_file import read_plan
+from servers import Site, serve
+from trees import snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_bundle_treats_a_machine_without_network(clinic: Clinic) -> None:
+    wheel, einops = clinic.flash("2.8.3", folder="shop"), clinic.einops("shop")
+    with serve(
+        Site(files={f"/{path.name.replace('+', '%2B')}": path.read_bytes() for path in (wheel, einops)})
+    ) as site:
+        plan = clinic.folder / "plan.json"
+        steps = [install("flash-attn", "2.8.3", site.url, wheel), install("einops", "0.8.1", site.url, einops)]
+        plan.write_text(json.dumps(document(steps)))
+        packed = clinic.run("bundle", str(clinic.folder / "bag"), "--plan", str(plan))
+        assert packed.returncode == 0, packed.stderr
+        assert "fix --bundle" in packed.stdout
+    wheel.unlink()
+    clinic.environment["FLASH_DOCTOR_CACHE"] = str(clinic.folder / "another machine")
+    done = clinic.run("fix", "--yes", "--import-only", "--bundle", str(clinic.folder / "bag"), "--json")
+    assert json.loads(done.stdout)["state"] == "installed and verified", done.stderr
+    ready = read_plan(clinic.folder / "bag" / "plan.json")
+    assert [step.name for step in ready.steps] == ["flash-attn", "einops"]
+    (clinic.folder / "bag" / einops.name).write_bytes(b"another file")
+    clinic.run("rollback")
+    before = snapshot(clinic.venv)
+    spoiled = clinic.run("fix", "--yes", "--import-only", "--bundle", str(clinic.folder / "bag"), "--json")
+    assert spoiled.returncode == 4
+    assert snapshot(clinic.venv) == before
+
+
+def install(name: str, version: str, site: str, path: Path) -> dict[str, Any]:
+    return {
+        "action": "install", "name": name, "version": version, "requirement": f"{name}=={version}",
+        "because": "wanted", "url": f"{site}/{path.name.replace('+', '%2B')}", "sha256": sha256(path),
+        "size": path.stat().st_size, "hash_state": "published", "indexes": [],
+    }  # fmt: skip
+
+
+def document(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    goal = {"wanted": ["flash-attn"], "keep": ["torch"], "allow": []}
+    return {"schema": "flash-doctor/plan/1", "goal": goal, "steps": steps, "because": ["a test"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{", "cannot be read"),
+        ("{}", "no plan that this version"),
+        (json.dumps(document([{"action": "shout", "name": "x"}])), "steps[0].action"),
+        (json.dumps(document([{"action": "install", "name": "x", "because": "", "requirement": "x @ http"}])), "x"),
+        (json.dumps(document([{"action": "install", "name": "x", "because": "", "requirement": "y==1"}])), "is not x"),
+        (json.dumps(document([])), "holds no step"),
+    ],
+)
+def test_a_plan_that_is_none_is_named_by_its_path(clinic: Clinic, text: str, fault: str) -> None:
+    path = clinic.folder / "plan.json"
+    path.write_text(text)
+    done = clinic.run("fix", "--yes", "--plan", str(path))
+    assert done.returncode in {2, 3}
+    assert fault in done.stderr
+
+
+SETUP = """
+import os, subprocess, sys
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+class Build(build_ext):
+    def run(self):
+        super().run()
+        for number in (1, 2, 3):
+            print(f"[{number}/3] object {number}", flush=True)
+        seen = ("FLASH_ATTN_CUDA_ARCHS", "MAX_JOBS", "NVCC_THREADS", "CUDA_HOME", "TORCH_CUDA_ARCH_LIST")
+        with open(os.environ["SEEN"], "a") as file:
+            file.write(repr({name: os.environ.get(name) for name in seen}) + "\\n")
+        if os.path.exists(os.environ["SEEN"] + ".fail"):
+            sys.exit("fatal error: the compiler ran out of memory")
+
+setup(
+    name="flash_attn", version="2.8.3", packages=["flash_attn", "flash_attn.layers"], cmdclass={"build_ext": Build},
+    ext_modules=[
+        Extension("flash_attn_2_cuda", ["csrc/one.c"], extra_link_args=["-Wl,--no-as-needed", os.environ["C10"]])
+    ],
+)
+"""
+
+
+def sdist(clinic: Clinic) -> Path:
+    """A source distribution with flash-attn's interface: it compiles against the target's torch."""
+    path = clinic.folder / "flash_attn-2.8.3.tar.gz"
+    files = {
+        "setup.py": SETUP,
+        "csrc/one.c": MODULE.format(name="flash_attn_2_cuda") + references([FITTING]),
+        "flash_attn/__init__.py": "import torch\nimport flash_attn_2_cuda\n__version__ = '2.8.3'\n",
+        "flash_attn/bert_padding.py": "",
+        "flash_attn/layers/__init__.py": "",
+        "flash_attn/layers/rotary.py": "",
+    }
+    with tarfile.open(path, "w:gz") as tar:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"flash_attn-2.8.3/{name}")
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return path
+
+
+@pytest.mark.index
+def test_a_source_build_goes_on_where_it_ended_and_is_kept(clinic: Clinic) -> None:
+    source, plan, seen = sdist(clinic), clinic.folder / "plan.json", clinic.folder / "seen"
+    step = {
+        "action": "build", "name": "flash-attn", "requirement": "flash-attn==2.8.3", "because": "no wheel fits",
+        "settings": {"FLASH_ATTN_CUDA_ARCHS": "90", "MAX_JOBS": "2", "NVCC_THREADS": "1"}, "jobs": 2, "minutes": 1,
+        "memory": 1, "url": source.as_uri(), "sha256": sha256(source), "size": source.stat().st_size,
+    }  # fmt: skip
+    plan.write_text(json.dumps(document([step])))
+    c10 = clinic.site / "torch" / "lib" / "libc10.so"
+    clinic.environment |= {"SEEN": str(seen), "C10": str(c10)}
+    before = snapshot(clinic.venv)
+    (clinic.folder / "seen.fail").touch()
+    arguments = ("fix", "--yes", "--import-only", "--plan", str(plan), "--json")
+    failed = clinic.run(*arguments)
+    assert failed.returncode == 4
+    assert "ran out of memory" in failed.stdout
+    assert snapshot(clinic.venv) == before
+    (objects,) = (clinic.folder / "cache" / "builds").glob("*/source/*/build/temp*/csrc/one.o")
+    compiled_at = objects.stat().st_mtime_ns
+    (clinic.folder / "seen.fail").unlink()
+    done = json.loads(clinic.run(*arguments).stdout)
+    assert done["state"] == "installed and verified", done
+    assert objects.stat().st_mtime_ns == compiled_at, "the object of the first try was taken"
+    assert "'MAX_JOBS': '2'" in seen.read_text()
+    assert not (clinic.site / "setuptools").exists(), "what a build needs never goes into the target"
+    assert clinic.run("rollback").returncode == 0
+    assert snapshot(clinic.venv) == before
+    start, runs = time.monotonic(), len(seen.read_text().splitlines())
+    assert json.loads(clinic.run(*arguments).stdout)["state"] == "installed and verified"
+    assert len(seen.read_text().splitlines()) == runs, f"built again, in {time.monotonic() - start:.1f} s"
