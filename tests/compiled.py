@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,26 @@ def versioned(path: Path, soname: str, versions: Mapping[str, Iterable[str]], *o
     script.write_text("".join(f"{version} {{ global: {'; '.join(names)}; }};\n" for version, names in versions.items()))
     body = "".join(f"int {name}(void) {{ return 1; }}\n" for names in versions.values() for name in names)
     return shared(path, body, f"-Wl,-soname,{soname}", f"-Wl,--version-script={script}", *options)
+
+
+def needs(folder: Path, *names: str) -> list[str]:
+    """Options for DT_NEEDED entries, by stand-ins that are not there when the extension is loaded."""
+    stubs = folder / "stubs"
+    stubs.mkdir(exist_ok=True)
+    for name in names:
+        shared(stubs / name, "", f"-Wl,-soname,{name}")
+    return [f"-L{stubs}", "-Wl,--no-as-needed", "-Wl,--unresolved-symbols=ignore-all", *(f"-l:{n}" for n in names)]
+
+
+def gpu_code(*architectures: int) -> str:
+    """C with machine code for these targets (90 for compute capability 9.0), as far as its headers go."""
+    entries = b"".join(
+        struct.pack("<HHIQ", 2, 0x101, 64, 24).ljust(28, b"\0") + struct.pack("<I", number).ljust(36, b"\0") + bytes(24)
+        for number in architectures
+    )
+    chain = struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(entries)) + entries
+    values = ",".join(map(str, chain))
+    return f'__asm__(".section .nv_fatbin,\\"a\\"\\n.balign 8\\n.byte {values}\\n.text");'
 
 
 def child(python: Path | str, code: str, *arguments: str, environ: Mapping[str, str] | None = None) -> str:

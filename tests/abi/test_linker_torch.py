@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from compiled import FROM_PATH, child, extension, references, said, shared, told, versioned
+from compiled import FROM_PATH, child, extension, needs, references, said, shared, told, versioned
 from flash_doctor.abi.binary import read_binary, torch_cxx11abi
 from flash_doctor.abi.linker import link
 
@@ -25,15 +25,6 @@ CUDA_CHECK = "_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_jb"
 
 def torch_lib(venv: Path) -> Path:
     return next((venv / "lib").glob("python3*/site-packages/torch/lib"))
-
-
-def needs(folder: Path, *names: str) -> list[str]:
-    """Options for DT_NEEDED entries, by stand-ins that are not there when the extension is loaded."""
-    stubs = folder / "stubs"
-    stubs.mkdir(exist_ok=True)
-    for name in names:
-        shared(stubs / name, "", f"-Wl,-soname,{name}")
-    return [f"-L{stubs}", "-Wl,--no-as-needed", "-Wl,--unresolved-symbols=ignore-all", *(f"-l:{n}" for n in names)]
 
 
 def patients(folder: Path, lib: Path) -> dict[str, tuple[Path, dict[str, set[str]]]]:

@@ -29,7 +29,7 @@ from flash_doctor.model import (
 )
 
 if TYPE_CHECKING:
-    from flash_doctor.model.binaries import InspectedFile
+    from flash_doctor.model.binaries import Extension, InspectedFile
 
 _FLASH = ("flash-attn", "flash-attn-3", "flashattn-hopper")
 # The driver brings these; without a driver (a login node) that is no fault of the package, and D rules tell it.
@@ -220,14 +220,7 @@ def damaged(extensions: Extensions, packages: Packages) -> Iterator[Finding]:
         package = packages.find(extension.owner)
         record = known(package.record) if package else None
         told = record is not None and any(str(extension.path).endswith(path) for path in record.changed)
-        file = known(extension.file)
-        why = (
-            extension.file.unknown
-            if isinstance(extension.file, Unknown)
-            else next(iter(file.broken), "")
-            if file
-            else ""
-        )
+        why = _why_broken(extension)
         if why and not told and extension.owner != "torch":
             yield Finding(
                 code="X107",
@@ -237,3 +230,10 @@ def damaged(extensions: Extensions, packages: Packages) -> Iterator[Finding]:
                 evidence=(f"{extension.path}: {why}"[:500], *(words.came_from(package) if package else ())),
                 remedy=Remedy(text="Install it again without the installer's cache."),
             )
+
+
+def _why_broken(extension: Extension) -> str:
+    """Why the file, or a library that it brings in, cannot be read; empty where all can."""
+    if isinstance(extension.file, Unknown):
+        return extension.file.unknown
+    return "" if isinstance(extension.file, Absent) else next(iter(extension.file.broken), "")

@@ -100,8 +100,10 @@ def _lacking(file: InspectedFile) -> list[UnresolvedSymbol]:
     """The missing symbols that count: torch's, else any of them where no library is missing that may bring it."""
     if needs_missing_torch(file):
         return []
-    of_torch = [symbol for symbol in file.unresolved if symbol.releases or is_torch(symbol.symbol)]
-    return of_torch or ([] if file.missing_libraries else list(file.unresolved))
+    # a symbol with a version is missing because the version is: X104
+    symbols = [symbol for symbol in file.unresolved if not (symbol.version and file.missing_versions)]
+    of_torch = [symbol for symbol in symbols if symbol.releases or is_torch(symbol.symbol)]
+    return of_torch or ([] if file.missing_libraries else symbols)
 
 
 def _unresolved(
