@@ -1,0 +1,160 @@
+"""The configuration keys of training frameworks by release: axolotl.toml and hf.toml of the folder `preflight`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from flash_doctor.facts.loading import Row, Table, version
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """The keys of one release: name to type, as its source writes the type.
+
+    `removed` are kept by axolotl only to refuse or translate them; `nested` holds the keys of each sub-model,
+    `plugins` those that count only while their plugin is listed; `enums` the members of a named set of words.
+    """
+
+    release: Version
+    top: Mapping[str, str] = field(default_factory=dict)
+    removed: Mapping[str, str] = field(default_factory=dict)
+    nested: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    plugins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    enums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def plugin_of(self, key: str) -> str:
+        """The plugin that brings a key, or nothing."""
+        return next((name for name, keys in self.plugins.items() if key in keys), "")
+
+    def knows(self, key: str) -> bool:
+        return key in self.top or key in self.removed or bool(self.plugin_of(key))
+
+    def type_of(self, key: str) -> str:
+        plugin = self.plugin_of(key)
+        return self.top.get(key) or (self.plugins[plugin][key] if plugin else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """Some keys of one type in the same place (`top`, `removed`, `nested MODEL`, `plugin NAME`) of some releases."""
+
+    of: str
+    type: str
+    releases: frozenset[Version]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnumRow:
+    enum: str
+    releases: frozenset[Version]
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AxolotlKeys:
+    """axolotl.toml."""
+
+    keys: tuple[KeyRow, ...]
+    enums: tuple[EnumRow, ...]
+
+    @property
+    def releases(self) -> tuple[Version, ...]:
+        return tuple(sorted(frozenset().union(*(row.releases for row in self.keys))))
+
+    def schema(self, release: Version | None) -> Schema:
+        """That of the release, else of the newest one not after it, else of the oldest; None: the newest."""
+        known = self.releases
+        older = [each for each in known if release is None or each <= release]
+        return self._schema(older[-1] if older else known[0])
+
+    def _schema(self, release: Version) -> Schema:
+        places: dict[str, dict[str, str]] = {}
+        for row in self.keys:
+            if release in row.releases:
+                places.setdefault(row.of, {}).update(dict.fromkeys(row.names, row.type))
+        return Schema(
+            release=release,
+            top=places.get("top", {}),
+            removed=places.get("removed", {}),
+            nested=_under("nested ", places),
+            plugins=_under("plugin ", places),
+            enums={row.enum: row.members for row in self.enums if release in row.releases},
+        )
+
+    def releases_with(self, key: str) -> tuple[Version, ...]:
+        """The releases that take this key at the top level (or from a plugin)."""
+        found = [row.releases for row in self.keys if key in row.names and not row.of.startswith(("nested", "removed"))]
+        return tuple(sorted(frozenset().union(*found)))
+
+
+def _under(prefix: str, places: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    return {name.removeprefix(prefix): keys for name, keys in places.items() if name.startswith(prefix)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HfKeys:
+    """hf.toml: the keys of TrainingArguments by release of transformers, and those of TRL's own classes."""
+
+    arguments: Mapping[Version, frozenset[str]]
+    trl: frozenset[str]
+
+    def known_to(self, release: Version) -> tuple[Version, frozenset[str]]:
+        """The release in the list that stands for this one, and its keys."""
+        older = [each for each in sorted(self.arguments) if each <= release] or [min(self.arguments)]
+        return older[-1], self.arguments[older[-1]]
+
+    def releases_with(self, key: str) -> tuple[Version, ...]:
+        return tuple(sorted(release for release, keys in self.arguments.items() if key in keys))
+
+
+def load_axolotl(path: Path) -> AxolotlKeys:
+    """The keys from axolotl.toml; raises BadFacts with every fault of the file."""
+    table = Table.read(path)
+    rows = list(_rows(table, "keys", "names"))
+    enums = list(_rows(table, "enums", "members"))
+    table.finish()
+    every = frozenset(release for _, releases, _ in rows for release in releases)
+    return AxolotlKeys(
+        keys=tuple(
+            KeyRow(of=row.fields["of"], type=row.fields["type"], releases=releases or every, names=names)
+            for row, releases, names in rows
+        ),
+        enums=tuple(
+            EnumRow(enum=row.fields["enum"], releases=releases or every, members=names)
+            for row, releases, names in enums
+        ),
+    )
+
+
+def _rows(table: Table, section: str, names: str) -> Iterator[tuple[Row, frozenset[Version], tuple[str, ...]]]:
+    """Each row with its releases (none for "all") and names."""
+    for row in table.rows(section):
+        for key in ("enum",) if section == "enums" else ("of", "type"):
+            row.text(key)
+        words = row.text("releases").split()
+        releases = () if words == ["all"] else [row.parse("releases", word, version, Version("0")) for word in words]
+        yield row, frozenset(releases), tuple(row.text(names).split())
+
+
+def load_hf(path: Path) -> HfKeys:
+    """The keys from hf.toml; raises BadFacts with every fault of the file."""
+    table = Table.read(path)
+    arguments: dict[Version, frozenset[str]] = {}
+    trl: frozenset[str] = frozenset()
+    for row in table.rows("keys"):
+        names = frozenset(row.text("names").split())
+        releases = row.versions("releases")
+        if row.text("of") == "trl":
+            trl |= names
+        else:
+            arguments.update({release: arguments.get(release, frozenset()) | names for release in releases})
+    table.finish()
+    return HfKeys(arguments=arguments, trl=trl)

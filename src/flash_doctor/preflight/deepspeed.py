@@ -1,0 +1,87 @@
+"""The DeepSpeed file that a configuration names: its ZeRO stage, what it offloads, its batch sizes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flash_doctor.errors import BadInput
+from flash_doctor.preflight.document import read_text
+
+if TYPE_CHECKING:
+    from flash_doctor.preflight.run import Run
+    from flash_doctor.preflight.scene import Files
+
+_STAGE = re.compile(r"zero[-_]?(\d)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroPlan:
+    """`exists` False: there is no such file; `fault`: it is no JSON; `stage` None where neither file nor name tells.
+
+    `offloads`: optimiser or parameters are kept in the RAM of the host; `batch` holds numbers that the file fixes.
+    """
+
+    name: str
+    exists: bool
+    fault: str
+    stage: int | None
+    offloads: bool
+    batch: Mapping[str, float]
+
+
+def read_plan(run: Run, files: Files) -> ZeroPlan | None:
+    """What the run's `deepspeed` says: a mapping in the file itself, or a JSON file; None without it."""
+    said = run.get("deepspeed")
+    if isinstance(said, Mapping):
+        return _plan("deepspeed", said)
+    if not isinstance(said, str) or not said:
+        return None
+    listed = files.listed.get(said)
+    if isinstance(listed, Mapping):
+        return _plan(said, listed)
+    path = files.find(said)
+    if path is None or not path.is_file():
+        return _named(said, exists=files.exists(said), fault="")
+    try:
+        content = json.loads(read_text(path, advice="Name a JSON file of DeepSpeed."))
+    except (BadInput, ValueError, RecursionError) as error:
+        return _named(said, exists=True, fault=str(error))
+    if not isinstance(content, Mapping):
+        return _named(said, exists=True, fault="its top level is no object")
+    return _plan(said, content)
+
+
+def _named(name: str, *, exists: bool, fault: str) -> ZeroPlan:
+    """What the file's name alone tells, as in zero3_bf16_cpuoffload_all.json."""
+    stage = _STAGE.search(name)
+    return ZeroPlan(
+        name=name,
+        exists=exists,
+        fault=fault,
+        stage=int(stage[1]) if stage else None,
+        offloads="offload" in name,
+        batch={},
+    )
+
+
+def _plan(name: str, content: Mapping[str, Any]) -> ZeroPlan:
+    zero = content.get("zero_optimization")
+    zero = zero if isinstance(zero, Mapping) else {}
+    stage = zero.get("stage")
+    keys = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
+    return ZeroPlan(
+        name=name,
+        exists=True,
+        fault="",
+        stage=stage if isinstance(stage, int) else 0,
+        offloads=any(_offloads(zero.get(key)) for key in ("offload_optimizer", "offload_param")),
+        batch={key: float(content[key]) for key in keys if isinstance(content.get(key), (int, float))},
+    )
+
+
+def _offloads(value: object) -> bool:
+    return isinstance(value, Mapping) and value.get("device") in ("cpu", "nvme")

@@ -1,0 +1,1 @@
+"""Reading what the rules judge: data files, model folders, the machine. Nothing here decides anything."""

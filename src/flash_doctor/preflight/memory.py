@@ -1,0 +1,176 @@
+"""Estimates of memory: video RAM, host RAM, /dev/shm. Each is a sum of named terms, so that it can be checked by hand.
+
+The formulas are arithmetic over the model's shape, +-20 %; see wheel_matrix/preflight/conditions.toml.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flash_doctor.model import Absent
+from flash_doctor.preflight import derive
+
+if TYPE_CHECKING:
+    from flash_doctor.facts.preflight import Conditions
+    from flash_doctor.preflight.deepspeed import ZeroPlan
+    from flash_doctor.preflight.run import Run
+    from flash_doctor.preflight.scene import Model
+
+GIB = 2**30
+_NF4, _INT8, _HALF, _FULL = 0.516, 1.0, 2.0, 4.0
+_FUSED = ("cut_cross_entropy", "liger_fused_linear_cross_entropy", "chunked_cross_entropy", "use_liger_kernel")
+_EMBEDDED_STATE = 6.0  # bytes: an 8-bit optimiser keeps the embeddings in 32 bit, the output layer in 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One part of a sum: its bytes, and how they come about."""
+
+    name: str
+    bytes: float
+    how: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.bytes / GIB:.1f} GiB = {self.how}"
+
+
+def total(terms: tuple[Term, ...]) -> float:
+    return sum(term.bytes for term in terms)
+
+
+def lora_params(run: Run, model: Model) -> float:
+    """Parameters of the adapter: r x (in + out) summed over the layers it is put on."""
+    rank = run.number("lora_r") or 8.0
+    hidden, inner = model.hidden, model.intermediate
+    queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    sizes = {
+        "q_proj": hidden + queries,
+        "k_proj": hidden + keys,
+        "v_proj": hidden + keys,
+        "o_proj": queries + hidden,
+        "gate_proj": hidden + inner,
+        "up_proj": hidden + inner,
+        "down_proj": inner + hidden,
+    }
+    named = run.words("lora_target_modules")
+    chosen = sizes if run.on("lora_target_linear") or not named else {name: sizes.get(name, 0) for name in named}
+    return rank * sum(chosen.values()) * model.layers
+
+
+def saved_params(run: Run, model: Model) -> float:
+    """Parameters of lora_modules_to_save: vocabulary x hidden for each embedding layer."""
+    layers = [name for name in run.words("lora_modules_to_save") if "embed" in name or "lm_head" in name]
+    return float(len(layers) * model.vocab * model.hidden)
+
+
+def weight_bytes(run: Run) -> float:
+    """Bytes of a frozen or trained linear weight as it is loaded."""
+    if run.get("adapter") == "qlora" and run.on("load_in_4bit"):
+        return _NF4
+    if run.get("adapter") and run.on("load_in_8bit"):
+        return _INT8
+    return _FULL if run.on("float32") else _HALF
+
+
+def shards(run: Run, plan: ZeroPlan | None, world: int) -> float:
+    """Over how many GPUs the weights are divided."""
+    divided = derive.sharded(run) or (plan is not None and plan.stage == 3)
+    return float(max(world, 1)) if divided else 1.0
+
+
+def vram(run: Run, model: Model, conditions: Conditions, world: int, plan: ZeroPlan | None) -> tuple[Term, ...]:
+    """The terms of one GPU's memory at the largest micro batch."""
+    return (
+        _weights(run, model, world, plan),
+        _trained(run, model, conditions, world, plan),
+        _activations(run, model, conditions),
+        _logits(run, model),
+        Term(name="fixed", bytes=conditions.limits["vram_fixed_gib"] * GIB, how="CUDA context and buffers"),
+    )
+
+
+def _embedding_params(model: Model) -> float:
+    return float((1 if model.tied else 2) * model.vocab * model.hidden)
+
+
+def _weights(run: Run, model: Model, world: int, plan: ZeroPlan | None) -> Term:
+    embeddings, size, parts = _embedding_params(model), weight_bytes(run), shards(run, plan, world)
+    linear = max(0.0, model.params - embeddings)
+    amount = (linear * size + embeddings * max(_HALF, size)) / parts
+    how = f"{linear / 1e9:.2f}e9 x {size:g} B + embeddings {embeddings / 1e9:.2f}e9 x {max(_HALF, size):g} B"
+    return Term(name="weights", bytes=amount, how=how + (f", over {parts:g} GPUs" if parts > 1 else ""))
+
+
+def _trained(run: Run, model: Model, conditions: Conditions, world: int, plan: ZeroPlan | None) -> Term:
+    """Gradients and optimiser states; for an adapter also its own weights, held in 32 bit."""
+    state = conditions.state_bytes(run.text("optimizer") or "adamw_torch")
+    if derive.is_adapter(run):
+        adapter, saved = lora_params(run, model), saved_params(run, model)
+        kept = _EMBEDDED_STATE if 0 < state <= 3 else state
+        amount = adapter * (8 + state) + saved * (4 + kept)
+        how = f"LoRA {adapter / 1e6:.1f}e6 x (4 weight + 4 gradient + {state:g} optimiser) B"
+        if saved:
+            how += f" + lora_modules_to_save {saved / 1e9:.2f}e9 x (2 + 2 + {kept:g}) B"
+        return Term(name="training", bytes=amount, how=how)
+    if derive.sharded(run) or plan is not None:
+        parts = float(max(world, 1))
+        held = 0.0 if plan is not None and plan.offloads else state + 4.0
+        amount = model.params * (2 + held) / parts
+        how = f"{model.params / 1e9:.2f}e9 x (2 gradient + {held:g} master copy and optimiser) B / {parts:g} GPUs"
+        return Term(name="training", bytes=amount, how=how)
+    factor = 1.0 if run.on("float32") else 0.5  # states follow the weights, which are held in 16 bit
+    states = state * factor if state > 3 else state
+    how = f"{model.params / 1e9:.2f}e9 x ({4 * factor:g} gradient + {states:g} optimiser) B"
+    return Term(name="training", bytes=model.params * (4 * factor + states), how=how)
+
+
+def tokens(run: Run) -> int:
+    """Tokens in one micro batch."""
+    length = run.count("sequence_len", 512)
+    return max(run.count("micro_batch_size", 1), 1) * max(length, run.count("trl/max_completion_length", 0))
+
+
+def _activations(run: Run, model: Model, conditions: Conditions) -> Term:
+    batch = tokens(run)
+    unit = batch * model.hidden
+    if derive.checkpointing(run):
+        amount = 2 * model.layers * unit + 34 * unit
+        how = f"2 x {model.layers} layers x {batch} tokens x {model.hidden} + 34 x {batch} x {model.hidden} B"
+    else:
+        amount = 34 * model.layers * unit
+        how = f"34 x {model.layers} layers x {batch} tokens x {model.hidden} B (no gradient checkpointing)"
+    if derive.attention(run, Absent(), conditions).name == "eager":
+        length = run.count("sequence_len", 512)
+        squares = 5 * model.heads * length * batch * (1 if derive.checkpointing(run) else model.layers)
+        amount, how = amount + squares, f"{how} + eager's squares {squares / GIB:.1f} GiB"
+    return Term(name="activations", bytes=float(amount), how=how)
+
+
+def _logits(run: Run, model: Model) -> Term:
+    if run.get("rl") in derive.REWARDED:
+        rows, length = run.count("micro_batch_size", 1), run.count("trl/max_completion_length", 256)
+        amount = rows * length * model.vocab * 6
+        return Term(
+            name="logits", bytes=float(amount), how=f"{rows} x {length} completion tokens x {model.vocab} x 6 B"
+        )
+    fused = next((key for key in _FUSED if run.on(key)), "")
+    size, batch = (1, tokens(run)) if fused else (10, tokens(run))
+    how = f"{batch} tokens x vocabulary {model.vocab} x {size} B" + (f" ({fused})" if fused else "")
+    return Term(name="logits", bytes=float(batch * model.vocab * size), how=how)
+
+
+def host_ram(
+    run: Run, params: int, conditions: Conditions, workers: int, ranks: int, plan: ZeroPlan | None, data: int
+) -> tuple[Term, ...]:
+    """Host RAM: workers that prepare data, loading the weights, what is offloaded, the data themselves."""
+    each = conditions.limits["worker_gb"]
+    alone = bool(derive.fsdp_option(run, "cpu_ram_efficient_loading"))
+    loads = 1 if alone else ranks
+    offloads = plan is not None and plan.offloads
+    return (
+        Term(name="data workers", bytes=workers * each * 1e9, how=f"{workers} x {each} GB"),
+        Term(name="loading", bytes=2.0 * params * loads, how=f"2 B x {params / 1e9:.2f}e9 x {loads} process(es)"),
+        Term(name="offload", bytes=12.0 * params * offloads, how=f"12 B x {params / 1e9:.2f}e9 x {int(offloads)}"),
+        Term(name="data", bytes=3.0 * data, how="3 x the largest data file"),
+    )
