@@ -147,7 +147,7 @@ def driver_answers_with_error(driver: Driver, host: Host) -> Iterator[Finding]:
         subject="NVIDIA driver",
         summary=f"the driver answers with an error: {meaning}",
         evidence=(f"NVML: {failure}", f"kernel module: {_number(known(driver.module))}"),
-        remedy=Remedy(text=f"Read the kernel's log; often only a reboot helps. {_FROM_HOST}", commands=(command,)),
+        remedy=Remedy(text=f"Look at what this shows; often only a reboot helps. {_FROM_HOST}", commands=(command,)),
     )
 
 

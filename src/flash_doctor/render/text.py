@@ -105,8 +105,7 @@ def _counted(report: Report, severity: Severity) -> str:
 
 def _verdict(report: Report, links: Chain, numbers: str) -> tuple[Span, ...]:
     if report.verdict is Verdict.BROKEN:
-        where = f" at {links.broken.name}" if links.broken else ""
-        return Span(f"BROKEN{where}", Style.BAD), Span(f": {numbers}.")
+        return Span(f"BROKEN at {clean(_where(report, links))}", Style.BAD), Span(f": {numbers}.")
     if report.verdict is Verdict.WARNINGS:
         return Span("No error found, but look at this", Style.WARN), Span(f": {numbers}.")
     if report.verdict is Verdict.UNKNOWN:
@@ -117,6 +116,12 @@ def _verdict(report: Report, links: Chain, numbers: str) -> tuple[Span, ...]:
     if any(link.state is State.UNKNOWN for link in links.links):
         return Span("No problem found", Style.GOOD), Span(" in what was looked at.")
     return Span("Healthy", Style.GOOD), Span(": no problem found.")
+
+
+def _where(report: Report, links: Chain) -> str:
+    """The first broken link, else what the first error is about: torchvision, a disk."""
+    errors = (finding.subject for finding in report.findings if finding.severity is Severity.ERROR)
+    return links.broken.name if links.broken else next(errors)
 
 
 def chain_lines(links: Chain) -> Iterator[Line]:
