@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -64,9 +65,17 @@ def answer(ray: Any, reference: object, name: str, sent: float) -> dict[str, obj
     return {"node": name, "sent": sent, "received": time.time(), "output": output, "failure": failure}
 
 
+def knock(address: str) -> None:
+    """Raises OSError at once where nobody listens; Ray itself would go on asking for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
 def main() -> None:
     settings = json.loads(sys.argv[1])
     package = sys.stdin.buffer.read()
+    knock(settings["address"])
     import ray
 
     ray.init(address=settings["address"], log_to_driver=False, logging_level="ERROR", configure_logging=False)
