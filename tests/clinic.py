@@ -82,8 +82,12 @@ class Clinic:
         folder: str = "",
         tag: str = TAG,
         modules: Iterable[str] = (),
+        ballast: int = 0,
     ) -> Path:
-        """A flash-attn wheel whose extension wants one symbol of torch; its local tag stands in the name alone."""
+        """A flash-attn wheel whose extension wants one symbol of torch; its local tag stands in the name alone.
+
+        `ballast` bytes lie beside it, and compress to a quarter, as GPU code does.
+        """
         c10 = self.site / "torch" / "lib" / "libc10.so"
         made = extension(
             self.folder / "made" / version, "flash_attn_2_cuda", references([symbol]), "-Wl,--no-as-needed", str(c10)
@@ -95,6 +99,7 @@ class Clinic:
             "flash_attn/layers/__init__.py": "",
             "flash_attn/layers/rotary.py": "",
             name: made.read_bytes(),
+            **({"flash_attn/ballast.bin": _like_gpu_code(ballast)} if ballast else {}),
             **{f"flash_attn/ops/{module}.py": f"name = {module!r}" for module in modules},
         }
         return build_wheel(
@@ -126,6 +131,11 @@ class Clinic:
         return self.run(
             "fix", "--yes", "--wheelhouse", str(self.wheels), "--offline", "--import-only", *arguments
         )  # fmt: skip
+
+
+def _like_gpu_code(size: int) -> bytes:
+    """Bytes that deflate shrinks to a quarter: every random piece comes four times."""
+    return b"".join(os.urandom(256) * 4 for _ in range(size // 1024))
 
 
 def sha256(path: Path) -> str:
