@@ -200,6 +200,13 @@ def test_a_run_that_begins_worse_than_its_own_past_is_a_spike() -> None:
     assert codes(changed(sft(90, noise=0.02), 60, 90, loss=8.0)) == ["W-loss-spike"]
 
 
+def test_a_loss_that_climbs_without_a_spike_diverges() -> None:
+    told = judged({**log, "loss": 2.0 * 1.05 ** log["step"]} for log in sft(90, end=2.5) if "loss" in log)
+    assert [finding.code for _, finding in told] == ["W-loss-spike", "W-loss-spike"]
+    assert [finding.severity for _, finding in told] == [Severity.WARNING, Severity.ERROR]
+    assert "training diverges" in told[0][1].summary
+
+
 def test_memory_is_bounded_however_long_the_run() -> None:
     series = Series()
     for step in range(3000):

@@ -3,7 +3,7 @@
 """A training run to be watched, for an interpreter with transformers: a tiny random Llama, the real Trainer.
 
 Arguments: the output folder and a JSON object of TrainingArguments that overrides those below; `poison` in it is
-the step whose batch makes the loss NaN, `pause` the seconds a step takes at least.
+the step from which on the loss is NaN, `jolt` the step after which the weights are shaken, `pause` seconds of a step.
 """
 
 from __future__ import annotations
@@ -30,12 +30,17 @@ class Repeated(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": ids, "labels": ids.clone()}
 
 
-class Slow(TrainerCallback):
-    def __init__(self, pause: float) -> None:
-        self.pause = pause
+class Between(TrainerCallback):
+    """What happens after a step: a pause, and after one of them the model is turned round."""
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
+    def __init__(self, pause: float, jolt: int) -> None:
+        self.pause, self.jolt = pause, jolt
+
+    def on_step_end(self, _: Any, state: Any, __: Any, model: Any, **___: Any) -> None:
         time.sleep(self.pause)
+        if state.global_step == self.jolt:
+            with torch.no_grad():
+                model.lm_head.weight.mul_(-20)
 
 
 class Poisoned(Trainer):
@@ -51,7 +56,9 @@ class Poisoned(Trainer):
 
 
 def main(folder: str, overrides: dict[str, Any]) -> None:
-    pause, poison = overrides.pop("pause", 0.0), overrides.pop("poison", -1)
+    pause, jolt, poison = (
+        overrides.pop(name, default) for name, default in (("pause", 0), ("jolt", -1), ("poison", -1))
+    )
     chosen = {
         "max_steps": 50,
         "per_device_train_batch_size": 4,
@@ -70,7 +77,8 @@ def main(folder: str, overrides: dict[str, Any]) -> None:
     model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, **shape))
     arguments = TrainingArguments(output_dir=folder, **{**chosen, **overrides})
     data = Repeated()
-    trainer = Poisoned(model=model, args=arguments, train_dataset=data, eval_dataset=data, callbacks=[Slow(pause)])
+    between = [Between(pause, jolt)]
+    trainer = Poisoned(model=model, args=arguments, train_dataset=data, eval_dataset=data, callbacks=between)
     trainer.poison = poison
     trainer.train()
     trainer.save_state()

@@ -57,6 +57,21 @@ def spike(series: Series, record: Record, facts: WatchFacts) -> Found:
         yield finding(facts, "W-loss-spike", severity, "loss", summary, f"losses before: {listed(before[-5:])}")
 
 
+def rise(series: Series, record: Record, facts: WatchFacts) -> Found:
+    """A loss that climbs, however slowly, far above where it began: no single log of it is a spike."""
+    numbers = facts.spike
+    if "loss" not in record.metrics or len(series.newest) < 2 * numbers.least:
+        return
+    first, newest = series.first[: numbers.least], series.newest[-numbers.least :]
+    start, now = median(first), median(newest)
+    certain = now - start > 3 * math.hypot(error_of_median(first), error_of_median(newest))
+    if start > 0 and now > numbers.warning * start and certain:
+        severity = Severity.ERROR if now > numbers.error * start else Severity.WARNING
+        summary = f"has risen to {plain(now)}, {now / start:.1f} times what it was at first: training diverges"
+        evidence = f"medians of {numbers.least} logs each; it began at {plain(start)}"
+        yield finding(facts, "W-loss-spike", severity, "loss", summary, evidence)
+
+
 def flat(series: Series, record: Record, facts: WatchFacts) -> Found:
     """A loss that does not fall from the first logs, nor from the first third, to the newest third of the run.
 
@@ -197,6 +212,7 @@ def alignment(series: Series, record: Record, facts: WatchFacts) -> Found:
 RULES: tuple[Callable[[Series, Record, WatchFacts], Found], ...] = (
     not_a_number,
     spike,
+    rise,
     flat,
     overfit,
     learning_rate,
