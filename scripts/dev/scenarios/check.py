@@ -14,7 +14,7 @@ DISTRIBUTIONS = 60
 
 
 def contestants(work: Path) -> list[Contestant]:
-    patient = _patient(work)
+    patient = patient_with_torch(work)
     python = str(patient / "bin" / "python")
     # env-doctor also installs a script called doctor, so the peers live in the patient and never beside us
     return [
@@ -29,7 +29,7 @@ def _ours() -> str:
     return str(Path(sys.executable).with_name("flash-doctor"))
 
 
-def _patient(work: Path) -> Path:
+def patient_with_torch(work: Path) -> Path:
     """Made once and kept: torch, the two peers, and small packages up to 60 distributions."""
     venv = work / "patient"
     if not (venv / "ready").exists():

@@ -57,6 +57,7 @@ class Atlas:
     def __init__(self, image: AtlasImage, path: Path) -> None:
         self._image, self.path = image, path
         self._selected: dict[int, tuple[Version, ...]] = {}
+        self._masks: dict[str, int] = {}
         try:
             self.releases = tuple(Version(release) for release in image.releases)
         except InvalidVersion as error:
@@ -84,7 +85,7 @@ class Atlas:
 
     def exported_by(self, symbol: str) -> tuple[Version, ...]:
         """The releases that export a symbol (mangled, without version), oldest first; empty where none does."""
-        return self._select(self._image.mask(symbol))
+        return self._select(self._mask(symbol))
 
     def releases_exporting_all(self, symbols: Iterable[str]) -> tuple[Version, ...] | None:
         """The releases that export every symbol of torch among `symbols`; None where none of them is torch's.
@@ -96,7 +97,7 @@ class Atlas:
         masks = [
             mask
             for symbol in symbols
-            if "@" not in symbol and ((mask := self._image.mask(symbol)) or in_torch_namespace(symbol))
+            if "@" not in symbol and ((mask := self._mask(symbol)) or in_torch_namespace(symbol))
         ]
         return self._select(reduce(and_, masks)) if masks else None
 
@@ -126,6 +127,12 @@ class Atlas:
     def released(self) -> dict[Version, datetime.date]:
         """The day each release came out on the index."""
         return {release.version: release.released for release in self.provenance}
+
+    def _mask(self, symbol: str) -> int:
+        """The releases that export it, as bits; each symbol is looked up once, since extensions want much the same."""
+        if symbol not in self._masks:
+            self._masks[symbol] = self._image.mask(symbol)
+        return self._masks[symbol]
 
     def _select(self, mask: int) -> tuple[Version, ...]:
         """The releases of a mask; there are few distinct ones, so each is spelled out once."""

@@ -6,6 +6,7 @@ import datetime
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -23,6 +24,7 @@ def plain_release(version: Version) -> Version | None:
     return Version(version.public) if own and not version.is_prerelease else None
 
 
+@cache
 def minor(version: Version) -> str:
     """The series of a release, as in 2.10."""
     return f"{version.major}.{version.minor}"

@@ -36,7 +36,7 @@ class _Object:
     file: Elf
     loader: _Object | None
     names: set[str] = field(default_factory=set)
-    served: dict[Wanted, bool] = field(default_factory=dict)
+    wanted: tuple[Wanted, ...] | None = None
 
     @property
     def ancestry(self) -> Iterator[_Object]:
@@ -47,12 +47,6 @@ class _Object:
 
     def answers_to(self, name: str) -> bool:
         return name in self.names or name == self.file.soname
-
-    def exports(self, wanted: Wanted) -> bool:
-        """Looked up once: extensions of one torch want much the same symbols."""
-        if wanted not in self.served:
-            self.served[wanted] = exports(self.file, wanted)
-        return self.served[wanted]
 
     @property
     def origin(self) -> Path:
@@ -110,6 +104,7 @@ class Linker:
         self.identities: dict[object, _Object] = {}
         self.missing: dict[str, MissingLibrary] = {}
         self.broken: dict[Path, BrokenLibrary] = {}
+        self.servers: dict[Wanted, _Object | None] = {}
         self.main = self._add(python, None)
         self.system = System.of(self.main.file.machine, self.main.file.interpreter)
         if "ld-musl" in (self.main.file.interpreter or ""):
@@ -242,8 +237,10 @@ class Linker:
         yield from folders(split_path(self.environ.get("LD_LIBRARY_PATH", "")), self.system, self.main.origin)
         yield from folders(loader.file.runpath, self.system, loader.origin)
 
-    def link(self, extension: Path) -> Linkage:
+    def link(self, extension: Path, wanted: tuple[Wanted, ...] | None = None) -> Linkage:
         """The verdict on one extension; the process is afterwards as it was.
+
+        `wanted` are the symbols that it wants, where they were read already.
 
         Raises:
             BadBinary: the extension, or the symbol table of a library that it needs, is damaged.
@@ -252,14 +249,15 @@ class Linker:
         self.missing.clear()
         self.broken.clear()
         try:
-            return self._verdict(extension, objects)
+            return self._verdict(extension, objects, wanted)
         finally:
             self.objects, self.identities = objects, identities
             for each, before in zip(objects, names, strict=True):
                 each.names = before
 
-    def _verdict(self, extension: Path, before: list[_Object]) -> Linkage:
+    def _verdict(self, extension: Path, before: list[_Object], wanted: tuple[Wanted, ...] | None) -> Linkage:
         root = self._add(extension.absolute(), self.caller)
+        root.wanted = wanted
         if root.file.machine != self.main.file.machine:
             why = f"it is for {root.file.machine}, the interpreter for {self.main.file.machine}"
             self.broken[root.path] = BrokenLibrary(path=root.path, why=why)
@@ -287,11 +285,14 @@ class Linker:
 
     def _unresolved(self, fresh: list[_Object], scope: list[_Object]) -> Iterator[Unresolved]:
         """Python loads extensions with RTLD_NOW: every symbol of every file that comes in is looked up."""
-        served: dict[Wanted, bool] = {}
-        everything = [*self.scope, *(found for found in scope if found not in self.scope)]
+        everything = dict.fromkeys([*self.scope, *scope])
         for wanting in fresh:
-            for wanted in wanted_symbols(wanting.file):
-                if wanted not in served:
-                    served[wanted] = any(found.exports(wanted) for found in everything)
-                if not served[wanted]:
+            for wanted in wanting.wanted or wanted_symbols(wanting.file):
+                if not self._served(wanted, everything):
                     yield Unresolved(symbol=wanted.name, version=wanted.version, wanted_by=wanting.path.name)
+
+    def _served(self, wanted: Wanted, everything: Mapping[_Object, None]) -> bool:
+        """Whether any of them exports it: most often the one that did for the extension before."""
+        if self.servers.get(wanted) not in everything:
+            self.servers[wanted] = next((found for found in everything if exports(found.file, wanted)), None)
+        return self.servers[wanted] is not None

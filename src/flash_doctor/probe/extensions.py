@@ -17,8 +17,8 @@ from flash_doctor.abi.elf import DT_STRSZ, DT_STRTAB, TABLE_LIMIT, Elf
 from flash_doctor.abi.fatbin import gpu_code
 from flash_doctor.abi.inspection import archs, inspect
 from flash_doctor.abi.linker import open_linker
-from flash_doctor.errors import BadBinary, DoctorError
-from flash_doctor.model import Absent, Torch, Unknown, known
+from flash_doctor.errors import BadBinary
+from flash_doctor.model import Absent, Torch, Unknown
 from flash_doctor.model.binaries import Extension
 
 if TYPE_CHECKING:
@@ -146,26 +146,21 @@ def _read_all(
 ) -> dict[Path, Part[InspectedFile]]:
     if not paths:
         return {}
+    atlas = Atlas.open()
     if not isinstance(torch, Torch):
-        return {path: _read(path, python, torch, None) for path in paths[:EXTENSIONS_LIMIT]}
+        return {path: _read(path, python, None, atlas, None) for path in paths[:EXTENSIONS_LIMIT]}
     with open_linker(python.executable, torch.location / "lib", environ) as linker:
-        return {path: _read(path, python, torch, linker) for path in paths[:EXTENSIONS_LIMIT]}
+        return {path: _read(path, python, torch, atlas, linker) for path in paths[:EXTENSIONS_LIMIT]}
 
 
-def _read(path: Path, python: Python, torch: Part[Torch], linker: Linker | None) -> Part[InspectedFile]:
+def _read(path: Path, python: Python, torch: Torch | None, atlas: Atlas, linker: Linker | None) -> Part[InspectedFile]:
     try:
         binary = read_binary(path)
         if not binary.links_torch:
             return _NOT_TORCH
-        installed = known(torch)
-        file = inspect(
-            binary,
-            str(path),
-            Atlas.open(),
-            linkage=linker.link(path) if linker else None,
-            installed=installed.version if installed else None,
-            python_abi=python.abi,
-        )
-    except DoctorError as error:
+        linkage = linker.link(path, binary.wanted) if linker else None
+    except BadBinary as error:
         return Unknown(unknown=error.message)
+    installed = torch.version if torch else None
+    file = inspect(binary, str(path), atlas, linkage=linkage, installed=installed, python_abi=python.abi)
     return replace(file, unresolved=file.unresolved[:SYMBOLS_LIMIT])
