@@ -53,6 +53,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, body: bytes, wanted: str | None) -> None:
         etag = f'"{hashlib.md5(body).hexdigest()}"'
+        if self.site.etag and self.headers.get("If-None-Match") == etag:
+            self._empty(304)
+            return
         partial = self.site.ranges and wanted and self.headers.get("If-Range", etag) == etag
         start, _, end = (wanted or "bytes=0-").removeprefix("bytes=").partition("-") if partial else ("0", "", "")
         piece = body[int(start) : int(end) + 1 if end else None]

@@ -89,6 +89,32 @@ def get_bytes(url: str, *, limit: int, headers: dict[str, str] | None = None) ->
     return bytes(body)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """An answer with its validator (ETag); `body` is None when the server says that nothing changed since."""
+
+    body: bytes | None
+    etag: str
+
+
+def get_page(url: str, *, limit: int, headers: dict[str, str], etag: str = "") -> Page:
+    """The body at an address, at most `limit` bytes; with the `etag` of an earlier answer only if it changed.
+
+    Raises:
+        HttpError: no answer, an error status, or more than `limit` bytes.
+    """
+    body = bytearray()
+    with _get(url, headers | ({"If-None-Match": etag} if etag else {})) as response:
+        if response.status_code == HTTPStatus.NOT_MODIFIED:
+            return Page(body=None, etag=etag)
+        for chunk in _chunks(response, url):
+            body += chunk
+            if len(body) > limit:
+                message = f"{public(url)} answers with more than {limit} bytes"
+                raise HttpError(message)
+        return Page(body=bytes(body), etag=response.headers.get("ETag", ""))
+
+
 def download(url: str, destination: Path, *, sha256: str | None, progress: Progress | None = None) -> Downloaded:
     """Fetch a file; an earlier part of it (`destination` + `.part`) is continued, a cut is resumed.
 

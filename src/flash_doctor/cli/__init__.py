@@ -23,6 +23,7 @@ COMMANDS = {
     "abi": "abi",
     "plan": "plan",
     "stacks": "stacks",
+    "matrix": "matrix",
     "fix": "fix",
     "verify": "verify",
     "rollback": "rollback",

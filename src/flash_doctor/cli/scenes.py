@@ -30,6 +30,15 @@ def scene_here(python: str | None, facts: Facts) -> Scene:
     )
 
 
+def environment_here(python: str | None) -> Environment:
+    """This machine and the target, probed and not judged."""
+    from flash_doctor.command import SystemRunner
+    from flash_doctor.probe import probe
+    from flash_doctor.target import find_target
+
+    return probe(find_target(python, os.environ), SystemRunner())
+
+
 def recorded_scene(text: str, name: str, facts: Facts) -> Scene:
     """The machine in a report, judged anew.
 

@@ -95,4 +95,6 @@ def here(cells: tuple[Cell, ...], seat: Seat) -> Iterator[Cell]:
 
 
 def _same_build(cell: Cell, torch: SeatTorch) -> bool:
-    return torch.cuda is None or cell.tag == f"cu{torch.cuda.major}{torch.cuda.minor}"
+    if torch.cuda is None:
+        return not torch.cuda_known
+    return cell.tag == f"cu{torch.cuda.major}{torch.cuda.minor}"

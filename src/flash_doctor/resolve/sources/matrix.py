@@ -1,7 +1,8 @@
 """`wheel_matrix/wheels/*.json` -> Wheels: prebuilt wheels by publisher, checked while they are loaded.
 
 A file holds `families`, one row for the wheels that differ in their Python alone, in the order of COLUMNS.
-`sha256` holds hashes that we pinned, `published` those that the publisher states, both by release and file name.
+`sha256` holds hashes that we pinned, `published` those that the publisher states, `address` where a file lies when that
+does not follow from `url`; all by release and file name.
 What a wheel's name does not tell is in `faults`: which rows (`where`), what is different (`effect`), who says so.
 """
 
@@ -111,7 +112,8 @@ class _Book:
         self.published: dict[str, str] = self.data.get("published", {})
         self.hashes = {**self.published, **self.pinned}
         self.sizes: dict[str, int] = self.data.get("size", {})
-        self.hashed_releases = {key.partition("/")[0] for key in (*self.hashes, *self.sizes)}
+        self.addresses: dict[str, str] = self.data.get("address", {})
+        self.hashed_releases = {key.partition("/")[0] for key in (*self.hashes, *self.sizes, *self.addresses)}
         self.requires = {distribution(name): tuple(lines) for name, lines in self.data["requires"].items()}
         self._check_hashes()
         self.faults = [_Rule(self, index, fault) for index, fault in enumerate(self.data["faults"])]
@@ -210,6 +212,7 @@ class _Book:
             abi=abi,
             sha256=self.hashes.get(key),
             size=self.sizes.get(key),
+            address=self.addresses.get(key),
             published=key in self.published and key not in self.pinned,
         )
 
@@ -220,7 +223,7 @@ class _Book:
 
     def _check_used(self, keys: set[str]) -> None:
         """What is said about a file or a row must be about one that is there."""
-        for key in ("sha256", "published", "size"):
+        for key in ("sha256", "published", "size", "address"):
             unknown = sorted(set(self.data.get(key, {})) - keys)
             if unknown:
                 raise self.bad(unknown[0], key, "no such wheel among the families")

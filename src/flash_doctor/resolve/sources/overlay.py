@@ -78,5 +78,10 @@ def _unusable(path: Path, shipped: Path, facts: Facts) -> str:
     return ""
 
 
+def usable(path: Path, shipped: Path, facts: Facts) -> bool:
+    """Whether a file of the overlay is there, whole, and made from the shipped file."""
+    return path.is_file() and not _unusable(path, shipped, facts)
+
+
 def _first(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
