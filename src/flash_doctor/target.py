@@ -36,7 +36,7 @@ name = getattr(getattr(sys, "implementation", None), "name", "")
 name = name or ("pypy" if "__pypy__" in sys.builtin_module_names else "cpython")
 os.write(1, ("%s python %s %d.%d.%d\\n" % ((mark, name) + tuple(sys.version_info[:3]))).encode("ascii"))
 if name == "cpython" and sys.version_info >= (3, 7):
-    path = [entry for entry in sys.path if entry]
+    path = [entry for entry in sys.path if entry and isinstance(entry, str)]
     library = os.path.dirname(os.__file__)
     sys.path[:] = [entry for entry in path if entry.startswith(library) and "-packages" not in entry]
     import json

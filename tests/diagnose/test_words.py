@@ -70,3 +70,8 @@ def test_a_mixed_machine_is_told_to_use_the_gpus_that_can() -> None:
 def test_a_newer_companion_does_not_bring_another_torch() -> None:
     (line,) = [line for line in commands("xformers-window") if "install" in line]
     assert '"torch==2.8.0"' in line
+
+
+def test_leftovers_are_deleted_by_one_command_for_each_folder() -> None:
+    (line,) = [line for line in commands("leftovers") if line.startswith("rm")]
+    assert line == "rm -r /opt/train/lib/python3.12/site-packages/~*"

@@ -242,3 +242,9 @@ def test_every_style_has_a_colour() -> None:
     from flash_doctor.render.console import _COLOURS
 
     assert set(_COLOURS) == {style.value for style in Style}
+
+
+def test_a_line_without_end_is_cut() -> None:
+    shown = text(report(finding("T001", Severity.ERROR, "torch", summary="x" * 100_000, evidence=("y" * 100_000,))))
+    assert len(shown) < 5_000
+    assert shown.count("99000 more characters: --json") == 2

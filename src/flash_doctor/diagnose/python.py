@@ -101,9 +101,13 @@ def leftover_folders(packages: Packages) -> Iterator[Finding]:
             evidence=words.listing(packages.leftovers),
             remedy=Remedy(
                 text="Delete them.",
-                commands=tuple(words.delete(leftover) for leftover in packages.leftovers[:3]),
+                commands=tuple(f"rm -r {quote(folder)}/~*" for folder in dict.fromkeys(_parents(packages))),
             ),
         )
+
+
+def _parents(packages: Packages) -> list[str]:
+    return [str(leftover.parent) for leftover in packages.leftovers]
 
 
 @check("P404", Family.PYTHON)

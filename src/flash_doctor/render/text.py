@@ -41,6 +41,7 @@ class Line:
 
 
 MAX_EVIDENCE = 8
+MAX_TEXT = 1000  # characters
 MAX_CODES = 6
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control, format (bidi), surrogate, private use, separators
 _STATE_STYLE = {
@@ -154,14 +155,24 @@ def _findings(report: Report, links: Chain, families: Mapping[str, Family]) -> I
 
 def finding_lines(finding: Finding) -> Iterator[Line]:
     style = _SEVERITY_STYLE[finding.severity]
-    spans = (span(finding.code, style), Span(" "), span(finding.subject, Style.STRONG), span(f": {finding.summary}"))
+    spans = (
+        span(finding.code, style),
+        Span(" "),
+        span(finding.subject, Style.STRONG),
+        span(f": {_cut(finding.summary)}"),
+    )
     yield Line(spans, first="  ", rest="    ")
     for evidence in shortened(finding.evidence, MAX_EVIDENCE):
-        yield Line((span(evidence, Style.DIM),), first="    - ", rest="      ")
+        yield Line((span(_cut(evidence), Style.DIM),), first="    - ", rest="      ")
     if finding.remedy:
         yield Line((Span("Next: ", Style.STRONG), span(finding.remedy.text)), first="    ", rest="    ")
         for command in finding.remedy.commands:
             yield Line((span(command, Style.COMMAND),), first="        ", verbatim=True)
+
+
+def _cut(text: str) -> str:
+    """A line of a length that is still read."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters: --json)"
 
 
 def shortened(lines: Sequence[str], limit: int) -> Iterator[str]:
