@@ -1,0 +1,82 @@
+"""`fleet check` on a real Slurm: several nodes on this machine, made different by the tasks' prolog."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from clusters import environment, hanging
+from slurm_cluster import find, slurm, why_not
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.index, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+
+
+def doctor(environ: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "flash_doctor", "fleet", "check", "--engine", "slurm", *arguments, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={key: value for key, value in environ.items() if key != "VIRTUAL_ENV"},
+    )
+
+
+def wait_for(file: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not file.exists():
+        assert time.monotonic() < deadline, f"{file} did not come"
+        time.sleep(0.1)
+
+
+def test_nodes_that_differ_hang_die_are_full_or_never_came(tmp_path: Path) -> None:
+    good, odd = environment(tmp_path / "good", "2.8.0+cu128"), environment(tmp_path / "odd", "2.7.1+cu126")
+    healthy = {"VIRTUAL_ENV": str(good), "FLASH_DOCTOR_CACHE": str(tmp_path / "cache")}
+    nodes = {
+        "n1": healthy,
+        "n2": healthy,
+        "n3": {**healthy, "NCCL_PROTO": "LL"},
+        "n4": {**healthy, "VIRTUAL_ENV": str(odd)},
+        "n5": {**healthy, "VIRTUAL_ENV": str(hanging(tmp_path / "hangs"))},
+        "n6": {**healthy, "VIRTUAL_ENV": str(hanging(tmp_path / "dies"))},
+        "n7": healthy,
+    }
+    (tmp_path / "slurm").mkdir()
+    with slurm(tmp_path / "slurm", nodes, absent="n8") as cluster:
+        full = [str(find("srun")), "-N1", "-n1", "-c2", "--exclusive", "-w", "n7", "sleep", "300"]
+        with subprocess.Popen(full, env=cluster.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as busy:
+            begun = time.monotonic()
+            process = doctor(cluster.environ, "--timeout", "6")
+            wait_for(tmp_path / "dies" / "started", 60)
+            cluster.kill_node("n6", int((tmp_path / "dies" / "started").read_text()))
+            output, errors = process.communicate(timeout=100)
+            busy.kill()
+    assert process.returncode == 1, errors
+    assert time.monotonic() - begun < 60
+    document = json.loads(output)
+    assert document["names"] == ["n1", "n2", "n3", "n4"]
+    differences = {each["aspect"]: each for each in document["differences"]}
+    assert (differences["torch"]["nodes"], differences["torch"]["value"]) == (["n4"], "2.7.1")
+    assert differences["NCCL_PROTO"]["nodes"] == ["n3"]
+    lost = {node: each["why"] for each in document["lost"] for node in each["nodes"]}
+    assert sorted(lost) == ["n5", "n6", "n7", "n8"]
+    assert lost["n5"] == "unreachable: its check did not end within 6 seconds"
+    assert lost["n7"] == "unreachable: Unable to allocate resources: Requested nodes are busy"
+    assert lost["n8"].startswith("unreachable: Slurm says that it is unknown")
+
+
+def test_inside_an_allocation_its_own_nodes_are_asked(tmp_path: Path) -> None:
+    healthy = {"FLASH_DOCTOR_CACHE": str(tmp_path / "cache")}
+    (tmp_path / "slurm").mkdir()
+    command = [sys.executable, "-m", "flash_doctor", "fleet", "check", "--engine", "slurm", "--host-only", "--json"]
+    with slurm(tmp_path / "slurm", {"n1": healthy, "n2": healthy, "n3": healthy}) as cluster:
+        salloc = [str(find("salloc")), "-N2", "-w", "n2,n3", "--exclusive", *command]
+        done = subprocess.run(salloc, capture_output=True, text=True, env=cluster.environ, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["names"] == ["n2", "n3"]
