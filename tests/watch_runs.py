@@ -6,8 +6,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Any
 
-from flash_doctor.facts import default_folder
-from flash_doctor.facts.watch import FILE, load
+from flash_doctor.facts import Facts
 from flash_doctor.preflight.watch.judge import judge
 from flash_doctor.preflight.watch.records import Record, record_of
 from flash_doctor.preflight.watch.series import Series
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.model import Finding
 
-FACTS = load(default_folder() / FILE)
+FACTS = Facts().watch
 Log = dict[str, Any]
 
 

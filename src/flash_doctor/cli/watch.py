@@ -42,11 +42,10 @@ def command(
     long. Nothing is run and nothing is changed. Ends with 1 after an error, 6 where no metrics were found.
     """
     from flash_doctor.facts import Facts
-    from flash_doctor.facts.watch import FILE, load
     from flash_doctor.preflight.watch.session import Options, Watch
     from flash_doctor.preflight.watch.world import System
 
-    facts = load(Facts().folder / FILE)
+    facts = Facts().watch
     options = Options(
         every=_seconds("--every", every, LEAST_EVERY),
         red=_share(max_disk) if max_disk else facts.disk.red,

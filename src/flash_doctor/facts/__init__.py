@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from flash_doctor.facts.fleet import FleetPolicy
-
     from flash_doctor.facts.complaints import Complaints
     from flash_doctor.facts.flash import Flash
+    from flash_doctor.facts.fleet import FleetPolicy
+    from flash_doctor.facts.watch import WatchFacts
 
 __all__ = [
     "BitsAndBytes",
@@ -95,6 +95,12 @@ class Facts:
         from flash_doctor.facts import flash  # only treatments read it
 
         return flash.load(self.folder / "flash.toml")
+
+    @cached_property
+    def watch(self) -> WatchFacts:
+        from flash_doctor.facts import watch  # only `watch` reads them
+
+        return watch.load(self.folder / watch.FILE)
 
     @cached_property
     def stacks(self) -> Mapping[str, Stack]:

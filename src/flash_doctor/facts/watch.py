@@ -70,7 +70,7 @@ class SpikeNumbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlatNumbers:
-    """A fall below `fall` by one standard error, below `certain` by two; looked for from `steps` on.
+    """A fall below `fall` by half a standard error, below `certain` by two; looked for from `steps` on.
 
     It is taken from the first `first` logs and from the first third to the newest third, after `every` logs and
     each time that they have doubled.

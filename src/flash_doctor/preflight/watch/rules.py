@@ -84,9 +84,9 @@ def flat(series: Series, record: Record, facts: WatchFacts) -> Found:
     if series.logs - series.warm < numbers.every * 2 // 3 or third < numbers.every // 4:
         return
     newest = series.newest[-third:]
-    falls = [_fall(series.first[:size], newest) for size in (min(max(numbers.first, third // 3), third), third)]
+    falls = [_fall(series.first[:size], newest) for size in (min(max(numbers.first, third // 2), third), third)]
     fall, error = falls[-1]
-    if all(fall + error < numbers.fall for fall, error in falls) and fall + 2 * error < numbers.certain:
+    if all(fall + error / 2 < numbers.fall for fall, error in falls) and fall + 2 * error < numbers.certain:
         start, now = median(series.first[:third]), median(newest)
         summary = f"has not fallen in {series.step} steps: {plain(start)} at first, {plain(now)} now"
         evidence = f"medians of {third} logs each, ± {2 * error:.1%}"

@@ -149,9 +149,14 @@ class Watch:
             yield from self._fault(source.path, error)
 
     def _heard(self, subject: Subject, source: Source, record: Record) -> Iterator[WatchEvent]:
-        settings = self.folders[subject.folder].settings if subject.folder in self.folders else Settings()
-        for told in self.voices.hear(source.path, record, settings):
+        for told in self.voices.hear(source.path, record, self._settings(subject)):
             yield self._event(Moment.FINDING, source.path, told.finding, told)
+
+    def _settings(self, subject: Subject) -> Settings:
+        """The run's arguments; for a log that is kept elsewhere those of another folder of this watch."""
+        own = self.folders.get(subject.folder)
+        known = [folder.settings for folder in (own, *self.folders.values()) if folder and folder.settings.values]
+        return known[0] if known else Settings()
 
     def _disk(self, subject: Subject) -> Iterator[WatchEvent]:
         folder = self._folder(subject.folder)
