@@ -275,7 +275,7 @@ def test_a_state_that_stays_cut_is_told_and_one_being_written_is_not(tmp_path: P
     world = ScriptedWorld([lambda: path.write_text(whole)])
     assert watched(world, tmp_path) == ([], HEALTHY)
     path.write_text(whole[:500])
-    world = ScriptedWorld([lambda: path.touch()])
+    world = ScriptedWorld()
     assert codes(watched(world, tmp_path, idle=60.0)[0]) == ["W-unreadable"]
 
 

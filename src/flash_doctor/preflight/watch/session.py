@@ -48,7 +48,7 @@ class Watch:
     options: Options
     world: World
     told: Counter[Severity] = field(default_factory=Counter)
-    faults: set[tuple[Path, str]] = field(default_factory=set)
+    unreadable: set[Path] = field(default_factory=set)
     grew: bool = False
 
     def __post_init__(self) -> None:
@@ -145,8 +145,11 @@ class Watch:
         try:
             for record in source.new():
                 yield from self._heard(subject, source, record)
-        except (OSError, Unreadable) as error:
+        except OSError as error:
             yield from self._fault(source.path, error)
+        except Unreadable as error:
+            if self.options.once or (isinstance(source, StateSource) and source.is_given_up):
+                yield from self._fault(source.path, error)
 
     def _heard(self, subject: Subject, source: Source, record: Record) -> Iterator[WatchEvent]:
         for told in self.voices.hear(source.path, record, self._settings(subject)):
@@ -169,13 +172,9 @@ class Watch:
             yield from self._fault(folder.path, error)
 
     def _fault(self, path: Path, error: Exception) -> Iterator[WatchEvent]:
-        """A file that cannot be read, told once for each reason; one that is just being written will be whole soon."""
-        key = (path, str(error))
-        if isinstance(error, Unreadable) and not self.options.once and key not in self.faults:
-            self.faults.add(key)
-            return
-        if (path, "") not in self.faults:
-            self.faults.add((path, ""))
+        """A file that cannot be read, told once."""
+        if path not in self.unreadable:
+            self.unreadable.add(path)
             yield self._event(Moment.FINDING, path, unreadable(path, error))
 
     def _event(self, moment: Moment, where: Path, finding: Finding, told: Told | None = None) -> WatchEvent:

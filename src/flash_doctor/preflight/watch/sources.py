@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.preflight.watch.lines import LogReader
 from flash_doctor.preflight.watch.tail import Tail
-from flash_doctor.preflight.watch.trainer_files import STATE, State, checkpoints, read_state
+from flash_doctor.preflight.watch.trainer_files import STATE, State, Unreadable, checkpoints, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LOGS = ("*.log", "*.jsonl", "*.out")
 MOST_LOGS = 32
+_TRIES = 3
 _PIECES = 64  # of tail.CHUNK bytes that are read of one log before the disk is looked at again
 
 
@@ -71,6 +72,7 @@ class StateSource:
     taken: int = 0
     step: int | None = None
     state: State | None = None
+    failures: int = 0
     behind: bool = False
     grew: bool = False
 
@@ -79,15 +81,25 @@ class StateSource:
 
         Raises:
             OSError: the file cannot be read.
-            Unreadable: it is being written, or is no Trainer's state; it is tried again when it has changed.
+            Unreadable: it is being written, or is no Trainer's state; it is tried again, and when it changes.
         """
         self.grew = False
         found = self._newest()
         if found is None or found == self.signature:
             return
-        self.signature, self.grew = found, True
-        self.state = read_state(found[0])
+        try:
+            self.state = read_state(found[0])
+        except Unreadable:
+            self.failures += 1
+            self.signature = found if self.is_given_up else None
+            raise
+        self.signature, self.grew, self.failures = found, True, 0
         yield from self._added(self.state.history)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was unreadable too often in a row to be just in the making."""
+        return self.failures >= _TRIES
 
     @property
     def written(self) -> float:

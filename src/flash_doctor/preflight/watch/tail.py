@@ -48,8 +48,10 @@ class Tail:
 
     @property
     def written(self) -> float:
-        """When the file was changed last, in seconds since 1970; 0 where it is not open."""
-        return os.fstat(self.stream.fileno()).st_mtime if self.stream else 0.0
+        """When the file was changed last, in seconds since 1970; 0 where that is not known."""
+        with suppress(OSError):  # a network file system may have lost it
+            return os.fstat(self.stream.fileno()).st_mtime if self.stream else 0.0
+        return 0.0
 
     def close(self) -> None:
         if self.stream:
