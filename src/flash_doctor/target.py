@@ -63,8 +63,8 @@ def find_target(
     Raises:
         TargetError: there is no such interpreter, or it cannot be run.
     """
-    if given:
-        return Target(python=_interpreter(Path(_on_path(given, environ))), why=f"--python {given}")
+    if given is not None:
+        return Target(python=_given(given, environ), why=f"--python {given}")
     private = any(mark for pattern in _PRIVATE for mark in home.glob(pattern))
     active = environ.get("VIRTUAL_ENV")
     if active and not (private and _same(Path(active), home)):
@@ -103,6 +103,13 @@ def _outside(private: Path, path: str) -> Path:
 
 def _same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _given(given: str, environ: Mapping[str, str]) -> Path:
+    if not given.strip():
+        message = "--python is empty: the variable that it was taken from is not set"
+        raise TargetError(message, advice=_ADVICE)
+    return _interpreter(Path(_on_path(given, environ)))
 
 
 def _on_path(given: str, environ: Mapping[str, str]) -> str:

@@ -103,6 +103,12 @@ def test_a_place_that_is_no_interpreter_is_told(place: str, says: str, tmp_path:
     assert caught.value.exit_code == USAGE
 
 
+@pytest.mark.parametrize("given", ["", "  "])
+def test_an_empty_variable_is_not_passed_over(venv: Path, given: str) -> None:
+    with pytest.raises(TargetError, match="--python is empty"):
+        find_target(given, {"VIRTUAL_ENV": str(venv)})
+
+
 def test_a_stale_virtual_env_is_told_and_not_passed_over(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="there is no such interpreter"):
         find_target(None, {"VIRTUAL_ENV": str(tmp_path / "deleted")}, tmp_path)
