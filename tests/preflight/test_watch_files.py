@@ -153,14 +153,16 @@ def test_the_real_state_of_a_real_run() -> None:
     assert found.history[-1].is_final
 
 
-def test_the_real_arguments_of_a_real_run() -> None:
-    settings = read_settings(DATA / "training_args.bin")
+@pytest.mark.parametrize("file", ["training_args.bin", "training_args_5.bin"])
+def test_the_real_arguments_of_a_real_run(file: str) -> None:
+    settings = read_settings(DATA / file)
     assert settings.whole("save_total_limit") == 2
     assert settings.text("lr_scheduler_type") == "cosine"
     assert settings.text("eval_strategy") == "steps"
     assert settings.evaluates
     assert settings.is_on("fp16") is False
     assert settings.whole("max_steps") == 50
+    assert settings.whole("eval_steps") == 20
 
 
 class Evil:

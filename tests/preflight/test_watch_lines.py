@@ -115,10 +115,11 @@ def test_the_log_of_a_real_run() -> None:
     assert found[-1].is_final
 
 
-def test_nan_in_the_log_of_a_real_run() -> None:
+@pytest.mark.parametrize("file", ["nan.log", "nan_5.log"])
+def test_nan_in_the_log_of_a_real_run(file: str) -> None:
     hidden = [
         record
-        for record in records((DATA / "nan.log").read_bytes())
+        for record in records((DATA / file).read_bytes())
         if record.metrics.get("loss") == 0 and math.isnan(record.metrics["grad_norm"])
     ]
     assert len(hidden) == 30

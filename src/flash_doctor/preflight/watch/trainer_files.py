@@ -35,7 +35,11 @@ _WANTED = frozenset(
         "max_completion_length",
     }
 )
+# instructions of a pickle: constants; those that note the newest value; those that make an object of it
 _SCALARS = {"NEWTRUE": True, "NEWFALSE": False, "NONE": None}
+_STORING = frozenset({"BINPUT", "LONG_BINPUT", "MEMOIZE"})
+_MAKING = frozenset({"TUPLE1", "REDUCE"})
+_CLASS, _OTHER = object(), object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,29 +176,27 @@ def read_settings(path: Path) -> Settings:
 def _arguments(pickled: bytes) -> Iterator[tuple[str, Any]]:
     """Each wanted name and the scalar behind it; an enumeration's is the text it is made of."""
     memo: dict[int, Any] = {}
-    wanted, last = "", None
+    wanted, last = "", _OTHER
     for instruction, argument, _ in pickletools.genops(pickled):
         code = instruction.name
-        if code in {"BINPUT", "LONG_BINPUT", "MEMOIZE"}:
+        if code in _STORING:
             memo[argument if argument is not None else len(memo)] = last
-            continue
-        last = _scalar(code, argument, memo)
-        if wanted and (last is not _NOTHING):
-            yield wanted, last
-            wanted = ""
-        elif isinstance(last, str) and last in _WANTED:
-            wanted = last
+        elif code not in _MAKING:
+            last = _pushed(code, argument, memo)
+            if wanted and last is not _CLASS:
+                if last is not _OTHER:
+                    yield wanted, last
+                wanted = ""
+            elif isinstance(last, str) and last in _WANTED:
+                wanted = last
 
 
-_NOTHING: Any = object()
-
-
-def _scalar(code: str, argument: Any, memo: Mapping[int, Any]) -> Any:
-    """What an instruction puts on the stack, if that is a scalar; class names are not."""
+def _pushed(code: str, argument: Any, memo: Mapping[int, Any]) -> Any:
+    """What an instruction puts on the stack: a scalar, a class, or something else."""
     if code in _SCALARS:
         return _SCALARS[code]
     if code.endswith("BINGET"):
-        return memo.get(argument, _NOTHING)
-    if code.startswith(("GLOBAL", "STACK_GLOBAL")):
-        return _NOTHING
-    return argument if isinstance(argument, (str, int, float)) else _NOTHING
+        return memo.get(argument, _OTHER)
+    if code == "GLOBAL":
+        return _CLASS
+    return argument if isinstance(argument, (str, int, float)) else _OTHER
