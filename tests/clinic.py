@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from compiled import MODULE, extension, references, shared
+from compiled import extension, references, shared
 from wheels import build_wheel
 
 if TYPE_CHECKING:
@@ -39,12 +40,14 @@ class Clinic:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    stub: bool = True
 
     @cached_property
     def venv(self) -> Path:
         venv = self.folder / "venv"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
-        self._stub_torch(next(venv.glob("lib/python3*/site-packages")))
+        if self.stub:
+            self._stub_torch(next(venv.glob("lib/python3*/site-packages")))
         return venv
 
     @property
@@ -142,4 +145,18 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-__all__ = ["ABI", "FITTING", "FOREIGN", "LABEL", "MODULE", "TAG", "Clinic", "sha256"]
+def install_step(name: str, version: str, path: Path, *, url: str = "", digest: str | None = "") -> dict[str, Any]:
+    """A step as `doctor plan --json` writes it; the address and hash of the file itself unless others are given."""
+    return {
+        "action": "install", "name": name, "version": version, "requirement": f"{name}=={version}",
+        "because": "a test wants it", "url": url or path.as_uri(), "sha256": sha256(path) if digest == "" else digest,
+        "size": path.stat().st_size, "hash_state": "published", "indexes": [],
+    }  # fmt: skip
+
+
+def write_plan(clinic: Clinic, *steps: dict[str, Any]) -> Path:
+    """A plan file with these steps."""
+    goal = {"wanted": ["flash-attn"], "keep": ["torch"], "allow": []}
+    path = clinic.folder / "plan.json"
+    path.write_text(json.dumps({"schema": "flash-doctor/plan/1", "goal": goal, "steps": steps, "because": ["a test"]}))
+    return path

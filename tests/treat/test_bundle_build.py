@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clinic import FITTING, Clinic, sha256
+from clinic import FITTING, Clinic, install_step, sha256, write_plan
 from compiled import MODULE, references
 from flash_doctor.treat.plan_file import read_plan
 from servers import Site, serve
@@ -25,9 +25,12 @@ def test_a_bundle_treats_a_machine_without_network(clinic: Clinic) -> None:
     with serve(
         Site(files={f"/{path.name.replace('+', '%2B')}": path.read_bytes() for path in (wheel, einops)})
     ) as site:
-        plan = clinic.folder / "plan.json"
-        steps = [install("flash-attn", "2.8.3", site.url, wheel), install("einops", "0.8.1", site.url, einops)]
-        plan.write_text(json.dumps(document(steps)))
+        versions = {wheel: ("flash-attn", "2.8.3"), einops: ("einops", "0.8.1")}
+        steps = [
+            install_step(*names, path, url=f"{site.url}/{path.name.replace('+', '%2B')}")
+            for path, names in versions.items()
+        ]
+        plan = write_plan(clinic, *steps)
         packed = clinic.run("bundle", str(clinic.folder / "bag"), "--plan", str(plan))
         assert packed.returncode == 0, packed.stderr
         assert "fix --bundle" in packed.stdout
@@ -45,33 +48,24 @@ def test_a_bundle_treats_a_machine_without_network(clinic: Clinic) -> None:
     assert snapshot(clinic.venv) == before
 
 
-def install(name: str, version: str, site: str, path: Path) -> dict[str, Any]:
-    return {
-        "action": "install", "name": name, "version": version, "requirement": f"{name}=={version}",
-        "because": "wanted", "url": f"{site}/{path.name.replace('+', '%2B')}", "sha256": sha256(path),
-        "size": path.stat().st_size, "hash_state": "published", "indexes": [],
-    }  # fmt: skip
-
-
-def document(steps: list[dict[str, Any]]) -> dict[str, Any]:
-    goal = {"wanted": ["flash-attn"], "keep": ["torch"], "allow": []}
-    return {"schema": "flash-doctor/plan/1", "goal": goal, "steps": steps, "because": ["a test"]}
+def text(*steps: dict[str, Any]) -> str:
+    return json.dumps({"schema": "flash-doctor/plan/1", "steps": steps, "because": [], "goal": {}})
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("content", "fault"),
     [
         ("{", "cannot be read"),
         ("{}", "no plan that this version"),
-        (json.dumps(document([{"action": "shout", "name": "x"}])), "steps[0].action"),
-        (json.dumps(document([{"action": "install", "name": "x", "because": "", "requirement": "x @ http"}])), "x"),
-        (json.dumps(document([{"action": "install", "name": "x", "because": "", "requirement": "y==1"}])), "is not x"),
-        (json.dumps(document([])), "holds no step"),
+        (text({"action": "shout", "name": "x"}), "steps[0].action"),
+        (text({"action": "install", "name": "x", "because": "", "requirement": "x @ http"}), "x"),
+        (text({"action": "install", "name": "x", "because": "", "requirement": "y==1"}), "is not x"),
+        (text(), "holds no step"),
     ],
 )
-def test_a_plan_that_is_none_is_named_by_its_path(clinic: Clinic, text: str, fault: str) -> None:
+def test_a_plan_that_is_none_is_named_by_its_path(clinic: Clinic, content: str, fault: str) -> None:
     path = clinic.folder / "plan.json"
-    path.write_text(text)
+    path.write_text(content)
     done = clinic.run("fix", "--yes", "--plan", str(path))
     assert done.returncode in {2, 3}
     assert fault in done.stderr
@@ -123,13 +117,13 @@ def sdist(clinic: Clinic) -> Path:
 
 @pytest.mark.index
 def test_a_source_build_goes_on_where_it_ended_and_is_kept(clinic: Clinic) -> None:
-    source, plan, seen = sdist(clinic), clinic.folder / "plan.json", clinic.folder / "seen"
+    source, seen = sdist(clinic), clinic.folder / "seen"
     step = {
         "action": "build", "name": "flash-attn", "requirement": "flash-attn==2.8.3", "because": "no wheel fits",
         "settings": {"FLASH_ATTN_CUDA_ARCHS": "90", "MAX_JOBS": "2", "NVCC_THREADS": "1"}, "jobs": 2, "minutes": 1,
         "memory": 1, "url": source.as_uri(), "sha256": sha256(source), "size": source.stat().st_size,
     }  # fmt: skip
-    plan.write_text(json.dumps(document([step])))
+    plan = write_plan(clinic, step)
     c10 = clinic.site / "torch" / "lib" / "libc10.so"
     clinic.environment |= {"SEEN": str(seen), "C10": str(c10)}
     before = snapshot(clinic.venv)

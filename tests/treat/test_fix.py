@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clinic import FOREIGN, LABEL, TAG, Clinic, sha256
+from clinic import FOREIGN, LABEL, TAG, Clinic, install_step, sha256, write_plan
 from flash_doctor.install.journal import FOLDER
 from servers import Site, serve
 from trees import snapshot
@@ -210,6 +210,8 @@ def test_killed_while_it_proves_the_next_command_says_so_and_brings_it_back(clin
     assert (clinic.site / "flash_attn").exists()
     listed = json.loads(clinic.run("rollback", "--list", "--json").stdout)
     assert [one["finished"] for one in listed["fixes"]] == [False]
+    checked = json.loads(clinic.run("check", "--json").stdout)
+    assert "P409" in [finding["code"] for finding in checked["findings"]]
     assert "cut off" in clinic.run("rollback", "--unfinished").stdout
     assert snapshot(clinic.venv) == before
 
@@ -261,19 +263,9 @@ def test_a_read_only_target_is_refused(clinic: Clinic) -> None:
     clinic.site.chmod(0o755)
 
 
-def plan_for(clinic: Clinic, url: str, digest: str | None, *, state: str = "published") -> Path:
-    """A plan as `doctor plan --json` writes it, for a wheel at an address."""
-    step: dict[str, object] = {
-        "action": "install", "name": "flash-attn", "version": "2.8.3", "requirement": "flash-attn==2.8.3",
-        "because": "it fits", "url": url, "sha256": digest, "size": None, "hash_state": state, "indexes": [],
-    }  # fmt: skip
-    data = {
-        "schema": "flash-doctor/plan/1", "because": ["a test"], "steps": [step],
-        "goal": {"wanted": ["flash-attn"], "keep": [], "allow": []},
-    }  # fmt: skip
-    path = clinic.folder / "plan.json"
-    path.write_text(json.dumps(data))
-    return path
+def plan_for(clinic: Clinic, url: str, wheel: Path, digest: str | None = "") -> Path:
+    """A plan for a wheel at an address, with a hash that may be wrong or missing."""
+    return write_plan(clinic, install_step("flash-attn", "2.8.3", wheel, url=url, digest=digest))
 
 
 @pytest.fixture
@@ -288,11 +280,11 @@ def test_downloads_are_kept_resumed_and_held_to_their_hash(clinic: Clinic, shop:
     url = f"{site.url}/{wheel.name.replace('+', '%2B')}"
     site.files[f"/{wheel.name.replace('+', '%2B')}"] = wheel.read_bytes()
     before = snapshot(clinic.venv)
-    wrong = clinic.run("fix", "--yes", "--import-only", "--plan", str(plan_for(clinic, url, "0" * 64)), "--json")
+    wrong = clinic.run("fix", "--yes", "--import-only", "--plan", str(plan_for(clinic, url, wheel, "0" * 64)), "--json")
     assert (wrong.returncode, snapshot(clinic.venv)) == (4, before)
     assert "not the file that was promised" in wrong.stdout
     site.cuts, site.failures = [1000, 2000], [503]
-    plan = plan_for(clinic, url, sha256(wheel))
+    plan = plan_for(clinic, url, wheel)
     done = document(clinic.run("fix", "--yes", "--import-only", "--plan", str(plan), "--json"))
     assert done["state"] == "installed and verified"
     origin = json.loads((clinic.site / "flash_attn-2.8.3.dist-info" / "direct_url.json").read_text())
@@ -308,7 +300,7 @@ def test_a_file_without_a_hash_needs_a_word_and_is_pinned_then(clinic: Clinic, s
     site, wheel = shop
     name = wheel.name.replace("+", "%2B")
     site.files[f"/{name}"] = wheel.read_bytes()
-    arguments = ("fix", "--yes", "--import-only", "--plan", str(plan_for(clinic, f"{site.url}/{name}", None)))
+    arguments = ("fix", "--yes", "--import-only", "--plan", str(plan_for(clinic, f"{site.url}/{name}", wheel, None)))
     refused = clinic.run(*arguments)
     assert refused.returncode == 2
     assert "--trust-first-download" in refused.stderr
@@ -328,7 +320,7 @@ def test_a_mirror_comes_first_and_the_publisher_after_it(clinic: Clinic, shop: t
     name = wheel.name.replace("+", "%2B")
     with serve(Site(files={f"/mirror/{name}": wheel.read_bytes()})) as mirror:
         clinic.environment["FLASH_DOCTOR_MIRROR"] = f"{mirror.url}/mirror"
-        plan = plan_for(clinic, f"{site.url}/{name}", sha256(wheel))
+        plan = plan_for(clinic, f"{site.url}/{name}", wheel)
         assert clinic.run("fix", "--yes", "--import-only", "--plan", str(plan)).returncode == 0
         assert (len(mirror.requests), len(site.requests)) == (1, 0)
 

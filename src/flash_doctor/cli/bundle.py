@@ -12,25 +12,23 @@ import typer
 from flash_doctor.cli.boundary import emit, write_file
 from flash_doctor.cli.desk import TerminalDesk
 from flash_doctor.cli.options import JsonOption, PythonOption, ReportOption  # noqa: TC001 typer reads the annotations
-from flash_doctor.cli.treatment_options import (  # noqa: TC001
+from flash_doctor.cli.plan_options import (  # noqa: TC001
     AllowOption,
     KeepOption,
-    PlanOption,
-    TrustOption,
     WantOption,
     WheelhouseOption,
 )
+from flash_doctor.cli.prescription import for_goal
+from flash_doctor.cli.treatment_options import PlanOption, TrustOption  # noqa: TC001
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import HEALTHY
 from flash_doctor.facts import Facts
-from flash_doctor.model import Goal
 from flash_doctor.model.plan import Build
 from flash_doctor.target import find_target
 from flash_doctor.treat.bundle import bundle, fetch_needs
 from flash_doctor.treat.options import Options, default_sources
 from flash_doctor.treat.patient import Patient, examine, patient_of
 from flash_doctor.treat.plan_file import NAME, read_plan
-from flash_doctor.treat.prescribe import ForGoal
 
 if TYPE_CHECKING:
     from flash_doctor.command import Runner
@@ -58,9 +56,8 @@ def command(
     options = Options(
         first_seen=trust_first_download, sources=default_sources((wheelhouse,) if wheelhouse else (), network=True)
     )
-    goal = Goal(wanted=tuple(want or Goal().wanted), keep=tuple(keep or Goal().keep), allow=tuple(allow or ()))
     patient = None if plan else _patient(python, recorded, runner)
-    chosen = ForGoal(goal=goal, runner=runner, wheelhouse=wheelhouse)
+    chosen = for_goal(want, keep, allow, wheelhouse=wheelhouse)
     ready = read_plan(plan) if plan else chosen.plan(patient, facts) if patient else None
     assert ready is not None
     made = bundle(ready, folder, options, TerminalDesk(yes=True, as_json=as_json))

@@ -9,28 +9,30 @@ from typing import TYPE_CHECKING
 from flash_doctor.cli.boundary import emit
 from flash_doctor.cli.desk import TerminalDesk
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
-from flash_doctor.cli.treatment_options import (  # noqa: TC001
+from flash_doctor.cli.plan_options import (  # noqa: TC001
     AllowOption,
+    KeepOption,
+    OfflineOption,
+    WantOption,
+    WheelhouseOption,
+)
+from flash_doctor.cli.prescription import for_goal
+from flash_doctor.cli.treatment_options import (  # noqa: TC001
     BundleOption,
     DeviceOption,
     DryRunOption,
     ImportOnlyOption,
     InstallerOption,
-    KeepOption,
     NoVerifyOption,
-    OfflineOption,
     PlanOption,
     RequireKernelOption,
     SystemOption,
     TrustOption,
-    WantOption,
-    WheelhouseOption,
     YesOption,
 )
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import HEALTHY, VERIFICATION_FAILED, BadInput
 from flash_doctor.facts import Facts
-from flash_doctor.model import Goal
 from flash_doctor.model.outcome import State
 from flash_doctor.model.proof import Level
 from flash_doctor.target import find_target
@@ -38,7 +40,7 @@ from flash_doctor.treat.fix import fix, show
 from flash_doctor.treat.options import Options, default_sources
 from flash_doctor.treat.plan_file import NAME, read_plan
 from flash_doctor.treat.practice import Practice
-from flash_doctor.treat.prescribe import AsPlanned, ForGoal
+from flash_doctor.treat.prescribe import AsPlanned
 
 if TYPE_CHECKING:
     from flash_doctor.model.outcome import Outcome
@@ -79,9 +81,8 @@ def command(
         device=device,
         sources=default_sources((folder,) if folder else (), network=not (offline or bundle)),
     )
-    goal = Goal(wanted=tuple(want or Goal().wanted), keep=tuple(keep or Goal().keep), allow=tuple(allow or ()))
     ready = bundle / NAME if bundle else plan
-    resolved = ForGoal(goal=goal, runner=runner, wheelhouse=wheelhouse, offline=offline)
+    resolved = for_goal(want, keep, allow, wheelhouse=wheelhouse, offline=offline)
     prescription = AsPlanned(ready=read_plan(ready)) if ready else resolved
     practice = Practice(runner=runner, facts=Facts(), options=options, desk=TerminalDesk(yes=yes, as_json=as_json))
     outcome = (show if dry_run else fix)(find_target(python, os.environ), prescription, practice)

@@ -85,7 +85,7 @@ def command(
     described machine rules nothing out, and the plan says so. Ends with 3 when nothing fits.
     """
     machines = Machines(python, recorded, Described(gpu, driver, torch, python_version, glibc, machine))
-    goal = Wanted(_words(want), _words(keep), _words(allow), stack)
+    goal = Wanted(words_of(want), words_of(keep), words_of(allow), stack)
     consultation = answer(machines, goal, wheelhouse=wheelhouse, offline=offline, why=why)
     text = _write(opt.Format.JSON if as_json else form, consultation, every=every)
     emit(text) if output is None else write_file(output, text)
@@ -115,7 +115,7 @@ def answer(
     return consult(request, _scene(machines, facts), facts)
 
 
-def _words(given: list[str] | None) -> tuple[str, ...]:
+def words_of(given: list[str] | None) -> tuple[str, ...]:
     """`--allow torch,build` and `--allow torch --allow build` alike; a comma between version clauses stays."""
     found: list[str] = []
     for text in given or ():

@@ -142,8 +142,8 @@ class Journal:
         shutil.rmtree(self.folder)
 
     def size_kept(self) -> int:
-        """Bytes of the old files, which `rollback` needs."""
-        return sum(path.lstat().st_size for path in self.old.iterdir())
+        """Bytes of the old files, which `rollback` needs; none after an undo that was cut off while it tidied."""
+        return sum(path.lstat().st_size for path in self.old.iterdir()) if self.old.is_dir() else 0
 
     def _kept(self, number: int) -> Path:
         return self.old / str(number)

@@ -99,11 +99,15 @@ class BrokenMetadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packages:
-    """Every distribution on the target's path in its order (the first of a name is the one that is used)."""
+    """Every distribution on the target's path in its order (the first of a name is the one that is used).
+
+    `unfinished` are the journals' folders of our own fixes that were cut off, or are under way.
+    """
 
     distributions: tuple[Package, ...]
     leftovers: tuple[Path, ...]
     broken: tuple[BrokenMetadata, ...]
+    unfinished: tuple[Path, ...] = ()
 
     def find(self, name: str) -> Package | None:
         """The distribution of that normalised name that an import would meet first."""

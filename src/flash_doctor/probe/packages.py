@@ -7,7 +7,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
@@ -76,7 +76,16 @@ def read_packages(raw: dict[str, Any]) -> Packages:
         distributions=tuple(_package(item, user_site, links) for item in raw["distributions"]),
         leftovers=_paths(raw["leftovers"]),
         broken=tuple(_broken(item) for item in raw["broken"]),
+        unfinished=tuple(_unfinished(raw["python"]["site_packages"])),
     )
+
+
+def _unfinished(sites: list[str]) -> Iterator[Path]:
+    """Where a fix of ours promised to undo itself and has not said since that it is done (install/journal.py)."""
+    for site in sites:
+        for journal in Path(site, ".flash-doctor").glob("*/journal.json"):
+            if not (journal.parent / "done").exists():
+                yield journal.parent
 
 
 def _broken(item: dict[str, Any]) -> BrokenMetadata:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.codec import encode
 from flash_doctor.model.outcome import Action, State
 from flash_doctor.model.plan import HashState
-from flash_doctor.render.proof import proof_lines
+from flash_doctor.render.proof import LEVELS, proof_lines
 from flash_doctor.render.text import Line, Span, Style, count, span
 
 if TYPE_CHECKING:
@@ -100,8 +100,9 @@ def _outcome(outcome: Outcome) -> Iterator[Line]:
     yield Line((span(_WORDS[outcome.state], _STYLES[outcome.state]), Span(".")))
     yield from (Line((span(text),), first="  - ", rest="    ") for text in outcome.why)
     yield from (Line((span(text),), first="  refused: ", rest="    ") for text in outcome.refused)
-    if outcome.proof is not None and outcome.proof.devices:
-        yield from proof_lines(outcome.proof)
+    if outcome.proof is not None:
+        yield Line((span(f"proof: {LEVELS[outcome.proof.level]}"),), first="  ", rest="  ")
+        yield from proof_lines(outcome.proof) if outcome.proof.devices else ()
     if outcome.seconds:
         stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
         yield Line((span(stages, Style.DIM),), first="  ", rest="  ")

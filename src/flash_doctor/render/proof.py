@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROOF = "flash-doctor/proof/1"
 _SEVERITY = {Severity.ERROR: Style.BAD, Severity.WARNING: Style.WARN, Severity.INFO: Style.DIM}
-_LEVELS = {
+LEVELS = {
     Level.NONE: "nothing was proved",
     Level.STATIC: "read, not run",
     Level.IMPORT: "it imports; no kernel was proved",
@@ -37,7 +37,7 @@ def verdict_line(proof: Proof, entry: str) -> Line:
     style = {Blame.NOTHING: Style.GOOD, Blame.MACHINE: Style.WARN, Blame.LIBRARY: Style.BAD}[proof.blame]
     word = {Blame.NOTHING: "Verified", Blame.MACHINE: "Not verified", Blame.LIBRARY: "It fails"}[proof.blame]
     version = known(proof.library)
-    return Line((span(word, style), span(f": {entry} {version or ''}, {_LEVELS[proof.level]}.")))
+    return Line((span(word, style), span(f": {entry} {version or ''}, {LEVELS[proof.level]}.")))
 
 
 def proof_lines(proof: Proof) -> tuple[Line, ...]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from packaging.utils import canonicalize_name
 
-from flash_doctor.command import Runner
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.model import Goal, known
 from flash_doctor.model.plan import Install, NoPlan, Plan
-from flash_doctor.resolve import Wheels, load_wheels, resolve, settle
-from flash_doctor.resolve.sources.index import UvLookup
-from flash_doctor.resolve.sources.wheelhouse import read_wheelhouse
+from flash_doctor.resolve.lookup import Lookup
 from flash_doctor.resolve.steps import unmet
 from flash_doctor.resolve.wish import FLASH, read_goal
+from flash_doctor.treat.consult import Request, Scene, consult
 from flash_doctor.treat.judge import installed_faults
-from flash_doctor.treat.options import find_uv
-from flash_doctor.treat.shelf import settle_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +24,8 @@ if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.model.plan import Step
     from flash_doctor.treat.patient import Patient
+
+_SHOWN = 3
 
 
 class Prescription(Protocol):
@@ -43,12 +42,17 @@ class Prescription(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForGoal:
-    """Resolve a goal on this machine; with `wheelhouse` from that folder, and from elsewhere only if it does not do."""
+    """Resolve a goal on this machine, as `doctor plan` does.
+
+    With `wheelhouse` from that folder, and from elsewhere only where it does not do; `overlay` is the folder of the
+    refreshed facts, `lookup` makes whoever asks an index.
+    """
 
     goal: Goal
-    runner: Runner
+    overlay: Path
     wheelhouse: Path | None = None
     offline: bool = False
+    lookup: Callable[[], Lookup | None] = lambda: None
 
     def fulfilled(self, patient: Patient, facts: Facts) -> tuple[str, ...]:
         """The wanted library is there in a wanted version, loads beside torch, and has code for the GPUs."""
@@ -68,38 +72,37 @@ class ForGoal:
         return (f"{package.name} {package.raw_version} is there, loads, and fits the GPUs",) if works else ()
 
     def plan(self, patient: Patient, facts: Facts) -> Plan:
-        found = self._resolve(patient, facts)
-        if isinstance(found, NoPlan):
-            lines = [*found.because, *(f"{one.axis.value}: {one.why}" for one in found.rejected[:5])]
-            lines += [f"possible: {'; '.join(one.change)}" for one in found.alternatives[:3]]
-            message = f"there is no plan for {' and '.join(self.goal.wanted)}"
-            raise NoPlanFound(message, evidence=lines, advice=found.command or "flash-doctor plan shows all of it")
-        return self._settled(found, patient)
+        request = Request(
+            goal=self.goal,
+            command=("flash-doctor", "fix"),
+            overlay=self.overlay,
+            wheelhouse=self.wheelhouse,
+            offline=self.offline,
+            lookup=self.lookup,
+        )
+        found = consult(request, Scene(environment=patient.environment, machine="", families={}), facts)
+        if isinstance(found.answer, NoPlan):
+            raise _no_plan(self.goal, found.answer)
+        _demand_addresses(found.answer, found.notes)
+        return found.answer
 
-    def _resolve(self, patient: Patient, facts: Facts) -> Plan | NoPlan:
-        known_wheels = load_wheels(facts.folder / "wheels", knows_cuda=facts.drivers.knows)
-        if self.wheelhouse is None:
-            return resolve(self.goal, patient.environment, known_wheels, facts)
-        here = read_wheelhouse(self.wheelhouse, known_wheels)
-        found = resolve(self.goal, patient.environment, Wheels(groups=()).plus(here), facts)
-        if isinstance(found, NoPlan) and not self.offline:
-            return resolve(self.goal, patient.environment, known_wheels.plus(here), facts)
-        return found
 
-    def _settled(self, plan: Plan, patient: Patient) -> Plan:
-        """Addresses for every step: from the folder where it has them, else from the index."""
-        if self.wheelhouse is not None:
-            plan = settle_from(self.wheelhouse, plan)
-        if not any(isinstance(step, Install) and not step.settled for step in plan.steps):
-            return plan
-        program = find_uv()
-        if program is None:
-            names = ", ".join(step.name for step in plan.steps if isinstance(step, Install) and not step.settled)
-            message = f"the package index has to be asked for {names}, which needs uv"
-            raise NoPlanFound(message, advice="Install uv beside flash-doctor, or give the wheels: --wheelhouse DIR")
-        folders = (self.wheelhouse,) if self.wheelhouse else ()
-        lookup = UvLookup(runner=self.runner, uv=str(program), offline=self.offline, find_links=folders)
-        return settle(plan, patient.environment, lookup)
+def _no_plan(goal: Goal, answer: NoPlan) -> NoPlanFound:
+    """The refusals and the nearest solutions, in short."""
+    lines = [*answer.because, *(f"{one.wheel.filename}: {one.why}" for one in answer.rejected[:_SHOWN])]
+    lines += [f"possible: {'; '.join(one.change)}" for one in answer.alternatives[:_SHOWN]]
+    message = f"there is no plan for {' and '.join(goal.wanted)} as things are"
+    return NoPlanFound(message, evidence=lines, advice=answer.command or "See all of it: flash-doctor plan")
+
+
+def _demand_addresses(plan: Plan, notes: Sequence[str]) -> None:
+    """What has no address cannot be installed; the notes say who was not asked, or did not answer."""
+    names = [step.name for step in plan.steps if isinstance(step, Install) and not step.settled]
+    if names:
+        message = f"it is not known where {' and '.join(names)} could be fetched"
+        raise NoPlanFound(
+            message, evidence=notes, advice="Give the wheels (--wheelhouse DIR), or let uv ask the index."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

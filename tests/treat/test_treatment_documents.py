@@ -1,0 +1,58 @@
+"""What treatments print: the shipped schemas are those of the types, and real documents are valid under them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+
+from outcome_schema_of import FOLDER, KINDS, treatment_schema
+
+if TYPE_CHECKING:
+    from clinic import Clinic
+
+
+def schema(name: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads((FOLDER / f"{name}-1.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_shipped_schema_is_that_of_the_types(name: str) -> None:
+    assert schema(name) == treatment_schema(name)
+
+
+def test_real_documents_are_valid(clinic: Clinic) -> None:
+    clinic.flash("2.8.3")
+    clinic.einops()
+    shelf = ("--wheelhouse", str(clinic.wheels), "--offline")
+    for arguments in (("fix", "--dry-run", *shelf), ("fix", "--yes", "--import-only", *shelf), ("fix", *shelf)):
+        outcome = json.loads(clinic.run(*arguments, "--json").stdout)
+        jsonschema.validate(outcome, schema("outcome"))
+    (receipt,) = clinic.site.glob(".flash-doctor/*/receipt.json")
+    jsonschema.validate(json.loads(receipt.read_text()), schema("outcome"))
+    proof = clinic.run("verify", "--import-only", "--json")
+    assert proof.returncode == 0
+    jsonschema.validate(json.loads(proof.stdout), schema("proof"))
+    assert json.loads(proof.stdout)["entry"] == "flash_attn"
+    for more in (("--list",), (), ()):
+        jsonschema.validate(json.loads(clinic.run("rollback", *more, "--json").stdout), schema("rollback"))
+    nothing = clinic.run("verify", "--json")
+    assert nothing.returncode == 2
+    assert "is not installed" in json.loads(nothing.stdout)["error"]
+
+
+def test_text_says_what_happens_and_what_to_do_next(clinic: Clinic) -> None:
+    clinic.flash("2.8.3")
+    clinic.einops()
+    told = clinic.fix().stdout
+    for words in ("flash-attn not there -> 2.8.3", "sha256 pinned", "nothing to fetch", "Undo: flash-doctor rollback"):
+        assert words in told
+    assert "Verified: flash_attn 2.8.3, it imports" in clinic.run("verify", "--import-only").stdout
+    listed = " ".join(clinic.run("rollback", "--list").stdout.split())
+    assert "install flash-attn 2.8.3" in listed
+    assert "was undone" in clinic.run("rollback").stdout
+    assert Path(clinic.site / "torch").exists()
