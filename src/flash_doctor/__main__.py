@@ -17,8 +17,9 @@ def own_path(path: list[str], strangers: str, home: str) -> list[str]:
 
 
 _HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-# `python -m` puts the current folder first
-_HERE = sys.path[0] if __name__ == "__main__" and sys.path else ""
+# `python -m` puts the current folder first, unless -P or -I forbids it
+_SAFE = sys.flags.isolated or getattr(sys.flags, "safe_path", False)
+_HERE = sys.path[0] if __name__ == "__main__" and not _SAFE else ""
 sys.path[:] = own_path(sys.path, os.environ.get("PYTHONPATH", "") + os.pathsep + _HERE, _HOME)
 
 from flash_doctor.cli.boundary import run  # noqa: E402 only now is the path ours
