@@ -1,0 +1,22 @@
+"""Brings the README's transcripts and generated tables up to date: .venv/bin/python scripts/dev/readme.py"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("", "diagnose", "fleet")]
+
+
+def main() -> None:
+    from transcripts import prepare, refreshed
+
+    readme = ROOT / "README.md"
+    with tempfile.TemporaryDirectory() as folder:
+        readme.write_text(refreshed(readme.read_text(encoding="utf-8"), prepare(Path(folder))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
