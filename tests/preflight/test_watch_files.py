@@ -6,11 +6,13 @@ import json
 import os
 import pickle
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from flash_doctor.preflight.watch.sources import LogSource, StateSource, Subject
 from flash_doctor.preflight.watch.tail import CHUNK, LONGEST_LINE, Tail
@@ -46,6 +48,22 @@ def test_only_what_is_new_is_read(tmp_path: Path) -> None:
     assert new(tail) == [b"partial", b"four"]
     assert tail.position == path.stat().st_size
     tail.close()
+
+
+@given(st.lists(st.text("ab\r\n", max_size=9), max_size=9))
+def test_a_file_written_in_any_pieces_has_the_same_lines(pieces: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.log"
+        path.touch()
+        tail, found = Tail(path), []
+        for piece in pieces:
+            with path.open("a", newline="") as log:
+                log.write(piece)
+            found += new(tail)
+        found += tail.last()
+        tail.close()
+    whole = "".join(pieces).replace("\r", "\n").encode().split(b"\n")
+    assert found == [line for line in whole if line]
 
 
 def test_a_file_that_is_cut_begins_anew(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class ScriptedWorld:
     script: list[Callable[[], object]] = field(default_factory=list)
     clock: float = 1000.0
     share: float = 0.3
+    total: float = 100e9
     writing: frozenset[Writer] = frozenset()
     broken_disk: bool = False
 
@@ -49,7 +50,7 @@ class ScriptedWorld:
     def space(self, folder: Path) -> Space:
         if self.broken_disk:
             raise OSError(5, "Input/output error")
-        return Space(used=int(100e9 * self.share), free=int(100e9 * (1 - self.share)))
+        return Space(used=int(self.total * self.share), free=int(self.total * (1 - self.share)))
 
     def writers(self, paths: frozenset[Path]) -> frozenset[Writer]:
         return self.writing
@@ -218,6 +219,19 @@ def test_checkpoints_and_arguments_of_a_run(tmp_path: Path) -> None:
     events, exit_code = watched(ScriptedWorld(), tmp_path, once=True)
     assert codes(events) == ["W-checkpoints"]
     assert exit_code == HEALTHY
+
+
+def test_a_disk_too_small_for_what_is_still_to_come(tmp_path: Path) -> None:
+    """Every 10 of 200 steps 1 MB, nothing is deleted: 18 more, of which the disk takes 12."""
+    for step in (10, 20):
+        write_state(tmp_path / f"checkpoint-{step}", list(sft(step, epoch=0.5)))
+        (tmp_path / f"checkpoint-{step}" / "optimizer.pt").write_bytes(bytes(1_000_000))
+    world = ScriptedWorld(total=25e6, share=0.5)
+    events, exit_code = watched(world, tmp_path, once=True)
+    assert (codes(events), exit_code) == (["W-disk-eta"], BROKEN)
+    assert events[0].finding.summary.startswith("18 more checkpoints need 18")
+    assert events[0].finding.summary.endswith("the disk fills, at step 150")
+    assert codes(watched(ScriptedWorld(total=50e6, share=0.5), tmp_path, once=True)[0]) == []
 
 
 def test_it_ends_with_the_process_that_wrote(tmp_path: Path) -> None:

@@ -68,11 +68,19 @@ class Folder:
             is_adapter=(whole[-1].path / "adapter_config.json").is_file(),
             step=whole[-1].step,
             max_steps=state.max_steps if state else self.settings.whole("max_steps"),
-            save_steps=state.save_steps if state else self.settings.whole("save_steps"),
+            save_steps=self._spacing(whole, state),
             settings=self.settings,
         )
         self.told, found = judge_saved(self.told, saved, self.space(world), str(self.path), facts)
         yield from found
+
+    def _spacing(self, whole: list[Checkpoint], state: State | None) -> int | None:
+        """Steps between two checkpoints, as they are; save_steps says nothing where each epoch is saved."""
+        if len(whole) > 1:
+            return whole[-1].step - whole[-2].step
+        if self.settings.text("save_strategy") in ("", "steps"):
+            return state.save_steps if state else self.settings.whole("save_steps")
+        return None
 
     def _measure(self, checkpoint: Checkpoint) -> None:
         """Once for each checkpoint; arguments that cannot be read leave those of the one before."""

@@ -135,11 +135,13 @@ class Watch:
             self.grew = self.grew or source.grew
 
     def _rest(self) -> Iterator[WatchEvent]:
-        """What was written since the last look, and a last line without an end."""
+        """What was written since the last look, a last line without an end, and the room by all that is known now."""
         for subject, source in self._sources():
             yield from self._new(subject, source)
             for record in source.last():
                 yield from self._heard(subject, source, record)
+        for subject in self.subjects:
+            yield from self._disk(subject)
 
     def _new(self, subject: Subject, source: Source) -> Iterator[WatchEvent]:
         try:

@@ -25,6 +25,7 @@ _WANTED = frozenset(
     {
         "save_total_limit",
         "save_steps",
+        "save_strategy",
         "max_steps",
         "lr_scheduler_type",
         "eval_strategy",
