@@ -25,6 +25,9 @@ from flash_doctor.model import (
 )
 from flash_doctor.probe.redact import without_credentials
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
 _NO_RECORD = Absent(absent="the distribution has no RECORD")
 
