@@ -87,15 +87,18 @@ def _line_up_to_stepd(pid: int) -> list[int]:
 
 
 @contextmanager
-def slurm(folder: Path, nodes: Mapping[str, Mapping[str, str]], absent: str = "") -> Iterator[Slurm]:
-    """A cluster with these nodes and their variables; `absent` is configured too, and never started."""
+def slurm(folder: Path, nodes: Mapping[str, Mapping[str, str]], absent: str = "", more: str = "") -> Iterator[Slurm]:
+    """A cluster with these nodes and their variables; `absent` is configured too, and never started.
+
+    `more` are lines for slurm.conf.
+    """
     for name in ("state", "munge", "spool"):
         (folder / name).mkdir(mode=0o700)
     key = folder / "munge" / "key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o600)
     _write_prolog(folder / "prolog", nodes)
-    configuration = _configure(folder, [*nodes, absent])
+    configuration = _configure(folder, [*nodes, absent], more)
     cluster = Slurm(folder, {**os.environ, "SLURM_CONF": str(configuration)})
     try:
         _start("munged", "--force", f"--key-file={key}", *(f"--{k}={folder}/munge/{v}" for k, v in _MUNGE.items()))
@@ -106,11 +109,21 @@ def slurm(folder: Path, nodes: Mapping[str, Mapping[str, str]], absent: str = ""
         _wait_until_idle(cluster, len(nodes))
         yield cluster
     finally:
-        scancel = [str(find("scancel")), "--state=RUNNING", "--signal=KILL", "--me"]
-        subprocess.run(scancel, capture_output=True, env=cluster.environ, timeout=30)
+        _end_jobs(cluster)
         for file in (*folder.glob("*.pid"), folder / "munge" / "pid"):
             with suppress(OSError, ValueError):
                 os.kill(int(file.read_text()), signal.SIGTERM)
+
+
+def _end_jobs(cluster: Slurm) -> None:
+    """And wait for it: a step's daemon whose controller is gone stays for ever."""
+    for _ in range(50):
+        subprocess.run([str(find("scancel")), "--me"], capture_output=True, env=cluster.environ, timeout=30)
+        squeue = [str(find("squeue")), "-h", "--states=RUNNING"]
+        done = subprocess.run(squeue, capture_output=True, text=True, env=cluster.environ, timeout=30)
+        if not done.stdout.strip():
+            return
+        time.sleep(0.2)
 
 
 _MUNGE = {"socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
@@ -133,7 +146,7 @@ def _write_prolog(file: Path, nodes: Mapping[str, Mapping[str, str]]) -> None:
     file.chmod(0o755)
 
 
-def _configure(folder: Path, nodes: list[str]) -> Path:
+def _configure(folder: Path, nodes: list[str], more: str) -> Path:
     host = socket.gethostname().partition(".")[0]
     ports = _free_ports(len(nodes) + 1)
     lines = [
@@ -142,7 +155,7 @@ def _configure(folder: Path, nodes: list[str]) -> Path:
         if name
     ]
     file = folder / "slurm.conf"
-    file.write_text(CONFIGURATION.format(host=host, port=ports[0], folder=folder, nodes="\n".join(lines)))
+    file.write_text(CONFIGURATION.format(host=host, port=ports[0], folder=folder, nodes="\n".join(lines)) + more)
     return file
 
 
