@@ -8,7 +8,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import reports
 import ward
@@ -19,6 +22,9 @@ from flash_doctor.errors import EXIT_CODES
 from flash_doctor.facts import Facts
 from flash_doctor.render.document import report_document, to_json
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 # <!-- run: what is really run --> before a console block whose first line is what a user would type
 _BLOCK = re.compile(r"(<!-- run: (.+?) -->\n```console\n\$ [^\n]*\n)(.*?)(```)", re.DOTALL)
 # what another day or another disk changes
@@ -28,6 +34,8 @@ _UNSTEADY = {
     r"\(\d+ days old\)": "(0 days old)",
 }
 # the symbol of a C++ extension that was compiled for torch 2.10 to 2.13
+_SHOWN = "/home/ada/proj-1"
+_PATIENTS = ("flash-built-for-newer-torch",)
 _CASE = Path(__file__).parent / "preflight_cases" / "sick-07-t4-flash-and-bf16"
 _SYMBOL = "_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_jb"
 _SOURCE = f'extern char wanted[] __asm__("{_SYMBOL}");\nchar *table[] = {{wanted}};\n'
@@ -50,11 +58,20 @@ def commands(readme: str) -> list[str]:
     return [match.group(2) for match in _BLOCK.finditer(readme)]
 
 
+@contextmanager
+def room() -> Iterator[Path]:
+    """A prepared folder whose path is as long as the one that is shown in its place, so that lines break alike."""
+    with tempfile.TemporaryDirectory(prefix="fd-", dir="/tmp") as folder:
+        assert len(folder) == len(_SHOWN)
+        yield prepare(Path(folder))
+
+
 def prepare(folder: Path) -> Path:
-    """Every patient's report as a file, the log and the extension that the README talks about."""
-    for name in ward.names():
+    """The reports, the log, the extension and the rest that the README talks about."""
+    facts = Facts()
+    for name in _PATIENTS:
         patient = ward.patient(name)
-        report = diagnose(patient.target, patient.environment, Facts())
+        report = diagnose(patient.target, patient.environment, facts)
         (folder / f"{name}.json").write_text(to_json(report_document(report, 0)))
     (folder / "train.log").write_text(LOG)
     (folder / "extension.c").write_text(_SOURCE)
@@ -71,9 +88,9 @@ def prepare(folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     (folder / "train.sh").write_text('echo "OSError: [Errno 28] No space left on device: checkpoint-9000" >&2; exit 1')
     (folder / "steps").mkdir()
-    for name in ("0_create_venv.sh", "2_install_torch.sh", "2_install_axolotl.sh"):
+    for name in ("0_create_venv.py", "2_install_torch.py", "2_install_axolotl.py"):
         (folder / "steps" / name).touch()
-    (folder / "steps" / "README.md").write_text("0_create_venv.sh, 2_install_torch.sh, 2_install_axolotl.sh")
+    (folder / "steps" / "README.md").write_text("0_create_venv.py, 2_install_torch.py, 2_install_axolotl.py")
     return folder
 
 
@@ -87,7 +104,7 @@ def output_of(command: str, folder: Path) -> str:
         env=environment,
         cwd=folder,
     )
-    text = (done.stdout + done.stderr).replace(str(folder), "/home/ada")
+    text = (done.stdout + done.stderr).replace(str(folder), _SHOWN)
     for pattern, steady in _UNSTEADY.items():
         text = re.sub(pattern, steady, text, flags=re.MULTILINE)
     return text
@@ -96,7 +113,12 @@ def output_of(command: str, folder: Path) -> str:
 def refreshed(readme: str, folder: Path) -> str:
     """The README with every transcript and generated table as they are today."""
     text = _BLOCK.sub(lambda match: match.group(1) + output_of(match.group(2), folder) + match.group(4), readme)
-    text = _between(text, "codes", "\n".join(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()))
+    return tables_refreshed(text)
+
+
+def tables_refreshed(readme: str) -> str:
+    """The README with its tables of exit codes and weights as the code has them."""
+    text = _between(readme, "codes", "\n".join(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()))
     rows = (f"| {family.value} | {weight} | {why} |" for family, (weight, why) in WEIGHTS.items())
     return _between(text, "score", "\n".join(rows))
 

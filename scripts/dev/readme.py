@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -11,11 +10,11 @@ sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("", "diagnose", "fle
 
 
 def main() -> None:
-    from transcripts import prepare, refreshed
+    from transcripts import refreshed, room
 
     readme = ROOT / "README.md"
-    with tempfile.TemporaryDirectory() as folder:
-        readme.write_text(refreshed(readme.read_text(encoding="utf-8"), prepare(Path(folder))), encoding="utf-8")
+    with room() as folder:
+        readme.write_text(refreshed(readme.read_text(encoding="utf-8"), folder), encoding="utf-8")
 
 
 if __name__ == "__main__":
