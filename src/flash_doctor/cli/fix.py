@@ -43,6 +43,8 @@ from flash_doctor.treat.practice import Practice
 from flash_doctor.treat.prescribe import AsPlanned
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flash_doctor.model.outcome import Outcome
 
 
@@ -71,7 +73,7 @@ def command(
     Shows the plan and asks; unpacks beside the target, judges what was unpacked, swaps it in by renaming, runs it.
     What fails is undone to the last byte; what works can be undone with rollback.
     """
-    folder, runner = bundle or wheelhouse, SystemRunner()
+    folder = bundle or wheelhouse
     options = Options(
         installer=installer.value if installer else "",
         system=system,
@@ -81,11 +83,23 @@ def command(
         device=device,
         sources=default_sources((folder,) if folder else (), network=not (offline or bundle)),
     )
-    ready = bundle / NAME if bundle else plan
-    resolved = for_goal(want, keep, allow, wheelhouse=wheelhouse, offline=offline)
-    prescription = AsPlanned(ready=read_plan(ready)) if ready else resolved
-    practice = Practice(runner=runner, facts=Facts(), options=options, desk=TerminalDesk(yes=yes, as_json=as_json))
-    outcome = (show if dry_run else fix)(find_target(python, os.environ), prescription, practice)
+    goal = for_goal(want, keep, allow, wheelhouse=wheelhouse, offline=offline)
+    practice = _practice(options, TerminalDesk(yes=yes, as_json=as_json))
+    outcome = (show if dry_run else fix)(find_target(python, os.environ), _ready(plan, bundle) or goal, practice)
+    return _told(outcome, as_json=as_json)
+
+
+def _practice(options: Options, desk: TerminalDesk) -> Practice:
+    return Practice(runner=SystemRunner(), facts=Facts(), options=options, desk=desk)
+
+
+def _ready(plan: Path | None, bundle: Path | None) -> AsPlanned | None:
+    """The plan that was given, if one was."""
+    path = bundle / NAME if bundle else plan
+    return AsPlanned(ready=read_plan(path)) if path else None
+
+
+def _told(outcome: Outcome, *, as_json: bool) -> int:
     code = VERIFICATION_FAILED if outcome.state is State.RESTORED else HEALTHY
     emit(_json(outcome, code) if as_json else _text(outcome))
     return code

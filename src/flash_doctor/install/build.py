@@ -52,6 +52,10 @@ class Workshop:
     def out(self) -> Path:
         return self.folder / "wheel"
 
+    def clear_out(self) -> None:
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir(parents=True)
+
     @property
     def wheel(self) -> Path | None:
         """What was built here before."""
@@ -110,7 +114,7 @@ def compile_wheel(
 
     Args:
         tree: the unpacked source.
-        workshop: where it is built, and what it needs lies.
+        workshop: where it is built.
         target: its interpreter runs setup.py; nothing is written into it.
         runner: starts it.
         settings: environment variables of the build.
@@ -119,8 +123,7 @@ def compile_wheel(
     Raises:
         InstallFailed: with the last lines of the build; what was compiled is kept for the next try.
     """
-    shutil.rmtree(workshop.out, ignore_errors=True)
-    workshop.out.mkdir(parents=True)
+    workshop.clear_out()
     command = Command(
         argv=(str(target.python), "-c", _BUILD, str(workshop.out)),
         timeout=TIMEOUT,

@@ -213,10 +213,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """Compile a source distribution: `settings` are environment variables, `minutes` and `memory` (bytes) estimates.
-
-    Where its source is (`url`, `sha256`, `size`) is None until an index was asked.
-    """
+    """Compile a source: `settings` are environment variables, `minutes` and `memory` (bytes) estimates."""
 
     name: NormalizedName
     requirement: str
