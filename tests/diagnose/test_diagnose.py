@@ -88,6 +88,21 @@ def evidence(name: str, code: str) -> str:
         ("flash-cp310-wheel", "F602", ["cp310", "cp312", "WHEEL"]),
         ("cudnn-missing", "T510", ["nvidia-cudnn-cu12==9.10.2.21", "missing"]),
         ("bitsandbytes-forced", "C709", ["BNB_CUDA_VERSION=121"]),
+        (
+            "flash-built-for-newer-torch",
+            "X101",
+            ["torch 2.10–2.13 or a nightly on the way to 2.10", "newer than the installed 2.8.0", "unsigned int"],
+        ),
+        ("flash-nightly-by-its-date", "X101", ["by 2025-10-20: only a nightly on the way to 2.10 is left"]),
+        ("flash-built-for-older-torch", "X101", ["torch 2.9 or older has it", "older than the installed 2.10.0"]),
+        ("flash-of-the-older-abi", "X101", ["C++'s older form (C++ ABI FALSE), this torch in the newer"]),
+        ("flash-lying-abi", "X102", ["its name says C++ ABI FALSE", "C++ ABI TRUE, by the functions"]),
+        ("flash-of-cuda-13", "X103", ["built for CUDA 13", "the CUDA runtime", "nvidia-cuda-runtime"]),
+        ("cuda-extension-under-cpu-torch", "X103", ["CPU build", "libtorch_cuda.so"]),
+        ("flash-needs-newer-glibc", "X104", ["GLIBC_2.32", "glibc 2.31", "Ubuntu 20.04"]),
+        ("b200-old-flash-compiled", "X106", ["machine code for 8.0, 9.0", "newer than this build"]),
+        ("wheel-on-vendor-torch", "X101", ["outside the atlas", "built for torch 2.8"]),
+        ("extension-lacks-nccl-symbol", "X101", ["NCCL", "nvidia-nccl"]),
     ],
 )
 def test_a_finding_names_what_a_person_needs(name: str, code: str, words: list[str]) -> None:
@@ -107,12 +122,26 @@ def test_a_finding_names_what_a_person_needs(name: str, code: str, words: list[s
         ("flash-development-build", "F612", Severity.WARNING),
         ("flash-by-wheel-label", "F611", Severity.WARNING),
         ("cu13-wheel", "F611", Severity.ERROR),
+        ("flash-lying-abi", "X102", Severity.ERROR),
+        ("flash-lying-abi-that-fits", "X102", Severity.INFO),
+        ("vision-without-ffmpeg", "X103", Severity.INFO),
+        ("flash-of-cuda-13", "X103", Severity.ERROR),
+        ("bitsandbytes-without-code", "X106", Severity.WARNING),
+        ("rtx5090-torch-cu126-compiled", "X106", Severity.ERROR),
         ("nccl-of-another-version", "T510", Severity.WARNING),
     ],
 )
 def test_severity_follows_what_will_happen(name: str, code: str, severity: Severity) -> None:
     (finding,) = report(name).of(code)
     assert finding.severity is severity
+
+
+def test_names_say_nothing_where_the_file_was_read() -> None:
+    """No double findings, and nothing unchecked: the hints from names yield to the proof."""
+    for name in ("ngc-image-compiled", "b200-old-flash-compiled", "flash-lying-abi", "flash-named-for-neighbour"):
+        assert not {"F611", "F612", "G305", "G306"} & {finding.code for finding in report(name).findings}, name
+    assert report("ngc-image-compiled").unchecked == ()
+    assert {"G305"} <= {unchecked.code for unchecked in report("ngc-image").unchecked}
 
 
 def test_the_rules_load_no_heavy_module() -> None:

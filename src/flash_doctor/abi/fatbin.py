@@ -1,7 +1,9 @@
 """GPU code in a binary: the architectures in `.nv_fatbin`, found by hopping from header to header.
 
 The format is not documented; what stands here was measured on nvcc 13.0 output (every `-gencode` form, both
-compressions, debug) and on wheels built with CUDA 12.1 to 12.9. A chain is a header `<IHHQ` (magic, version, header
+compressions, debug), and agrees with what the publishers of torchvision, torchaudio, torchao, xformers and
+vllm-flash-attn wheels (CUDA 11.0 to 13) built for. In those of CUDA before 12.9 no family-specific target exists, and
+the marks were seen for sm_90a and sm_100a only. A chain is a header `<IHHQ` (magic, version, header
 size, payload size) and its entries `<HHIQ` (kind, version, header size, payload size) with the architecture as
 `<I` at 28 and flags as `<Q` at 40: bit 20 marks an architecture-specific target (sm_90a), bit 21 a
 family-specific one (sm_100f). Payloads, compressed or not, are never touched.

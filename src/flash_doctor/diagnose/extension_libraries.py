@@ -64,17 +64,15 @@ def library_missing(
     incomplete = bool(found) and any(
         finding.severity is Severity.ERROR for finding in torch_fit.torch_requirements(torch, packages, python)
     )
+    cpu_build = isinstance(torch.cuda, Absent)
+    wanting = {owner: files for owner, files in found.items() if cpu_build and any(map(needs_missing_torch, files))}
+    if wanting and not _has_gpu(gpus):  # with a GPU here, T502 tells that torch is the wrong build
+        yield _wants_cuda(wanting, packages, torch)
     for owner, files in found.items():
         names = {extension.path.name for extension in extensions if extension.owner == owner}
         lacking = [(file, missing) for file in files if (missing := _missing(file, names))]
-        cpu = [file for file in files if needs_missing_torch(file) and isinstance(torch.cuda, Absent)]
-        package = packages.find(owner)
-        if cpu and _has_gpu(gpus):
-            continue  # T502 tells that torch is the wrong build
-        if cpu:
-            yield _wants_cuda(owner, package, cpu[0], torch)
-        elif lacking and not (incomplete and _cuda_family(lacking[0][1], facts)):
-            yield _library(owner, package, lacking, torch, python, facts)
+        if lacking and owner not in wanting and not (incomplete and _cuda_family(lacking[0][1], facts)):
+            yield _library(owner, packages.find(owner), lacking, torch, python, facts)
 
 
 def _has_gpu(gpus: Gpus | Absent | Unknown) -> bool:
@@ -90,17 +88,22 @@ def _cuda_family(missing: list[str], facts: Facts) -> bool:
     return any(facts.complaints.library_of_file(name) for name in missing)
 
 
-def _wants_cuda(owner: str, package: Package | None, file: InspectedFile, torch: Torch) -> Finding:
+def _wants_cuda(wanting: dict[str, list[InspectedFile]], packages: Packages, torch: Torch) -> Finding:
+    """One cause, however many packages it breaks."""
+    names = [label_of(owner, packages.find(owner), files[0]) for owner, files in wanting.items()]
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return Finding(
         code="X103",
         severity=Severity.WARNING,
-        subject=owner or file.path,
-        summary=f"{label_of(owner, package, file)} needs a CUDA build of torch; torch {torch.version} is the CPU build",
+        subject="torch",
+        summary=f"{names[0]}{more} cannot be loaded: torch {torch.version} is the CPU build, without the part for GPUs",
         evidence=(
-            f"{file.path} needs {', '.join(file.missing_libraries)}",
             f"{torch.location / 'lib'} has no libtorch_cuda.so",
+            *words.listing(
+                f"{files[0].path} needs {', '.join(files[0].missing_libraries[:3])}" for files in wanting.values()
+            ),
         ),
-        remedy=words.fix("Install a CUDA build of torch where it is to be used.", allow=("torch",)),
+        remedy=words.fix("Install a CUDA build of torch where they are to be used.", allow=("torch",)),
     )
 
 
