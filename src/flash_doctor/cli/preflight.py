@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from flash_doctor.preflight.stage import Asked, Machine
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the run is to be judged: an environment here, a machine in a report, or facts in a file."""
+
+    python: str | None
+    recorded: Path | None
+    given: Path | None
+
+
 def command(
     config: Annotated[
         Path | None, typer.Argument(metavar="CONFIG", help="The training file: axolotl, Hugging Face, TRL.")
@@ -53,22 +62,30 @@ def command(
     Reads the configuration, samples its data, and compares both with the machine and the environment: files,
     keys, attention backend, data format, memory and disk. Nothing is changed, imported or downloaded.
     """
-    if config is None and adapter is None:
-        message = "name a training configuration, or --adapter DIR"
-        raise BadInput(message, advice="flash-doctor preflight CONFIG.yaml")
-    from flash_doctor.facts import Facts
-    from flash_doctor.facts.preflight import PreflightFacts
-
-    everything = Facts()
-    facts = PreflightFacts(everything.folder / "preflight")
-    if config is None:
-        report = _of_adapter(adapter or Path(), facts)
-    else:
-        place = Place(python=python, recorded=machine, given=given)
-        report = _of_config(config, place, _asked(gpus, data_sample, adapter), everything, facts)
+    place = Place(python=python, recorded=machine, given=given)
+    report = judged(config, place, gpus=gpus, sample=data_sample, adapter=adapter)
     code = exit_code(report, strict=strict, fail_on=Severity(fail_on.value))
     emit(_json(report, code) if as_json else _text(report, config or adapter or Path()))
     return code
+
+
+def judged(config: Path | None, place: Place, *, gpus: int | None, sample: int, adapter: Path | None) -> Report:
+    """The report on a configuration, or on a finished adapter alone.
+
+    Raises:
+        BadInput: neither is named, or one cannot be read.
+    """
+    from flash_doctor.facts import Facts
+    from flash_doctor.facts.preflight import PreflightFacts
+
+    facts = Facts()
+    own = PreflightFacts(facts.folder / "preflight")
+    if config is not None:
+        return _of_config(config, place, _asked(gpus, sample, adapter), facts, own)
+    if adapter is None:
+        message = "name a training configuration, or --adapter DIR"
+        raise BadInput(message, advice="flash-doctor preflight CONFIG.yaml")
+    return _of_adapter(adapter, own)
 
 
 def _asked(gpus: int | None, sample: int, adapter: Path | None) -> Asked:
@@ -84,15 +101,6 @@ def _of_adapter(folder: Path, facts: PreflightFacts) -> Report:
     from flash_doctor.preflight.registry import need
 
     return _report(of_adapter(need(read_adapter(folder)), facts), None, _nothing("only an adapter was looked at"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the run is to be judged: an environment here, a machine in a report, or facts in a file."""
-
-    python: str | None
-    recorded: Path | None
-    given: Path | None
 
 
 def _of_config(config: Path, place: Place, asked: Asked, facts: Facts, own: PreflightFacts) -> Report:

@@ -139,9 +139,11 @@ def steps(run: Run, world: int, totals: Totals | Absent | Unknown) -> tuple[floa
 
 
 def held_out(run: Run, rows: int) -> float:
-    """The share of the rows that val_set_size keeps from training; from 1 on it is a count."""
+    """The share of the rows that val_set_size keeps from training; from 1 on it is a count, and none if too large."""
     value = run.number("val_set_size") or 0.0
-    return value if value < 1 else min(1.0, value / max(rows, 1))
+    if value >= 1:
+        return value / rows if value < rows else 0.0
+    return max(value, 0.0)
 
 
 def is_adapter(run: Run) -> bool:

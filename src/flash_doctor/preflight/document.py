@@ -17,13 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_BYTES = 4 * 1024 * 1024
+MAX_YAML = 256 * 1024  # characters: the parser needs seconds for each 100 kB
 MAX_VALUES = 100_000
 MAX_DEPTH = 64
+MAX_BRACKETS = 300  # open at one place, those in texts included; the parser takes quadratic time over them
 _ADVICE = "Name the YAML file that the training program is started with."
+_NESTING = re.compile(r"[\[{\]}\n]|-(?=\s)")
 _TRUE = {"yes", "true", "on"}
 _FALSE = {"no", "false", "off"}
-_EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+")
+# what PyYAML leaves a text: an exponent without a point before it, or without a sign
+_EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*([eE][-+]?[0-9]+|\.[0-9_]*[eE][0-9]+)")
+_TAB_WHY = "a tab in the indentation; YAML allows only spaces there"
 _TAG = "tag:yaml.org,2002:"
+_COLLECTIONS = {f"{_TAG}map", f"{_TAG}seq", f"{_TAG}omap", f"{_TAG}set", f"{_TAG}pairs"}
 _PLAIN = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "binary", "merge", "value")}
 
 
@@ -90,6 +96,10 @@ def read_document(path: Path) -> Document | Malformed:
         BadInput: it cannot be read at all, or is built to grow without end when it is.
     """
     text = read_text(path)
+    if len(text) > MAX_YAML:
+        raise _too_much(path, f"it is longer than {MAX_YAML // 1024} kB")
+    if _open_brackets(text) > MAX_BRACKETS:
+        raise _too_much(path, f"it is nested more than {MAX_DEPTH} levels deep")
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -101,7 +111,8 @@ def read_document(path: Path) -> Document | Malformed:
         raise _too_much(path, f"it is nested more than {MAX_DEPTH} levels deep") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return _malformed(path, text, mark.line if mark else 0, mark.column if mark else 0, error.problem or str(error))
+        why = _TAB_WHY if "'\\t'" in str(error.problem) else error.problem or str(error)
+        return _malformed(path, text, mark.line if mark else 0, mark.column if mark else 0, why)
     except (YAMLError, ValueError) as error:
         return _malformed(path, text, 0, 0, str(error).splitlines()[0])
     builder = _Builder(path)
@@ -111,10 +122,20 @@ def read_document(path: Path) -> Document | Malformed:
         return _malformed(path, text, line, 0, f"the tag {tag} is not known to the training program")
     tab = _tab(text, builder.blocks)
     if tab is not None:
-        return _malformed(path, text, tab, 0, "a tab in the indentation; YAML allows only spaces there")
+        return _malformed(path, text, tab, 0, _TAB_WHY)
     if not isinstance(value, dict):
         return _malformed(path, text, 0, 0, "the top level is no mapping of keys to values")
     return Document(path=path, value=value, lines=builder.lines, duplicates=tuple(builder.duplicates))
+
+
+def _open_brackets(text: str) -> int:
+    """The most brackets and list marks that are open at one place, roughly: texts and comments are not left out."""
+    brackets = dashes = most = 0
+    for mark in _NESTING.finditer(text):
+        brackets = max(0, brackets + (mark[0] in "[{") - (mark[0] in "]}"))
+        dashes = 0 if mark[0] == "\n" else dashes + (mark[0] == "-")
+        most = max(most, brackets, dashes)
+    return most
 
 
 def _malformed(path: Path, text: str, line: int, column: int, why: str) -> Malformed:
@@ -159,6 +180,8 @@ class _Builder:
         kind = node.id if hasattr(node, "id") else ""
         if kind == "scalar":
             return self._scalar(node)
+        if str(node.tag) not in _COLLECTIONS:
+            self.unknown_tag = self.unknown_tag or (node.start_mark.line, str(node.tag).replace(_TAG, "!!"))
         self.open.add(id(node))
         value = self._mapping(node, path, depth) if kind == "mapping" else self._sequence(node, path, depth)
         self.open.discard(id(node))

@@ -36,6 +36,7 @@ from flash_doctor.preflight.scene import (
 
 T = TypeVar("T")
 _GIB = 2**30
+_FRESH = {"fresh", "up_to_date", "newer_than_data", "matches_data"}  # in `prepared`, true is well; else it is stale
 _ADVICE = "Give a JSON object with the parts system, gpus, packages, env, disk, data, model (see the documentation)."
 
 
@@ -156,7 +157,7 @@ def prepared(value: Mapping[str, Any]) -> Prepared | Absent:
     if not value.get("exists"):
         return Absent(absent="nothing is prepared")
     made, changed = number(value.get("mtime")), number(value.get("data_mtime"))
-    stale = any(said is True for key, said in value.items() if key != "exists")
+    stale = any(said is (key not in _FRESH) for key, said in value.items() if key != "exists")
     stale = stale or (made is not None and changed is not None and changed > made)
     folder = str(value.get("path") or "last_run_prepared")
     return Prepared(folder=folder, stale="the data are newer than what was prepared" if stale else "")

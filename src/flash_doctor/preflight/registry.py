@@ -86,12 +86,13 @@ class Rule:
             if isinstance(part, Absent) and not as_it_is and "Absent" not in annotation:
                 return Answer()
             arguments[name] = part
+        found, unchecked, text = [], None, facts.rules[self.code]
         try:
-            found = tuple(self.function(**arguments))
-        except NotKnown as error:
-            return Answer(applies=True, unchecked=Unchecked(code=self.code, why=str(error)))
-        text = facts.rules[self.code]
-        return Answer(applies=True, findings=tuple(finding(self.code, each, text, scene.run) for each in found))
+            for each in self.function(**arguments):
+                found.append(finding(self.code, each, text, scene.run))  # noqa: PERF401
+        except NotKnown as error:  # what was found before stays found
+            unchecked = Unchecked(code=self.code, why=str(error))
+        return Answer(applies=True, findings=tuple(found), unchecked=unchecked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

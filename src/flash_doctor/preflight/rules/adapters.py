@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flash_doctor.model import Absent, Severity
+from flash_doctor.model import Absent, Severity, Unknown
 from flash_doctor.preflight.derive import ADAPTERS, is_adapter
-from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
+from flash_doctor.preflight.scene import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.facts.preflight import PreflightFacts
+    from flash_doctor.model import Part
     from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Model, Trained
+    from flash_doctor.preflight.scene import Trained
 
 
 @rule("PF-quant-adapter", dialects=AXOLOTL)
@@ -51,13 +53,11 @@ def four_bits_ignored(run: Run) -> Iterator[Found]:
 
 
 @rule("PF-base-prequantised")
-def quantised_base(
-    run: Run, model: Model | Absent, trained: Trained | Absent, facts: PreflightFacts
-) -> Iterator[Found]:
+def quantised_base(run: Run, model: Part[Model], trained: Trained | Absent, facts: PreflightFacts) -> Iterator[Found]:
     patterns = facts.conditions.patterns
     base = run.text("base_model")
     if is_adapter(run):
-        method = "" if isinstance(model, Absent) else model.quant_method
+        method = model.quant_method if isinstance(model, Model) else ""
         named = patterns["names"].search(base)
         aware = patterns["aware"].search(base)
         if named or patterns["methods"].fullmatch(method):
@@ -75,6 +75,8 @@ def quantised_base(
                 severity=Severity.INFO,
                 summary=f"{base} is quantised ({aware[1].lstrip('-_')}); axolotl merges into such a base with care",
             )
+        elif isinstance(model, Unknown):
+            need(model)
     if not isinstance(trained, Absent):
         yield from _of_adapter(trained, base, facts)
 
@@ -100,7 +102,7 @@ def _of_adapter(trained: Trained, base: str, facts: PreflightFacts) -> Iterator[
 
 
 @rule("PF-lora-incomplete")
-def incomplete(run: Run, model: Model | Absent, facts: PreflightFacts) -> Iterator[Found]:
+def incomplete(run: Run, model: Part[Model], facts: PreflightFacts) -> Iterator[Found]:
     if run.get("adapter") not in ("lora", "qlora") or run.get("lora_model_dir"):
         return
     if run.is_axolotl:
@@ -114,8 +116,10 @@ def incomplete(run: Run, model: Model | Absent, facts: PreflightFacts) -> Iterat
                 summary="no layer is named that the adapter should be put on",
                 remedy="lora_target_linear: true",
             )
-    known = None if isinstance(model, Absent) else facts.conditions.linears.get(model.model_type)
     names = run.get("lora_target_modules")
+    if names and isinstance(model, Unknown):
+        need(model)
+    known = facts.conditions.linears.get(model.model_type) if isinstance(model, Model) else None
     wrong = [name for name in names if isinstance(name, str) and "." not in name] if isinstance(names, list) else []
     wrong = [name for name in wrong if known and name not in known and "*" not in name]
     if wrong and known:

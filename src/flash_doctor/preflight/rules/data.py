@@ -122,8 +122,9 @@ def misfits(run: Run, sample: Sample, conditions: Conditions) -> tuple[str, ...]
     if base_of(type_of(run, sample)) != "completion":
         return ()
     wrong = [record for record in sample.records if not isinstance(record.value.get(columns[0]), str)]
-    return (f"line {wrong[0].number}: {columns[0]} is no text, but a {_kind(wrong[0].value, columns[0])}",) * bool(
-        wrong
+    return tuple(
+        f"line {record.number}: {columns[0]} is no text, but a {_kind(record.value, columns[0])}"
+        for record in wrong[:1]
     )
 
 

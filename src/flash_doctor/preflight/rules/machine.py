@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.model import Absent, Part, Severity
+from flash_doctor.model import Part, Severity
 from flash_doctor.preflight import derive, memory, storage
 from flash_doctor.preflight.deepspeed import read_plan
-from flash_doctor.preflight.registry import Found, rule
+from flash_doctor.preflight.registry import Found, need, rule
 from flash_doctor.preflight.scene import Card, Disk, Files, Hub, Model, System, Totals
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _savings(run: Run, model: Model, terms: tuple[memory.Term, ...]) -> str:
 def host_memory(
     run: Run,
     system: System,
-    model: Model | Absent,
+    model: Part[Model],
     totals: Part[Totals],
     world: int,
     files: Files,
@@ -85,8 +85,8 @@ def host_memory(
             remedy=f"dataset_num_proc: {max(1, int(system.quota))}",
         )
         return
-    params, data = 0 if isinstance(model, Absent) else model.params, measured.bytes if measured else 0
-    terms = memory.host_ram(run, params, facts.conditions, workers, world, read_plan(run, files), data)
+    data = measured.bytes if measured else 0
+    terms = memory.host_ram(run, need(model).params, facts.conditions, workers, world, read_plan(run, files), data)
     needed = memory.total(terms)
     if needed > system.ram_free:
         yield Found(

@@ -9,6 +9,7 @@ from flash_doctor.preflight.derive import is_adapter
 from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
 from flash_doctor.preflight.rules.data import base_of
 from flash_doctor.preflight.run import Dialect, Run
+from flash_doctor.preflight.scene import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.scene import Files, Model, Tokenizer
+    from flash_doctor.preflight.scene import Files, Tokenizer
 
 _DEFAULT = "tokenizer_default"
 
@@ -92,9 +93,9 @@ def _dataset_ends(run: Run) -> set[str]:
     return {str(end) for _, dataset in run.datasets() for end in dataset.get("eot_tokens") or []}
 
 
-def _unsaved(run: Run, model: Model | Absent, facts: PreflightFacts) -> tuple[str, ...]:
+def _unsaved(run: Run, model: Part[Model], facts: PreflightFacts) -> tuple[str, ...]:
     """The embedding layers that lora_modules_to_save lacks."""
-    kind = "" if isinstance(model, Absent) else model.model_type
+    kind = model.model_type if isinstance(model, Model) else ""
     saved = run.words("lora_modules_to_save")
     return tuple(layer for layer in facts.conditions.embedding_layers(kind) if layer not in saved)
 
@@ -112,14 +113,14 @@ def _added(run: Run, tokenizer: Part[Tokenizer]) -> Iterator[tuple[str, str]]:
 
 @rule("PF-lora-modules-to-save", dialects=AXOLOTL)
 def embeddings_not_saved(
-    run: Run, tokenizer: Part[Tokenizer], model: Model | Absent, facts: PreflightFacts
+    run: Run, tokenizer: Part[Tokenizer], model: Part[Model], facts: PreflightFacts
 ) -> Iterator[Found]:
     layers = _unsaved(run, model, facts)
     if not is_adapter(run) or not layers:
         return
-    wanted = ", ".join(facts.conditions.embedding_layers("" if isinstance(model, Absent) else model.model_type))
+    wanted = ", ".join(facts.conditions.embedding_layers(model.model_type if isinstance(model, Model) else ""))
     for key, token in _added(run, tokenizer):
-        cost = "" if isinstance(model, Absent) else f"; that trains {_billions(model)} more parameters"
+        cost = f"; that trains {_billions(model)} more parameters" if isinstance(model, Model) else ""
         yield Found(
             key=key,
             summary=f"{token} is new to the vocabulary, and lora_modules_to_save lacks {', '.join(layers)}",
@@ -134,7 +135,7 @@ def _billions(model: Model) -> str:
 
 
 @rule("PF-new-tokens-untrained", dialects=AXOLOTL)
-def new_tokens(run: Run, tokenizer: Part[Tokenizer], model: Model | Absent, facts: PreflightFacts) -> Iterator[Found]:
+def new_tokens(run: Run, tokenizer: Part[Tokenizer], model: Part[Model], facts: PreflightFacts) -> Iterator[Found]:
     if not is_adapter(run) or not _unsaved(run, model, facts) or run.get("peft_trainable_token_indices"):
         return
     overrides = run.mapping("added_tokens_overrides")
