@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from flash_doctor.facts import Facts, TorchBuild, TorchRelease
+from flash_doctor.facts import Facts
 from flash_doctor.model import Absent, Environment, Package, Packages
 from flash_doctor.resolve import Wheels, describe, load_wheels
 from wheel_oracle import Machine
 
 if TYPE_CHECKING:
     import random
+
+    from flash_doctor.facts.torch import TorchBuild, TorchRelease
 
 GPUS = ((7, 0), (7, 5), (8, 0), (8, 6), (8, 7), (8, 9), (9, 0), (10, 0), (10, 3), (12, 0), (12, 1))
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.13t", "3.14")

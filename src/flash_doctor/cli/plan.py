@@ -17,7 +17,8 @@ from flash_doctor.errors import HEALTHY, NO_PLAN, BadInput
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flash_doctor.facts import Facts, Stack
+    from flash_doctor.facts import Facts
+    from flash_doctor.facts.stacks import Stack
     from flash_doctor.model import Goal
     from flash_doctor.model.consultation import Consultation
     from flash_doctor.resolve.lookup import Lookup

@@ -13,7 +13,8 @@ from flash_doctor.cli.options import JsonOption  # noqa: TC001 typer reads the a
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 
 if TYPE_CHECKING:
-    from flash_doctor.facts import Facts, Stack
+    from flash_doctor.facts import Facts
+    from flash_doctor.facts.stacks import Stack
     from flash_doctor.resolve.stack_check import StackVerdict
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flash_doctor.diagnose.registry import CouldNotLook, check
-from flash_doctor.facts import DriverNeed, Facts
+from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Driver,
@@ -25,6 +25,8 @@ from flash_doctor.model import (
 
 if TYPE_CHECKING:
     from packaging.version import Version
+
+    from flash_doctor.facts.drivers import DriverNeed
 
 
 NOT_LOADED = "NVML_ERROR_DRIVER_NOT_LOADED"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from flash_doctor.diagnose.registry import CouldNotLook, check
-from flash_doctor.facts import Facts, GpuKind
+from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Capability,
@@ -23,6 +24,9 @@ from flash_doctor.model import (
     Unknown,
     known,
 )
+
+if TYPE_CHECKING:
+    from flash_doctor.facts.gpus import GpuKind
 
 SMI = "nvidia-smi --query-gpu=index,name,compute_cap --format=csv"
 

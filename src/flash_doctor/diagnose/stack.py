@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from packaging.utils import NormalizedName
 
-    from flash_doctor.facts import Stack
+    from flash_doctor.facts.stacks import Stack
     from flash_doctor.model import Environment, Package
 
 _SHOWN = 12

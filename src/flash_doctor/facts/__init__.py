@@ -2,6 +2,8 @@
 
 A rule asks the parts questions in the words of the field: `facts.drivers.oldest_for(torch.cuda)`,
 `facts.torch.release(version)`, `facts.gpus.of(capability)`, `facts.companions.flash_window("xformers", version)`.
+
+The module of a part is imported with it: a command pays only for the facts that it reads.
 """
 
 from __future__ import annotations
@@ -10,47 +12,22 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from flash_doctor.facts import companions, drivers, gpus, quirks, stacks, torch
-from flash_doctor.facts.companions import Companions, FlashWindow, HostCompiler, Limit, NeverUse, Publisher
-from flash_doctor.facts.drivers import DriverNeed, Drivers
-from flash_doctor.facts.gpus import GpuKind, GpuKinds
-from flash_doctor.facts.loading import Source
-from flash_doctor.facts.quirks import BitsAndBytes, FaultyWheel, Quirks
-from flash_doctor.facts.stacks import Stack
-from flash_doctor.facts.torch import GpuCode, TorchBuild, TorchRelease, TorchReleases
 from flash_doctor.paths import facts_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from flash_doctor.facts.companions import Companions
     from flash_doctor.facts.complaints import Complaints
+    from flash_doctor.facts.drivers import Drivers
     from flash_doctor.facts.flash import Flash
     from flash_doctor.facts.fleet import FleetPolicy
+    from flash_doctor.facts.gpus import GpuKinds
+    from flash_doctor.facts.quirks import Quirks
+    from flash_doctor.facts.stacks import Stack
+    from flash_doctor.facts.torch import TorchReleases
     from flash_doctor.facts.watch import WatchFacts
-
-__all__ = [
-    "BitsAndBytes",
-    "Companions",
-    "DriverNeed",
-    "Drivers",
-    "Facts",
-    "FaultyWheel",
-    "FlashWindow",
-    "GpuCode",
-    "GpuKind",
-    "GpuKinds",
-    "HostCompiler",
-    "Limit",
-    "NeverUse",
-    "Publisher",
-    "Quirks",
-    "Source",
-    "Stack",
-    "TorchBuild",
-    "TorchRelease",
-    "TorchReleases",
-]
 
 
 class Facts:
@@ -64,50 +41,62 @@ class Facts:
 
     @cached_property
     def drivers(self) -> Drivers:
+        from flash_doctor.facts import drivers
+
         return drivers.load(self.folder / "drivers.toml")
 
     @cached_property
     def gpus(self) -> GpuKinds:
+        from flash_doctor.facts import gpus
+
         return gpus.load(self.folder / "gpus.toml")
 
     @cached_property
     def companions(self) -> Companions:
+        from flash_doctor.facts import companions
+
         return companions.load(self.folder / "companions.toml")
 
     @cached_property
     def quirks(self) -> Quirks:
+        from flash_doctor.facts import quirks
+
         return quirks.load(self.folder / "quirks.toml")
 
     @cached_property
     def complaints(self) -> Complaints:
-        from flash_doctor.facts import complaints  # only `explain` reads them
+        from flash_doctor.facts import complaints
 
         return complaints.load(self.folder / "complaints.toml")
 
     @cached_property
     def fleet(self) -> FleetPolicy:
-        from flash_doctor.facts import fleet  # `check` has no use for it
+        from flash_doctor.facts import fleet
 
         return fleet.load(self.folder / "fleet.toml")
 
     @cached_property
     def flash(self) -> Flash:
-        from flash_doctor.facts import flash  # only treatments read it
+        from flash_doctor.facts import flash
 
         return flash.load(self.folder / "flash.toml")
 
     @cached_property
     def watch(self) -> WatchFacts:
-        from flash_doctor.facts import watch  # only `watch` reads them
+        from flash_doctor.facts import watch
 
         return watch.load(self.folder / watch.FILE)
 
     @cached_property
     def stacks(self) -> Mapping[str, Stack]:
+        from flash_doctor.facts import stacks
+
         return stacks.load(self.folder / "stacks")
 
     @cached_property
     def torch(self) -> TorchReleases:
+        from flash_doctor.facts import torch
+
         path = self.folder / "torch.toml"
         return torch.load(path, cuda_known=self.drivers.toolkits, gpus_known=self.gpus.kinds)
 

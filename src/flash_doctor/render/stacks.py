@@ -10,7 +10,7 @@ from flash_doctor.render.text import BLANK, Line, Span, Style, count, span
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from flash_doctor.facts import Stack
+    from flash_doctor.facts.stacks import Stack
     from flash_doctor.resolve.stack_check import StackVerdict
 
 LIST, STACK = "flash-doctor/stacks/1", "flash-doctor/stack/1"

@@ -14,7 +14,8 @@ from flash_doctor.resolve.axes import Seat, SeatTorch, fits_abi, fits_fault
 from flash_doctor.resolve.wish import Wish
 
 if TYPE_CHECKING:
-    from flash_doctor.facts import Facts, TorchBuild
+    from flash_doctor.facts import Facts
+    from flash_doctor.facts.torch import TorchBuild
     from flash_doctor.model.plan import Wheel
     from flash_doctor.resolve.sources.matrix import Wheels
 

@@ -14,7 +14,8 @@ from flash_doctor.resolve.rank import addressed, rank
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from flash_doctor.facts import Facts, TorchBuild, TorchRelease
+    from flash_doctor.facts import Facts
+    from flash_doctor.facts.torch import TorchBuild, TorchRelease
     from flash_doctor.resolve.judge import Verdict
 
 TORCH_AXES = (Axis.TORCH, Axis.CUDA, Axis.ABI, Axis.DRIVER)

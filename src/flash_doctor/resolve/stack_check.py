@@ -16,7 +16,8 @@ from flash_doctor.resolve.steps import TORCH, requirement_name
 from flash_doctor.resolve.wish import FLASH
 
 if TYPE_CHECKING:
-    from flash_doctor.facts import Facts, Stack
+    from flash_doctor.facts import Facts
+    from flash_doctor.facts.stacks import Stack
     from flash_doctor.resolve import Lookup, Wheels
 
 _ONLY_SOURCE = re.compile(r"Wheels are required for `([^`]+)`")

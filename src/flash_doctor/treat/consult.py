@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import CommandFailed, NoPlanFound
-from flash_doctor.facts import Stack
+from flash_doctor.facts.stacks import Stack
 from flash_doctor.model import Absent, Environment, Family, Goal, Report, Severity, known
 from flash_doctor.model.consultation import Consultation
 from flash_doctor.model.plan import Install, NoPlan, Plan
