@@ -91,7 +91,7 @@ def test_a_healthy_training_is_followed_to_its_end(training_python: Path, tmp_pa
 
 def test_nan_that_the_trainer_hides_is_told_within_an_interval(training_python: Path, tmp_path: Path) -> None:
     folder, log = tmp_path / "out", tmp_path / "train.log"
-    with training(training_python, folder, log, poison=20, pause=0.1, save_strategy="no") as process:
+    with training(training_python, folder, log, poison=20, pause=0.2, save_strategy="no") as process:
         events, exit_code = watch(log, options=("--until-red",))
         assert process.poll() is None, "the training still runs"
         shown = [line for line in log.read_text().splitlines() if "{'loss'" in line]
