@@ -289,7 +289,7 @@ def test_an_installed_package_reads_the_facts_inside_itself(tmp_path: Path) -> N
     source = FACTS.folder.parent / "src" / "flash_doctor"
     for name in ("facts", "model"):
         shutil.copytree(source / name, package / name)
-    for name in ("__init__.py", "errors.py"):
+    for name in ("__init__.py", "errors.py", "paths.py"):
         shutil.copy(source / name, package / name)
     shutil.copytree(FACTS.folder, package / "wheel_matrix", ignore=shutil.ignore_patterns("wheels", "abi"))
     code = "from flash_doctor.facts import Facts; facts = Facts(); print(facts.folder, facts.torch.newest.version)"
