@@ -77,7 +77,10 @@ def _asked(question: str) -> bool:
         raise BadInput(message, advice="Say it beforehand: --yes (and look first: --dry-run)")
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    try:
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    except OSError:  # the terminal is gone
+        return False
 
 
 def _ignore(done: int, whole: int | None) -> None:

@@ -1,0 +1,117 @@
+"""What is refused, each with its reason: on a real target whose description is changed in one place."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from flash_doctor.command import SystemRunner
+from flash_doctor.errors import BadInput
+from flash_doctor.install.lock import locked
+from flash_doctor.install.pins import Pins
+from flash_doctor.install.space import demand_room, unpacked_size
+from flash_doctor.install.users import users_of
+from flash_doctor.model import Packages, Target, Torch
+from flash_doctor.treat.patient import Patient, examine
+from flash_doctor.treat.refuse import refuse
+from flash_doctor.treat.source import settle_sources
+
+if TYPE_CHECKING:
+    from clinic import Clinic
+
+FLASH, TORCH = canonicalize_name("flash-attn"), canonicalize_name("torch")
+
+
+@pytest.fixture
+def patient(clinic: Clinic) -> Patient:
+    return examine(Target(python=clinic.venv / "bin" / "python", why="test"), SystemRunner())
+
+
+def test_a_python_of_the_system_unless_insisted(patient: Patient) -> None:
+    managed = replace(patient, python=replace(patient.python, managed="[externally-managed]\nError=use a venv"))
+    with pytest.raises(BadInput, match="belongs to the operating system") as caught:
+        refuse(managed, [FLASH], system=False)
+    assert "-m venv" in caught.value.advice
+    refuse(managed, [FLASH], system=True)
+
+
+def test_a_torch_that_no_index_has(patient: Patient) -> None:
+    torch = patient.environment.torch
+    assert isinstance(torch, Torch)
+    environment = replace(patient.environment, torch=replace(torch, vendor="NVIDIA NGC"))
+    vendor = replace(patient, environment=environment)
+    with pytest.raises(BadInput, match="NVIDIA NGC's own build"):
+        refuse(vendor, [TORCH], system=False)
+    refuse(vendor, [FLASH], system=False)
+
+
+def test_an_editable_install(patient: Patient) -> None:
+    torch = patient.packages.find("torch")
+    assert torch is not None
+    linked = Packages(distributions=(replace(torch, editable=True),), leftovers=(), broken=())
+    with pytest.raises(BadInput, match="editable"):
+        refuse(replace(patient, packages=linked), [TORCH], system=False)
+
+
+def test_what_belongs_to_another_environment_is_not_ours_to_take_out(patient: Patient) -> None:
+    torch = patient.packages.find("torch")
+    assert torch is not None
+    elsewhere = Packages(distributions=(replace(torch, location=Path("/opt/base")),), leftovers=(), broken=())
+    assert replace(patient, packages=elsewhere).copies("torch") == ()
+
+
+def test_room_is_asked_for_before_anything_is_written(tmp_path: Path) -> None:
+    demand_room(tmp_path / "not" / "there yet", [1000, None], "for a test")
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(BadInput, match="not enough room for a test") as caught:
+        demand_room(tmp_path / "not" / "there yet", [free, free], "for a test")
+    assert "MiB are free" in caught.value.evidence[0]
+
+
+def test_the_unpacked_size_is_that_of_the_files(clinic: Clinic) -> None:
+    wheel = clinic.flash(ballast=1 << 20)
+    assert 4 * wheel.stat().st_size > unpacked_size(wheel) > 1 << 20
+
+
+def test_only_one_holds_the_lock_and_nothing_is_left(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        with pytest.raises(BadInput, match="another flash-doctor"), locked(tmp_path):
+            pass
+        assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path):
+        pass
+
+
+def test_processes_that_cannot_be_looked_at_are_passed_over(tmp_path: Path) -> None:
+    proc = tmp_path / "proc"
+    for number, text in (("7", "7f00-7f01 r-xp 00000000 00:00 1   /x/flash.so\n"), ("8", None), ("9", "7f00-7f01\n")):
+        (proc / number).mkdir(parents=True)
+        (proc / number / "cmdline").write_bytes(b"python\0train.py\0")
+        if text is not None:
+            (proc / number / "maps").write_text(text)
+    (found,) = users_of({Path("/x/flash.so"), Path("/x/plain.py")}, proc)
+    assert (found.pid, found.command) == (7, "python train.py")
+
+
+def test_pins_are_kept_and_a_damaged_file_stops(tmp_path: Path) -> None:
+    Pins().plus("https://x.invalid/a", "1" * 64, 3).write(tmp_path)
+    Pins.read(tmp_path).plus("https://x.invalid/a", "2" * 64, 3).write(tmp_path)
+    assert [pin.sha256 for pin in Pins.read(tmp_path).pins] == ["2" * 64]
+    (tmp_path / "pins.json").write_text("{")
+    with pytest.raises(BadInput, match="cannot be read"):
+        Pins.read(tmp_path)
+
+
+def test_a_plan_without_builds_asks_no_index(patient: Patient) -> None:
+    from flash_doctor.model import Goal
+    from flash_doctor.model.plan import Plan
+    from flash_doctor.treat.options import Options
+
+    plan = Plan(goal=Goal(), steps=(), because=())
+    options: Any = Options()
+    assert settle_sources(plan, options) == plan
