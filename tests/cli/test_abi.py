@@ -98,7 +98,8 @@ def packed(folder: Path) -> Path:
     with zipfile.ZipFile(folder / NAME, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(module, "thing/_C.cpython-38-x86_64-linux-gnu.so")
         archive.write(library, "thing.libs/libinner.so")
-        archive.writestr("thing-1.0.dist-info/METADATA", "Name: thing\nVersion: 1.0\n")
+        requires = "Requires-Dist: torch (==2.8.0)\nRequires-Dist: torchx\n"
+        archive.writestr("thing-1.0.dist-info/METADATA", f"Name: thing\nVersion: 1.0\n{requires}")
     return folder / NAME
 
 
@@ -120,6 +121,10 @@ def test_a_wheel_behind_an_address(venv: Path, tmp_path: Path) -> None:
         answer = document(f"{site.url}/{NAME}", "--python", venv)
     assert len(answer["files"]) == 2
     assert isinstance(answer["bytes_read"], int)
+    (wheel,) = answer["wheels"]
+    assert (wheel["name"], wheel["version"], wheel["requires_torch"]) == ("thing", "1.0", ["torch (==2.8.0)"])
+    assert 0 < wheel["bytes_read"] < 1_000_000
+    assert wheel["inner_tags"] == {"unknown": f"{NAME} has no thing-1.0.dist-info/WHEEL"}
 
 
 def test_an_installed_package(venv: Path, tmp_path: Path) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, TypeVar
 
 from flash_doctor.abi.demangle import demangle
 from flash_doctor.abi.fatbin import GpuCode
+from flash_doctor.errors import BadBinary, BadInput
 from flash_doctor.model import Absent, Part, Unknown, known
-from flash_doctor.model.binaries import CudaArchs, InspectedFile, UnresolvedSymbol
+from flash_doctor.model.binaries import CudaArchs, InspectedFile, InspectedWheel, UnresolvedSymbol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from packaging.version import Version
 
     from flash_doctor.abi.atlas import Atlas
     from flash_doctor.abi.binary import Binary
     from flash_doctor.abi.linkage import Linkage, Unresolved
+    from flash_doctor.abi.wheel import Wheel
+
+T = TypeVar("T")
 
 
 def inspect(
@@ -81,3 +88,30 @@ def archs(code: Part[GpuCode]) -> Part[CudaArchs]:
     if isinstance(code, (Absent, Unknown)):
         return code
     return CudaArchs(sass=tuple(map(str, code.sass)), ptx=tuple(map(str, code.ptx)))
+
+
+def describe(wheel: Wheel, path: str) -> InspectedWheel:
+    """What a wheel says of itself; a part of it that is damaged or missing is Unknown."""
+    requires = _or_unknown(lambda: tuple(str(line) for line in wheel.metadata.get_all("Requires-Dist", [])))
+    python = _or_unknown(lambda: str(wheel.metadata.get("Requires-Python", "")))
+    return InspectedWheel(
+        path=path,
+        name=wheel.project,
+        version=wheel.version,
+        tags=tuple(sorted(map(str, wheel.tags))),
+        inner_tags=_or_unknown(lambda: tuple(sorted(map(str, wheel.metadata_tags)))),
+        requires_torch=requires if isinstance(requires, Unknown) else tuple(filter(_asks_torch, requires)),
+        requires_python=known(python) or "",
+        files=_or_unknown(lambda: len(wheel.record)),
+    )
+
+
+def _asks_torch(requirement: str) -> bool:
+    return re.match(r"torch(?![\w.-])", requirement) is not None
+
+
+def _or_unknown(read: Callable[[], T]) -> T | Unknown:
+    try:
+        return read()
+    except (BadInput, BadBinary) as error:
+        return Unknown(unknown=error.message)

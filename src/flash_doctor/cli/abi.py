@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import unquote, urlsplit
@@ -16,6 +16,7 @@ from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typ
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BROKEN, HEALTHY
 from flash_doctor.model import Target, known
+from flash_doctor.model.binaries import InspectedWheel
 from flash_doctor.probe.modules import Modules
 from flash_doctor.target import find_target
 
@@ -60,7 +61,11 @@ def examine(subjects: Sequence[str], target: Target) -> Inspection:
     room = _Room(target, modules)
     files = tuple(file for subject in subjects for file in room.inspect(subject))
     return Inspection(
-        python=str(target.python), torch=modules.torch_version, files=files, bytes_read=room.received or None
+        python=str(target.python),
+        torch=modules.torch_version,
+        files=files,
+        bytes_read=room.received or None,
+        wheels=tuple(room.wheels),
     )
 
 
@@ -80,6 +85,7 @@ class _Room:
     target: Target
     modules: Modules
     received: int = 0
+    wheels: list[InspectedWheel] = field(default_factory=list)
 
     def inspect(self, subject: str) -> Iterator[InspectedFile]:
         if _is_url(subject):
@@ -88,19 +94,25 @@ class _Room:
             for path in self.modules.packages[subject]:
                 yield self._file(path, str(path))
         elif subject.endswith(".whl"):
+            from flash_doctor.abi.inspection import describe
             from flash_doctor.abi.wheel import open_wheel
 
             with open_wheel(Path(subject)) as wheel:
+                self.wheels.append(describe(wheel, subject))
                 yield from self._wheel(wheel)
         else:
             yield self._file(Path(subject), subject)
 
     def _address(self, url: str) -> Iterator[InspectedFile]:
+        from flash_doctor.abi.inspection import describe
         from flash_doctor.abi.wheel import Wheel
         from flash_doctor.http import RangeReader
 
         source = RangeReader(url)
-        yield from self._wheel(Wheel(source, unquote(urlsplit(url).path).rpartition("/")[2]))
+        wheel = Wheel(source, unquote(urlsplit(url).path).rpartition("/")[2])
+        said = describe(wheel, wheel.filename)
+        self.wheels.append(replace(said, bytes_read=source.received))
+        yield from self._wheel(wheel)
         self.received += source.received
 
     def _wheel(self, wheel: Wheel) -> Iterator[InspectedFile]:

@@ -86,6 +86,25 @@ class Extension:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedWheel:
+    """What a wheel says of itself: by its name (`tags`), and inside.
+
+    `inner_tags` are those of its WHEEL file, `requires_torch` its requirements of torch as METADATA writes them,
+    `files` the number of lines of RECORD; `bytes_read` what these took over the network.
+    """
+
+    path: str
+    name: str
+    version: Version
+    tags: tuple[str, ...]
+    inner_tags: Part[tuple[str, ...]]
+    requires_torch: Part[tuple[str, ...]]
+    requires_python: str
+    files: Part[int]
+    bytes_read: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """The files that were asked for, and the target they were compared with; `torch` as installed there."""
 
@@ -93,3 +112,4 @@ class Inspection:
     torch: Part[Version]
     files: tuple[InspectedFile, ...]
     bytes_read: int | None = None
+    wheels: tuple[InspectedWheel, ...] = ()

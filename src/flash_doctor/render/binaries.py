@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.model import Part
-    from flash_doctor.model.binaries import InspectedFile, Inspection, UnresolvedSymbol
+    from flash_doctor.model.binaries import InspectedFile, InspectedWheel, Inspection, UnresolvedSymbol
 
 _STRINGS = {True: "std::string of C++11", False: "std::string from before C++11 (_GLIBCXX_USE_CXX11_ABI=0)"}
 
 
 def inspection_lines(inspection: Inspection) -> Iterator[Line]:
+    for wheel in inspection.wheels:
+        yield Line((span(wheel.path, Style.STRONG),))
+        yield from _wheel(wheel)
+        yield BLANK
     for file in inspection.files:
         yield Line((span(file.path, Style.STRONG),))
         yield from _facts(file)
@@ -32,6 +36,19 @@ def inspection_lines(inspection: Inspection) -> Iterator[Line]:
     torch = inspection.torch
     having = f"torch {torch}" if isinstance(torch, Version) else "no torch that could be read"
     yield Line((span(f"Compared with {inspection.python}: {having}.", Style.DIM),))
+
+
+def _wheel(wheel: InspectedWheel) -> Iterator[Line]:
+    yield _row("wheel", f"{wheel.name} {wheel.version} for {', '.join(wheel.tags)}")
+    inner = wheel.inner_tags
+    if isinstance(inner, (Absent, Unknown)):
+        yield _row("", f"its WHEEL file: {_part(inner)}")
+    elif inner != wheel.tags:
+        yield _row("", f"its WHEEL file says {', '.join(inner)}")
+    if isinstance(wheel.requires_torch, tuple) and wheel.requires_torch:
+        yield _row("asks for", ", ".join(wheel.requires_torch))
+    if wheel.bytes_read:
+        yield _row("", f"its name, METADATA and RECORD took {wheel.bytes_read:,} bytes")
 
 
 def _facts(file: InspectedFile) -> Iterator[Line]:
