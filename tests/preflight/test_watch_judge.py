@@ -120,6 +120,10 @@ def test_a_lasting_fault_is_told_again_only_when_it_is_worse_or_comes_back() -> 
     assert codes(twice) == ["W-nan"] * 2
 
 
+def test_a_loss_that_stays_flat_is_told_once() -> None:
+    assert codes(sft(900, noise=0.01, start=2.0, end=2.0)) == ["W-loss-flat"]
+
+
 def test_overfitting() -> None:
     def run(*evals: float) -> list[Log]:
         logs = list(sft(60 * len(evals)))

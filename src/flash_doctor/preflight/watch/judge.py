@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flash_doctor.preflight.watch.records import Record
 
 QUIET = 20  # values of a metric in a row that must be well before the same is told of it again
+_ONCE_A_RUN = frozenset({"W-loss-flat"})  # looked for too seldom to say that it was well in between
 _WEIGHT = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
 
@@ -45,7 +46,7 @@ def _without_consequences(found: list[Finding]) -> list[Finding]:
 
 def _tell(series: Series, record: Record, found: list[Finding]) -> tuple[Series, tuple[Finding, ...]]:
     """Only what is new or worse than what was told of the same metric."""
-    told = {key: entry for key, was in series.told.items() if (entry := _aged(was, key[1], record)).well < QUIET}
+    told = {key: entry for key, was in series.told.items() if (entry := _aged(was, key, record)).well < QUIET}
     new = []
     for finding in sorted(found, key=lambda finding: -_WEIGHT[finding.severity]):
         key = (finding.code, finding.subject)
@@ -57,5 +58,6 @@ def _tell(series: Series, record: Record, found: list[Finding]) -> tuple[Series,
     return replace(series, told=told), tuple(new)
 
 
-def _aged(told: Told, metric: str, record: Record) -> Told:
-    return replace(told, well=told.well + 1) if metric in record.metrics else told
+def _aged(told: Told, key: tuple[str, str], record: Record) -> Told:
+    code, metric = key
+    return replace(told, well=told.well + 1) if metric in record.metrics and code not in _ONCE_A_RUN else told
