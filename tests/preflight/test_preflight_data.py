@@ -103,6 +103,12 @@ def test_a_file_beyond_the_limit_is_read_in_part_and_counted_by_its_size(
     assert "of about" in totals.how
 
 
+def test_a_file_of_very_many_short_rows_is_measured_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "ROW_LIMIT", 1000)
+    (tmp_path / "d.jsonl").write_text(f"{LINE}\n" * 10_000)
+    assert read(tmp_path, "d.jsonl")[1].rows == pytest.approx(10_000, rel=0.01)
+
+
 def test_a_sparse_gigabyte_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line without an end, a gigabyte of it: nothing of that size is ever held."""
     monkeypatch.setattr(data, "READ_LIMIT", 4_000_000)

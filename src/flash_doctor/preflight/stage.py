@@ -55,6 +55,9 @@ def world_of(given_gpus: object, variables: Part[Mapping[str, str]], cards: Part
     return 1 if isinstance(cards, Absent) else max(1, len(cards))
 
 
+_NO_GPU = "no GPU is here to train on: name the training machine with --for REPORT or --facts FILE"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """The options of the command: GPUs to train on, rows to parse, the folder we are in, a finished adapter."""
@@ -135,7 +138,7 @@ def from_machine(run: Run, found: Machine, facts: PreflightFacts, asked: Asked) 
         axolotl=axolotl,
         transformers=version_of(stack, "transformers"),
         system=machine.system(environment.host),
-        cards=cards,
+        cards=Unknown(unknown=_NO_GPU) if isinstance(cards, Absent) else cards,
         world=world_of(asked.gpus, variables, cards),
         stack=stack,
         flash=machine.flash(environment, found.findings),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flash_doctor.preflight.run import Run
 
 READ_LIMIT = 256 * 1024 * 1024  # bytes of a file that are read
+ROW_LIMIT = 500_000  # rows of a file that are measured: about 60 MB of lengths and hashes
 LINE_LIMIT = 16 * 1024 * 1024  # bytes of one record
 SPREAD = 1000  # records parsed beyond the first ones
 _TEXT_FORMATS = {".jsonl", ".json", ".ndjson"}
@@ -156,7 +157,7 @@ class _Reader:
         number = position = 0
         step = max(1, int(size / max(1, SPREAD)))
         next_spread = 0
-        while position < READ_LIMIT:
+        while position < READ_LIMIT and self.count.rows < ROW_LIMIT:
             line = file.readline(LINE_LIMIT)
             if not line:
                 break

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from flash_doctor.model import Absent, Severity, Unknown
+from flash_doctor.model import Absent, Severity, Unknown, known
 from flash_doctor.preflight.derive import attention, dtype, plain_name, unified
 from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
 from flash_doctor.preflight.run import Run, truth
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts.frameworks import Schema
     from flash_doctor.facts.preflight import Backend, PreflightFacts
+    from flash_doctor.model import Part
     from flash_doctor.preflight.scene import Card, FlashBuild, Hub, Model, Stack
 
 _FLASH_2 = {"flash_attention_2", "kernels-community/flash-attn2"}
 _DATACENTER = {(8, 0), (9, 0)}
+_HOPPER = 9
+_TAKES_FLASH_4 = {"flash_attention_2", "flash_attention_4"}  # axolotl swaps the newer one in where it can
 
 
 @rule("PF-attn-conflict", dialects=AXOLOTL)
@@ -57,7 +60,9 @@ def misnamed(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Found]
 
 
 @rule("PF-attn-arch")
-def wrong_gpu(run: Run, schema: Schema | Absent, cards: tuple[Card, ...], facts: PreflightFacts) -> Iterator[Found]:
+def wrong_gpu(
+    run: Run, schema: Schema | Absent, cards: tuple[Card, ...], stack: Part[Stack], facts: PreflightFacts
+) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
     unable = [card for card in cards if backend and not backend.runs_on(card.capability)]
@@ -69,6 +74,19 @@ def wrong_gpu(run: Run, schema: Schema | Absent, cards: tuple[Card, ...], facts:
             summary=f"{backend.name} does not run on {unable[0].name}",
             evidence=(f"compute capability {unable[0].capability}; it needs {_needs(backend)}",),
             remedy=f"attn_implementation: {instead}" + (" (old flags: xformers_attention: true)" if old else ""),
+        )
+        return
+    installed = known(stack)
+    hopper = next((card for card in cards if card.capability.major == _HOPPER), None)
+    if asked.name in _TAKES_FLASH_4 and hopper and installed and installed.get("flash-attn-4"):
+        yield Found(
+            key=asked.key,
+            severity=Severity.WARNING,
+            summary=f"flash-attn-4 is installed and would be used on {hopper.name}, where its wheel cannot train",
+            evidence=(
+                f"flash-attn-4 {installed.get('flash-attn-4')} has no backward kernel for compute capability 9.0",
+            ),
+            remedy="Remove flash-attn-4 from this environment; flash_attention_2 or 3 is used then.",
         )
 
 
@@ -85,14 +103,14 @@ def package_missing(
     run: Run,
     schema: Schema | Absent,
     stack: Stack,
-    cards: tuple[Card, ...] | Absent,
+    cards: Part[tuple[Card, ...]],
     variables: Mapping[str, str],
-    hub: Hub | Absent,
+    hub: Part[Hub],
     facts: PreflightFacts,
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
-    able = isinstance(cards, Absent) or all(backend is None or backend.runs_on(card.capability) for card in cards)
+    able = all(backend is None or backend.runs_on(card.capability) for card in known(cards) or ())
     if backend and able:  # a GPU that cannot do it is told by PF-attn-arch: no package would help
         yield from _missing(asked.key, backend, stack, _reachable(backend, variables, hub), facts)
         yield from _too_old(asked.key, backend, stack, facts)
@@ -104,9 +122,10 @@ def package_missing(
         )
 
 
-def _reachable(backend: Backend, variables: Mapping[str, str], hub: Hub | Absent) -> bool:
+def _reachable(backend: Backend, variables: Mapping[str, str], hub: Part[Hub]) -> bool:
     """Whether the hub's kernel can be had: online, or in the cache already."""
-    cached = not isinstance(hub, Absent) and backend.kernel in hub.kernels_cached
+    there = known(hub)
+    cached = there is not None and backend.kernel in there.kernels_cached
     return cached or truth(variables.get("HF_HUB_OFFLINE", "0")) is not True
 
 
@@ -176,11 +195,11 @@ def cannot_be_loaded(
 
 @rule("PF-attn-dtype")
 def full_precision(
-    run: Run, schema: Schema | Absent, stack: Stack, cards: tuple[Card, ...] | Absent, facts: PreflightFacts
+    run: Run, schema: Schema | Absent, stack: Stack, cards: Part[tuple[Card, ...]], facts: PreflightFacts
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
-    least = cards if isinstance(cards, Absent) else min(card.capability for card in cards)
+    least = min((card.capability for card in known(cards) or ()), default=None)
     if backend and backend.half_only and dtype(run, least, stack.get("torch"), facts.conditions) == "fp32":
         yield Found(
             key="bf16",
@@ -195,7 +214,7 @@ def wide_heads(
     schema: Schema | Absent,
     model: Model,
     stack: Stack,
-    cards: tuple[Card, ...] | Absent,
+    cards: Part[tuple[Card, ...]],
     facts: PreflightFacts,
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
@@ -205,9 +224,11 @@ def wide_heads(
     if backend and backend.head_dim and width > backend.head_dim and not run.on("gemma4_hybrid_attn_impl"):
         summary = f"{backend.name} takes heads of at most {backend.head_dim} dimensions"
         yield Found(key=asked.key, summary=summary, evidence=said)
-    elif plain_name(asked.name) in _FLASH_2 and 192 < width <= 256 and not isinstance(cards, Absent):
+    elif plain_name(asked.name) in _FLASH_2 and 192 < width <= 256:
         flash = stack.get("flash-attn")
-        weak = [card for card in cards if (card.capability.major, card.capability.minor) not in _DATACENTER]
+        weak = [
+            card for card in need(cards, "no GPU") if (card.capability.major, card.capability.minor) not in _DATACENTER
+        ]
         old = flash is not None and flash < facts.conditions.versions["flash_wide_heads"]
         if weak and (old or model.attention_dropout > 0):
             summary = f"flash-attn has no backward pass for heads this wide on {weak[0].name}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from flash_doctor.model import Absent, Part, Severity, Unknown
+from flash_doctor.model import Absent, Part, Severity, Unknown, known
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.deepspeed import ZeroPlan, read_plan
 from flash_doctor.preflight.registry import Found, rule
@@ -135,13 +135,13 @@ def nccl(
     run: Run,
     world: int,
     variables: Mapping[str, str],
-    cards: tuple[Card, ...] | Absent,
+    cards: Part[tuple[Card, ...]],
     interfaces: Part[tuple[str, ...]],
 ) -> Iterator[Found]:
     if world < 2:
         return
     yield from _interface(variables, interfaces)
-    here = () if isinstance(cards, Absent) else cards
+    here = known(cards) or ()
     linked = any(card.nvlink for card in here)
     off = truth(variables.get("NCCL_P2P_DISABLE", "0")) is True
     level = variables.get("NCCL_P2P_LEVEL", "")

@@ -1,4 +1,4 @@
-"""Records: their fields, their turns, how long and how many they are."""
+"""Records: their fields, their turns, and whether anything in them is trained."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from flash_doctor.preflight.rules.data import (
 )
 
 if TYPE_CHECKING:
-    from flash_doctor.facts.preflight import Conditions, PreflightFacts
+    from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Record, Sample, Totals
+    from flash_doctor.preflight.scene import Record, Sample
 
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
+_CHARACTERS = 3.6  # of a token, roughly
 _SAME = {"system": "system", "tool": "tool"}
 
 
@@ -130,6 +131,33 @@ def nothing_trained(run: Run, samples: tuple[Sample, ...]) -> Iterator[Found]:
                 idle.append(record.number)
         if idle:
             yield _idle(sample, idle, seen, trained)
+        else:
+            yield from _cut_away(run, sample, known, trained)
+
+
+def _cut_away(run: Run, sample: Sample, known: Mapping[str, str], trained: set[str]) -> Iterator[Found]:
+    """Rows whose prompt alone is longer than sequence_len: what is trained is cut off behind it."""
+    if run.get("excess_length_strategy") != "truncate":
+        return
+    role, content = mapping(run, sample)
+    room = run.count("sequence_len", 512) * _CHARACTERS
+    late = []
+    for record in sample.records:
+        before = 0
+        for turn in turns(record, messages_key(run, sample)):
+            if known.get(str(turn.get(role)), str(turn.get(role))) in trained:
+                break
+            before += len(str(turn.get(content) or ""))
+        if before > room:
+            late.append(record.number)
+    if late:
+        yield Found(
+            key="excess_length_strategy",
+            severity=None if len(late) == len(sample.records) else Severity.WARNING,
+            summary=f"in {len(late)} of {len(sample.records)} rows the prompt alone is longer than sequence_len",
+            evidence=(f"{sample.path}: records {lines(late)}", "truncate keeps the beginning: the answer is cut off"),
+            remedy="Raise sequence_len, or excess_length_strategy: drop.",
+        )
 
 
 def _idle(sample: Sample, idle: list[int], seen: Counter[str], trained: set[str]) -> Found:
@@ -198,81 +226,3 @@ def _text_faults(run: Run, sample: Sample, record: Record) -> Iterator[tuple[boo
             yield True, f"{answer} that is no text"
         elif not text.strip():
             yield False, f"an empty {answer}"
-
-
-def _splits(run: Run) -> bool:
-    """Whether long rows are cut up instead of dropped: completion and pretraining."""
-    kinds = [str(dataset.get("type") or "") for _, dataset in run.datasets()]
-    return bool(run.get("pretraining_dataset")) or (
-        bool(kinds) and all(base_of(kind) in ("completion", "pretrain") for kind in kinds)
-    )
-
-
-@rule("PF-data-too-long")
-def too_long(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[Found]:
-    limit = run.count("sequence_len", 512)
-    if _splits(run) or run.get("rl") or totals.over <= facts.conditions.limits["long_share"]:
-        return
-    everything = totals.over >= 1
-    cut = run.get("excess_length_strategy") == "truncate"
-    fate = "cut off" if cut else "dropped"
-    part = "every row is" if everything else f"{totals.over:.1%} of the rows are"
-    yield Found(
-        key="sequence_len",
-        severity=Severity.ERROR if everything and not cut else Severity.WARNING,
-        summary=f"{part} longer than {limit} tokens and would be {fate}",
-        evidence=(f"longest row: about {totals.longest:.0f} tokens", totals.how),
-        remedy=f"sequence_len: {totals.longest:.0f}, split long rows, or excess_length_strategy: truncate.",
-    )
-
-
-@rule("PF-data-too-few")
-def too_few(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[Found]:
-    limits = facts.conditions.limits
-    if run.get("pretraining_dataset") or totals.rows >= limits["rows_few"] or not totals.rows:
-        return
-    long = totals.p50 > limits["chunk_tokens"]
-    yield Found(
-        key="datasets",
-        summary=f"only {totals.rows} rows to train on" + (", each a whole document" if long else ""),
-        evidence=(
-            f"the median row has about {totals.p50:.0f} tokens",
-            totals.how,
-            *_chunks(totals, facts.conditions) * long,
-        ),
-        remedy=_chunking(totals, facts.conditions)
-        if long
-        else "Gather more rows: 100 to 200 are the least that shows.",
-    )
-
-
-def _chunks(totals: Totals, conditions: Conditions) -> tuple[str, ...]:
-    tokens = totals.rows * totals.p50
-    usual = conditions.limits["chunk_usual"]
-    return (f"{totals.rows} rows x {totals.p50:.0f} tokens / {usual:.0f} tokens = {tokens / usual:.0f} samples",)
-
-
-def _chunking(totals: Totals, conditions: Conditions) -> str:
-    """How many samples splitting would give."""
-    tokens, limits = totals.rows * totals.p50, conditions.limits
-    most, least = tokens / limits["chunk_small"], tokens / limits["chunk_tokens"]
-    return (
-        f"Split each document into samples of {limits['chunk_small']:.0f} to {limits['chunk_tokens']:.0f} tokens: "
-        f"that gives {least:.0f} to {most:.0f} samples."
-    )
-
-
-@rule("PF-data-duplicates")
-def duplicates(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[Found]:
-    if totals.duplicates > facts.conditions.limits["duplicate_share"] and not run.on("dataset_exact_deduplication"):
-        yield Found(
-            key="datasets",
-            summary=f"{totals.duplicates:.0%} of the rows repeat another row word for word",
-            evidence=(totals.how,),
-        )
-    if totals.leaked:
-        yield Found(
-            key="test_datasets",
-            summary=f"{totals.leaked} rows of the test data are training rows, too: eval loss will look too good",
-            remedy="Take them out of the training data.",
-        )
