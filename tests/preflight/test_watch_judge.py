@@ -110,6 +110,8 @@ def test_overflows_while_fp16_finds_its_scale_are_expected() -> None:
     assert codes(scaling, fp16=True) == []
     assert codes(scaling) == ["W-nan"]
     assert codes(changed(sft(60), 1, 5, grad_norm=math.inf), fp16=True) == ["W-nan"]
+    assert codes(changed(sft(60), 1, 5, learning_rate=0.0), fp16=True) == []
+    assert codes(changed(sft(60), 1, 5, learning_rate=0.0)) == ["W-lr-flat"]
     assert codes(changed(sft(60), 50, 50, grad_norm=math.inf), fp16=True) == ["W-nan"]
 
 

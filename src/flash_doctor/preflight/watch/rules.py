@@ -36,11 +36,15 @@ def not_a_number(series: Series, record: Record, facts: WatchFacts) -> Found:
 
 def _scaling(series: Series, record: Record, facts: WatchFacts) -> bool:
     """Whether this is fp16's loss scaling finding its scale: a few overflows at the start are part of it."""
-    healthy = record.metrics.get("loss", 0.0)
+    loss = record.metrics.get("loss", 0.0)
     overflows = series.window("grad_norm", facts.scaling.logs)
     lasting = len(overflows) == facts.scaling.logs and not any(map(math.isfinite, overflows))
-    early = series.settings.is_on("fp16") and series.step <= facts.scaling.steps
-    return early and not lasting and math.isfinite(healthy) and healthy != 0
+    return _finds_scale(series, facts) and not lasting and math.isfinite(loss) and loss != 0
+
+
+def _finds_scale(series: Series, facts: WatchFacts) -> bool:
+    """The first steps of fp16, some of which are skipped: the learning rate stays 0 meanwhile."""
+    return series.settings.is_on("fp16") and series.step <= facts.scaling.steps
 
 
 def spike(series: Series, record: Record, facts: WatchFacts) -> Found:
@@ -130,7 +134,7 @@ def learning_rate(series: Series, record: Record, facts: WatchFacts) -> Found:
     summary = ""
     if not math.isfinite(rates[-1]):
         summary = f"is {plain(rates[-1])}"
-    elif len(rates) >= facts.rate.zero and not any(rates[-facts.rate.zero :]):
+    elif len(rates) >= facts.rate.zero and not any(rates[-facts.rate.zero :]) and not _finds_scale(series, facts):
         summary = f"is 0 at {facts.rate.zero} logs in a row"
     elif _stuck(series, rates, facts):
         summary = f"has been {plain(rates[-1])} for {len(rates)} logs under a {_schedule(series)} schedule"
