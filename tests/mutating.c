@@ -5,6 +5,7 @@
    MUTATING_COUNTER a file of 8 bytes, shared by every process
    MUTATING_AT      N, counted from 1 (0: only count)
    MUTATING_ERRNO   0 to die, else the error that the N-th call ends with
+   MUTATING_TRACE   a file that gets a line for every fsync and rename below the folder
 */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -27,6 +28,9 @@ static char below[4096];
 static long at_call;
 static int error_number;
 static _Atomic int ready;
+static const char *trace;
+
+static int inside(const char *path) { return strncmp(path, below, strlen(below)) == 0; }
 
 static void prepare(void) {
     if (atomic_exchange(&ready, 1)) return;
@@ -40,10 +44,19 @@ static void prepare(void) {
     snprintf(below, sizeof below, "%s/", folder);
     at_call = atol(getenv("MUTATING_AT") ? getenv("MUTATING_AT") : "0");
     error_number = atoi(getenv("MUTATING_ERRNO") ? getenv("MUTATING_ERRNO") : "0");
+    trace = getenv("MUTATING_TRACE");
     counter = page;
 }
 
-static int inside(const char *path) { return strncmp(path, below, strlen(below)) == 0; }
+static void told(const char *what, const char *path) {
+    char line[8400];
+    if (!trace || !inside(path)) return;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, trace, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return;
+    int size = snprintf(line, sizeof line, "%s %s\n", what, path);
+    syscall(SYS_write, fd, line, (size_t)size);
+    syscall(SYS_close, fd);
+}
 
 static int inside_at(int folder, const char *path) {
     char link[64], full[8192];
@@ -80,7 +93,15 @@ static int strikes(int counts) {
 #define LOADED (prepare(), counter != 0)
 #define GUARD(where) do { if (LOADED && strikes(where)) return -1; } while (0)
 
-int rename(const char *a, const char *b) { GUARD(inside_at(AT_FDCWD, a) || inside_at(AT_FDCWD, b)); return REAL(rename)(a, b); }
+int rename(const char *a, const char *b) { GUARD(inside_at(AT_FDCWD, a) || inside_at(AT_FDCWD, b)); told("rename", b); return REAL(rename)(a, b); }
+int fsync(int fd) {
+    char link[64], full[4097];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t size = LOADED ? readlink(link, full, 4096) : -1;
+    int done = REAL(fsync)(fd);
+    if (size >= 0) { full[size] = 0; told("fsync", full); }
+    return done;
+}
 int renameat(int x, const char *a, int y, const char *b) { GUARD(inside_at(x, a) || inside_at(y, b)); return REAL(renameat)(x, a, y, b); }
 int renameat2(int x, const char *a, int y, const char *b, unsigned f) { GUARD(inside_at(x, a) || inside_at(y, b)); return REAL(renameat2)(x, a, y, b, f); }
 int link(const char *a, const char *b) { GUARD(inside_at(AT_FDCWD, b)); return REAL(link)(a, b); }

@@ -26,11 +26,11 @@ sys.path.insert(0, str(ROOT / "tests"))
 from mutations import MODES, Matrix  # noqa: E402 after the path to it
 
 
-def work(installer: str, files: int, share: int, workers: int, until: float) -> dict[str, object]:
+def work(installer: str, files: int, modes: list[str], share: int, workers: int, until: float) -> dict[str, object]:
     """One worker's share of the tries, in random order so that a time limit leaves an even sample."""
     with tempfile.TemporaryDirectory(prefix="crash-matrix-") as folder:
         matrix = Matrix.prepare(Path(folder), installer, files)
-        tries = [(mode, number) for mode in MODES for number in range(1, matrix.calls + 1)]
+        tries = [(mode, number) for mode in modes for number in range(1, matrix.calls + 1)]
         random.Random(0).shuffle(tries)
         killed_first = sorted(tries, key=lambda one: one[0] != "killed")
         mine = killed_first[share::workers]
@@ -64,6 +64,8 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=12)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--installers", default="uv,pip")
+    parser.add_argument("--modes", default=",".join(MODES))
+    parser.add_argument("--append", action="store_true", help="add to the record of today")
     options = parser.parse_args()
     installers = options.installers.split(",")
     records = []
@@ -71,13 +73,16 @@ def main() -> int:
         until = time.time() + options.minutes * 60 / len(installers)
         shares = range(options.workers)
         with ProcessPoolExecutor(options.workers) as pool:
-            waiting = [pool.submit(work, installer, options.files, share, options.workers, until) for share in shares]
+            common = (installer, options.files, options.modes.split(","))
+            waiting = [pool.submit(work, *common, share, options.workers, until) for share in shares]
             records.append(summary(installer, options.files, [one.result() for one in waiting]))
         print(json.dumps(records[-1]), flush=True)
     today = datetime.date.today().isoformat()
     record = {"date": today, "machine": f"{platform.system()} {platform.release()}, Python {platform.python_version()}"}
     path = ROOT / "tests" / "live" / "evidence" / f"crash_matrix-{today}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if options.append and path.exists():
+        records = [*json.loads(path.read_text())["runs"], *records]
     path.write_text(json.dumps({**record, "runs": records}, indent=1) + "\n", encoding="utf-8")
     print(path)
     return 1 if any(one["failed"] for one in records) else 0

@@ -212,6 +212,10 @@ def test_killed_while_it_proves_the_next_command_says_so_and_brings_it_back(clin
     assert [one["finished"] for one in listed["fixes"]] == [False]
     checked = json.loads(clinic.run("check", "--json").stdout)
     assert "P409" in [finding["code"] for finding in checked["findings"]]
+    assert "rollback --unfinished" in clinic.run("verify", "--import-only", "--timeout", "1").stderr
+    shelf = ("--wheelhouse", str(clinic.wheels), "--offline")
+    assert "P409" in clinic.run("plan", *shelf).stdout
+    assert "rollback --unfinished" in clinic.run("fix", "--dry-run", *shelf).stderr
     assert "cut off" in clinic.run("rollback", "--unfinished").stdout
     assert snapshot(clinic.venv) == before
 
@@ -323,6 +327,23 @@ def test_a_mirror_comes_first_and_the_publisher_after_it(clinic: Clinic, shop: t
         plan = plan_for(clinic, f"{site.url}/{name}", wheel)
         assert clinic.run("fix", "--yes", "--import-only", "--plan", str(plan)).returncode == 0
         assert (len(mirror.requests), len(site.requests)) == (1, 0)
+
+
+def test_a_missing_file_or_server_leaves_everything_and_a_redirect_is_followed(
+    clinic: Clinic, shop: tuple[Site, Path]
+) -> None:
+    site, wheel = shop
+    name = wheel.name.replace("+", "%2B")
+    before = snapshot(clinic.venv)
+    for url, words in ((f"{site.url}/absent/{name}", "answered 404"), (f"http://127.0.0.1:9/{name}", "not be reached")):
+        plan = plan_for(clinic, url, wheel)
+        failed = clinic.run("fix", "--yes", "--import-only", "--plan", str(plan))
+        assert failed.returncode == 4
+        assert words in failed.stderr
+    assert snapshot(clinic.venv) == before
+    site.files[f"/real/{name}"], site.redirects[f"/old/{name}"] = wheel.read_bytes(), f"/real/{name}"
+    plan = plan_for(clinic, f"{site.url}/old/{name}", wheel)
+    assert clinic.run("fix", "--yes", "--import-only", "--plan", str(plan)).returncode == 0
 
 
 def test_permissions_of_what_comes_in_are_the_installers(clinic: Clinic) -> None:

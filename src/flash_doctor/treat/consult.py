@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _GROUND = {Family.HOST, Family.DRIVER, Family.GPU, Family.TORCH}
 # files of torch are missing or changed, or two torches lie on each other: it has to be installed again
 _DAMAGED = {"T505", "T506"}
+# a fix that was cut off half way: the packages that are seen are neither the old ones nor the new ones
+_CUT_OFF = {"P409"}
 MAX_NOTES = 4
 
 
@@ -139,7 +141,8 @@ def _faults(report: Report, families: Mapping[str, Family]) -> bool:
 def _still_wrong(scene: Scene) -> Iterator[str]:
     """Errors that no wheel mends, so that nobody trusts the plan alone."""
     found = scene.report.findings if scene.report else ()
-    errors = [one for one in found if one.severity is Severity.ERROR and scene.families.get(one.code) in _GROUND]
+    ground = [one for one in found if one.code in _CUT_OFF or scene.families.get(one.code) in _GROUND]
+    errors = [one for one in ground if one.severity is Severity.ERROR]
     for finding in errors[:MAX_NOTES]:
         yield f"{finding.code}: {finding.summary}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.errors import BadInput
 from flash_doctor.model import known
 from flash_doctor.model.proof import Proof
-from flash_doctor.treat.patient import examine
+from flash_doctor.treat.patient import examine, note_unfinished
 from flash_doctor.treat.proving import ENTRIES, entry_of, prove
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def verify_target(target: Target, practice: Practice, library: str | None = None
         BadInput: there is none, or no such one.
     """
     patient = examine(target, practice.runner)
+    note_unfinished(patient, practice)
     name, version = _installed(patient, library)
     with practice.desk.working(f"proving {name}") as tick:
         proof = prove(name, version, patient, practice.options, practice.facts, practice.runner, tick)

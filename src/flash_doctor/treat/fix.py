@@ -20,7 +20,7 @@ from flash_doctor.treat.gather import Gatherer, pinned
 from flash_doctor.treat.judge import staged_faults
 from flash_doctor.treat.operate import Operation
 from flash_doctor.treat.options import choose_installer
-from flash_doctor.treat.patient import Patient, admitted, examine
+from flash_doctor.treat.patient import Patient, admitted, examine, note_unfinished
 from flash_doctor.treat.practice import Practice
 from flash_doctor.treat.prescribe import Prescription
 from flash_doctor.treat.proving import NOT_RUN, library_of, prove
@@ -61,7 +61,9 @@ def fix(target: Target, prescription: Prescription, practice: Practice) -> Outco
 
 def show(target: Target, prescription: Prescription, practice: Practice) -> Outcome:
     """What `fix` would do; nothing is locked, fetched or changed."""
-    return _Fix(examine(target, practice.runner), prescription, practice).show()
+    patient = examine(target, practice.runner)
+    note_unfinished(patient, practice)
+    return _Fix(patient, prescription, practice).show()
 
 
 @dataclass
@@ -92,6 +94,9 @@ class _Fix:
                 self._send_back(error)
                 errors.append(error)
                 continue
+            except OSError as error:
+                message = "a file could not be written or unpacked; the environment is as it was before"
+                raise InstallFailed(message, evidence=(str(error),), advice="Mend that, then try again.") from error
             return replace(outcome, refused=tuple(self.refused), seconds=dict(self.clock.seconds))
         raise _nothing_fits(self.refused, errors)
 
@@ -168,9 +173,6 @@ class _Fix:
                 staged = stage(wheels, folder, self.patient.target, installer, self.practice.runner)
             except InstallFailed as error:
                 raise _Unfit(error.message, evidence=error.evidence) from error
-            except OSError as error:
-                message = "a file could not be unpacked; the environment is as it was before"
-                raise InstallFailed(message, evidence=(str(error),), advice="Mend that, then try again.") from error
         with self.clock.stage("judge"):
             faults = staged_faults(staged, self.patient, self.practice.facts)
         if faults:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.command import Runner
     from flash_doctor.model import Package
+    from flash_doctor.treat.practice import Practice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,12 @@ def patient_of(target: Target, environment: Environment) -> Patient:
         message = f"{target.python} names no folder for packages, so nothing can be installed there"
         raise BadInput(message)
     return Patient(target=target, environment=environment, python=python, packages=packages)
+
+
+def note_unfinished(patient: Patient, practice: Practice) -> None:
+    """Say that what is looked at is neither an old state nor a new one."""
+    if patient.packages.unfinished:
+        practice.desk.note("an earlier fix was cut off half way; flash-doctor rollback --unfinished undoes it")
 
 
 @contextmanager
