@@ -18,7 +18,8 @@ from reports import folder, text
 
 from fakes import TableRunner, printed
 from flash_doctor.cli import main
-from flash_doctor.errors import BadInput, TimedOut
+from flash_doctor.command import Completed
+from flash_doctor.errors import BadInput, CommandFailed, TimedOut
 from flash_doctor.fleet.gather import Answer, Errand, gather
 from flash_doctor.fleet.parallel import each
 from flash_doctor.fleet.ray import Ray
@@ -208,6 +209,23 @@ def test_a_node_that_slurm_does_not_know_is_a_row(shipment: Shipment) -> None:
     found = rows(LocalSlurm(states={}), Errand(shipment=shipment), nodelist="n8,n9")
     assert sorted(found) == ["n8", "n9"]
     assert all(isinstance(lost, Lost) and "unknown to this cluster" in lost.why for lost in found.values())
+
+
+@pytest.mark.parametrize(
+    ("done", "why"),
+    [
+        (printed("rubbish"), "unreachable: it answered nothing (srun ended with 0)"),
+        (printed("", 1), "unreachable: it answered nothing (srun ended with 1)"),
+        (printed("", 1, "noise\nsrun: error: Node failure on n1\n"), "unreachable: Node failure on n1"),
+        (Completed(returncode=0, stdout=b"x", stderr=b"", truncated=True), "unreachable: it printed more than 16 MiB"),
+        (CommandFailed("srun did not end within 90 seconds"), "unreachable: srun did not end within 90 seconds"),
+    ],
+)
+def test_what_srun_says_becomes_the_reason(shipment: Shipment, done: Completed | CommandFailed, why: str) -> None:
+    runner = TableRunner(rules={"sinfo": printed("n1 idle\n"), "srun": done})
+    found = rows(runner, Errand(shipment=shipment))["n1"]
+    assert isinstance(found, Lost)
+    assert found.why == why
 
 
 def test_without_slurm_it_is_said_so(shipment: Shipment) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from flash_doctor.fleet.gather import Engine, Gathered
     from flash_doctor.model.fleet import Lost, Node
 
+TIMEOUT, DEEP_TIMEOUT = 60.0, 900.0  # seconds; --deep reads gigabytes
+
 Against = Annotated[
     Path | None,
     typer.Option("--against", metavar="REPORT", help="Compare every node with this known good node's report."),
@@ -51,11 +53,19 @@ def check(
         typer.Option("--nodelist", metavar="gpu[1-4]", help="Slurm: these nodes. [default: the allocation, or all]"),
     ] = "",
     python: Annotated[
-        str, typer.Option("--python", metavar="PYTHON|VENV", help="The interpreter to look at on every node.")
+        str,
+        typer.Option(
+            "--python",
+            metavar="PYTHON|VENV",
+            help="The interpreter to look at on every node; with Ray it must have it.",
+        ),
     ] = "",
     deep: Annotated[bool, typer.Option("--deep", help="Compare the hash of every installed file, too.")] = False,
     host_only: Annotated[bool, typer.Option("--host-only", help="Look at the machines only, at no Python.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="What each node has.")] = 60.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", min=1, help="What each node has. [default: 60; 900 with --deep]"),
+    ] = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="DIR", help="Keep each node's report there, as NODE.json.")
     ] = None,
@@ -72,7 +82,8 @@ def check(
     """
     from flash_doctor.fleet.gather import Errand, gather
 
-    errand = Errand(python=python, deep=deep, host_only=host_only, timeout=timeout)
+    seconds = timeout or (DEEP_TIMEOUT if deep else TIMEOUT)
+    errand = Errand(python=python, deep=deep, host_only=host_only, timeout=seconds)
     gathered = gather(_engine(engine, address=address, nodelist=nodelist, python=python), errand)
     return _tell(_read(gathered, save), _Wishes(against, strict, as_json, prometheus))
 

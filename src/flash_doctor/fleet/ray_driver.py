@@ -24,8 +24,10 @@ def examine(package: bytes, stub: str, arguments: list[str], seconds: float, lim
         done = subprocess.run(command, input=package, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return "", "its check did not end within %d seconds" % seconds
+    if len(done.stdout) > limit:
+        return "", "it printed more than %d MiB" % (limit >> 20)
     errors = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return done.stdout[:limit].decode("utf-8", "replace"), errors[-1] if errors else "exit code %d" % done.returncode
+    return done.stdout.decode("utf-8", "replace"), errors[-1] if errors else "it answered nothing"
 
 
 def say(mark: str, value: object) -> None:

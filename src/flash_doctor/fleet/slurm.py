@@ -112,7 +112,8 @@ class Slurm:
             done = self.runner.run(command)
         except CommandFailed as error:
             return Answer(node=node, sent=sent, received=time.time(), failure=error.message)
-        failure = _last_words(done.errors) or f"srun ended with {done.returncode}"
+        too_much = f"it printed more than {command.limit >> 20} MiB" if done.truncated else ""
+        failure = too_much or _last_words(done.errors) or f"it answered nothing (srun ended with {done.returncode})"
         return Answer(node=node, sent=sent, received=time.time(), output=done.text, failure=failure)
 
     def _srun(self, node: str, errand: Errand) -> tuple[str, ...]:
