@@ -164,8 +164,10 @@ def test_another_layout_of_the_source_is_not_guessed_at(tmp_path: Path) -> None:
     assert read_schema(tmp_path, Version("1.0")) is None
 
 
-def test_a_release_between_two_known_ones_takes_the_older_list() -> None:
-    assert FACTS.axolotl.schema(Version("0.18.3")).release == Version("0.18.0")
+def test_between_two_known_releases_the_keys_of_both_count() -> None:
+    between, older, newer = (FACTS.axolotl.schema(Version(text)) for text in ("0.18.3", "0.18.0", "0.19.0"))
+    assert set(between.top) == set(older.top) | set(newer.top)
+    assert between.release == Version("0.18.3")
     assert FACTS.axolotl.schema(Version("0.1")).release == FACTS.axolotl.releases[0]
     assert FACTS.axolotl.schema(Version("7.0")).release == FACTS.axolotl.releases[-1]
 
@@ -175,7 +177,7 @@ def test_a_release_between_two_known_ones_takes_the_older_list() -> None:
     [
         ("hub_token", "hf_abc", "(not shown)"), ("wandb_api_key", "k", "(not shown)"), ("bf16", True, "true"),
         ("base_model", "https://me:pw@host/x", "https://***@host/x"), ("output_dir", None, "(no value)"),
-        ("datasets", [{"a": 1}], "(1 entries)"), ("tokens", ["a"], "['a']"),
+        ("datasets", [{"a": 1}], "(a list of 1)"), ("tokens", ["a"], "['a']"),
     ],
 )  # fmt: skip
 def test_values_are_shown_short_and_without_secrets(key: str, value: object, expected: str) -> None:

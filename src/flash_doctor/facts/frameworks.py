@@ -70,10 +70,16 @@ class AxolotlKeys:
         return tuple(sorted(frozenset().union(*(row.releases for row in self.keys))))
 
     def schema(self, release: Version | None) -> Schema:
-        """That of the release, else of the newest one not after it, else of the oldest; None: the newest."""
+        """That of the release; between two known ones all keys of both count, since when each came is not known.
+
+        None: the newest. A release older than the oldest known, or newer than the newest, takes that one's keys.
+        """
         known = self.releases
-        older = [each for each in known if release is None or each <= release]
-        return self._schema(older[-1] if older else known[0])
+        if release is None:
+            return self._schema(known[-1])
+        older = max((each for each in known if each <= release), default=known[0])
+        newer = min((each for each in known if each >= release), default=known[-1])
+        return self._schema(older) if older == newer else _either(self._schema(older), self._schema(newer), release)
 
     def _schema(self, release: Version) -> Schema:
         places: dict[str, dict[str, str]] = {}
@@ -93,6 +99,21 @@ class AxolotlKeys:
         """The releases that take this key at the top level (or from a plugin)."""
         found = [row.releases for row in self.keys if key in row.names and not row.of.startswith(("nested", "removed"))]
         return tuple(sorted(frozenset().union(*found)))
+
+
+def _either(older: Schema, newer: Schema, release: Version) -> Schema:
+    """What either of two releases knows; the older one's word on types and backends counts."""
+    return Schema(
+        release=release,
+        top={**newer.top, **older.top},
+        removed={**newer.removed, **older.removed},
+        nested={
+            **newer.nested,
+            **{name: {**newer.nested.get(name, {}), **keys} for name, keys in older.nested.items()},
+        },
+        plugins={**newer.plugins, **older.plugins},
+        enums=older.enums,
+    )
 
 
 def _under(prefix: str, places: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:

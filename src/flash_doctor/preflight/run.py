@@ -120,13 +120,19 @@ def shown(key: str, value: object) -> str:
     """A value as it may be printed: short, and never a secret."""
     if _SECRET.search(key):
         return "(not shown)"
-    if isinstance(value, (dict, list)):
-        return f"({len(value)} entries)" if value and not all(isinstance(each, str) for each in value) else f"{value}"
-    plain = {None: "(no value)", True: "true", False: "false"}
-    text = _CREDENTIALS.sub(
-        "***@", plain.get(value, str(value)) if isinstance(value, (bool, type(None))) else str(value)
-    )
+    if isinstance(value, Mapping):
+        return f"(a mapping of {len(value)})"
+    if isinstance(value, list) and any(isinstance(each, (Mapping, list)) for each in value):
+        return f"(a list of {len(value)})"
+    text = _CREDENTIALS.sub("***@", _written(value))
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _written(value: object) -> str:
+    """As YAML would have it."""
+    if value is None:
+        return "(no value)"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def truth(value: object) -> bool | None:
