@@ -253,6 +253,12 @@ class Elf:
         return offset
 
     @cached_property
+    def gnu_hash(self) -> tuple[int, int, int, int, int] | None:
+        """DT_GNU_HASH: its file offset, and its numbers of buckets, of the first symbol, of filter words, its shift."""
+        at = self.table(DT_GNU_HASH)
+        return None if at is None else (at, *self.unpack("<IIII", at))
+
+    @cached_property
     def _versions_at(self) -> int | None:
         return self.table(DT_VERSYM)
 

@@ -177,15 +177,15 @@ def _version_fits(file: Elf, index: int, version: str | None) -> bool | None:
 
 def _candidates(file: Elf, name: bytes) -> Iterator[int]:
     """Indexes of the symbols that may have this name."""
-    if (table := file.table(_elf.DT_GNU_HASH)) is not None:
-        return _gnu_chain(file, table, _gnu_hash(name))
+    if file.gnu_hash is not None:
+        return _gnu_chain(file, file.gnu_hash, _gnu_hash(name))
     if (table := file.table(_elf.DT_HASH)) is not None:
         return _sysv_chain(file, table, _sysv_hash(name))
     return iter(())
 
 
-def _gnu_chain(file: Elf, table: int, value: int) -> Iterator[int]:
-    buckets, first, words, shift = file.unpack("<IIII", table)
+def _gnu_chain(file: Elf, header: tuple[int, int, int, int, int], value: int) -> Iterator[int]:
+    table, buckets, first, words, shift = header
     if not buckets or not words:
         return
     (bloom,) = file.unpack("<Q", table + 16 + 8 * (value // 64 % words))
