@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flash_doctor.abi.atlas import Atlas
+from flash_doctor.explain import asked
 from flash_doctor.explain.causal import in_causal_order
 from flash_doctor.explain.clues import gather
 from flash_doctor.explain.libraries import library_evidence, symbol_sentence
@@ -48,15 +49,23 @@ def explain(stream: Readable, facts: Facts, report: Report | None = None) -> Exp
             surroundings.append(excerpt.around)
         else:
             failures.take(excerpt)
+            log.pass_over(excerpt)
     clues = gather("\n".join([log.head, *surroundings]), facts, report.environment if report else None)
     teller = _Teller(facts, clues, report)
-    told = in_causal_order([teller.tell(sighting) for sighting in sightings.found.values()], facts.complaints)
+    found = list(sightings.found.values()) or _asked(log, facts)
+    told = in_causal_order([teller.tell(sighting) for sighting in found], facts.complaints)
     return Explanations(
         explanations=told,
         unexplained=() if told else failures.lines(),
         lines_read=log.lines,
         bytes_read=log.size,
     )
+
+
+def _asked(log: Log, facts: Facts) -> list[Sighting]:
+    """What a short text without a message speaks of."""
+    sighting = asked.sight(log.head, facts.complaints) if log.size <= 4 * asked.LONGEST else None
+    return [sighting] if sighting else []
 
 
 class _Teller:
@@ -70,7 +79,7 @@ class _Teller:
         return Atlas.open(self.facts.folder / "abi" / "atlas.bin")
 
     def tell(self, sighting: Sighting) -> Explanation:
-        meant = meaning(sighting, self.clues, self.facts.complaints)
+        meant = meaning(sighting, self.clues, self.facts)
         complaint = self.facts.complaints.by_id[meant.complaint]
         groups = decoded(sighting.groups)
         evidence = [meant.why, *self._evidence(sighting)]
@@ -98,7 +107,8 @@ class _Teller:
         symbol = sighting.symbol
         of_library = symbol_sentence(symbol.name, catalogue) if symbol.name else ""
         loaded = f"The torch that runs is {self.clues.torch}." if self.clues.torch and symbol.of_torch else ""
-        return [*symbol_evidence(symbol, self.atlas, self.clues.torch), of_library, loaded]
+        landmark = catalogue.landmark(symbol.name)
+        return [*symbol_evidence(symbol, self.atlas, self.clues.torch, landmark), of_library, loaded]
 
 
 def _filled(text: str, groups: dict[str, str]) -> str:

@@ -38,7 +38,12 @@ _ADDRESS = re.compile(r"(?<=://)[^/@\s\"']{1,200}@")
 _QUERY = re.compile(r"(?i)([?&](?:token|key|secret|password|sig|signature|x-amz-[a-z-]{1,40})=)[^&\s#\"']+")
 _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}\b")
 _HOME = re.compile(r"(?i)((?:/(?:home|users|Users)|[a-z]:[\\/]{1,2}users)[\\/]{1,2})([^\\/\s:\"'<>|*]{1,64})")
-_IP = re.compile(r"(?<![\d.])(?!(?:127|0|255)\.)(?:\d{1,3}\.){3}\d{1,3}(?=:\d{2,5}\b|<\d|[\s,;)\]'\"]|$)(?![\d.])")
+# an address says so by what stands around it (eth0:10.1.2.3<0>, tcp://10.1.2.3:29500, ip=10.1.2.3): versions look alike
+_IP = re.compile(
+    r"(?i)((?:\b(?:ip|addr\w{0,5}|host\w{0,4}|server|endpoint|node|connect(?:ed|ion)? (?:to|from)|from|eth\d|ib\d"
+    r"|en\w{1,12})"
+    r"[\s=:'\"(]{1,3}|://|@)|(?<![\d.]))(?!(?:127|0|255)\.)((?:\d{1,3}\.){3}\d{1,3})(:\d{2,5}\b|<\d)?(?![\d.])"
+)
 _PUBLIC_HOMES = {"***", "runner", "shared", "public", "all users", "default"}
 # 40 hexadecimal digits are a key of Weights & Biases, unless they are a commit
 _HEX_KEY = re.compile(r"(?i)((?:wandb|login|api)[^\n]{0,60}?)\b[0-9a-f]{40}\b")
@@ -63,8 +68,10 @@ def _credentials(found: re.Match[str]) -> str:
 
 def _named(found: re.Match[str]) -> str:
     value = found[2]
-    prose = value.isalpha() and value.islower()  # "token: invalid" says nothing secret
-    return found[0] if prose or value.startswith((MASK, "[your", "<", "${", "$")) else f"{found[1]}{MASK}"
+    plain = (value.isalpha() and value.islower()) or value.replace(
+        ".", ""
+    ).isdigit()  # "token: invalid", num_tokens: 12
+    return found[0] if plain or value.startswith((MASK, "[your", "<", "${", "$")) else f"{found[1]}{MASK}"
 
 
 def _mail(found: re.Match[str]) -> str:
@@ -76,7 +83,7 @@ def _home(found: re.Match[str]) -> str:
 
 
 def _ip(found: re.Match[str]) -> str:
-    """Versions of four numbers look the same: only what could be an address is one."""
-    numbers = [int(number) for number in found[0].split(".")]
-    address = all(number < 256 for number in numbers) and numbers[0] >= 10
-    return MASK if address else found[0]
+    """Versions of four numbers look the same: only what stands like an address is one."""
+    before, address, after = found[1], found[2], found[3] or ""
+    fits = all(int(number) < 256 for number in address.split("."))
+    return f"{before}{MASK}{after}" if fits and (before or after) else found[0]

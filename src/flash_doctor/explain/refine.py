@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flash_doctor.explain.guess import guessed_wheel_exists
 from flash_doctor.explain.sighting import small
 from flash_doctor.model import Capability
 from flash_doctor.model.explanation import Confidence
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from flash_doctor.explain.clues import Clues
     from flash_doctor.explain.sighting import Sighting
     from flash_doctor.explain.symbols import MissingSymbol
+    from flash_doctor.facts import Facts
     from flash_doctor.facts.complaints import Complaints
 
+_ASKED = "No message that is known stands in the text; this is only what its words speak of."
 AMPERE, BLACKWELL = Capability(major=8, minor=0), Capability(major=10, minor=0)
 _JIT = ("torch_extensions", "torchinductor", ".triton/cache", "triton/cache")
 # the file that needs the symbol -> the complaint about its package
@@ -36,13 +39,29 @@ class Meaning:
     confidence: Confidence | None = None
 
 
-def meaning(sighting: Sighting, clues: Clues, complaints: Complaints) -> Meaning:
+def meaning(sighting: Sighting, clues: Clues, facts: Facts) -> Meaning:
     """Which complaint of the catalogue a sighting is."""
+    if sighting.asked:
+        return Meaning(complaint=sighting.complaint.id, why=_ASKED, confidence=Confidence.POSSIBLE)
     if sighting.symbol and sighting.complaint.id == "undefined-symbol":
-        return _symbol(sighting, sighting.symbol, clues, complaints)
+        return _symbol(sighting, sighting.symbol, clues, facts.complaints)
     if sighting.complaint.id == "gpu-too-old":
         return _ampere(clues)
+    if sighting.complaint.id == "precompiled-not-found":
+        return _guess(sighting, facts)
     return Meaning(complaint=sighting.complaint.id)
+
+
+def _guess(sighting: Sighting, facts: Facts) -> Meaning:
+    """Read "precompiled wheel not found": printed for a wheel that does not exist and for a network that fails."""
+    exists = guessed_wheel_exists(sighting.first.around, facts)
+    if exists is None:
+        return Meaning(complaint=sighting.complaint.id)
+    if exists:
+        why = "The wheel it guessed is published: it could not be fetched, so the network is the reason."
+        return Meaning(complaint=sighting.complaint.id, why=why, confidence=Confidence.LIKELY)
+    why = "The wheel it guessed is not among those that the authors of flash-attn published."
+    return Meaning(complaint="no-prebuilt-wheel", why=why, confidence=Confidence.LIKELY)
 
 
 def _ampere(clues: Clues) -> Meaning:

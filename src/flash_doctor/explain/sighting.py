@@ -14,15 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KEPT_LINES = 3
-_DULL_AFTER = 8  # lines of one shape, numbers apart, without a complaint: further ones are not looked at
-_SHAPES_AT_MOST = 20_000
 _SIGHTINGS_AT_MOST = 200
 # a command that a build prints before it runs it is no complaint, whatever its options are called
 _COMMAND = re.compile(
     r"(?:\[\d+/\d+\] )?(?:\S{0,300}/)?[\w-]{0,30}"
     r"(?:gcc|g\+\+|cc|c\+\+|nvcc|clang|clang\+\+|cl|ninja|cmake)(?:\.exe)? +[-/]"
 )
-_NUMBER = re.compile(r"\d+")
+_REMEMBERED = 5_000
 
 
 @dataclass
@@ -33,6 +31,7 @@ class Sighting:
     groups: dict[str, str]
     first: Excerpt
     symbol: MissingSymbol | None = None
+    asked: bool = False  # told from the words of a question, not from a message
     lines: dict[str, int] = field(default_factory=dict)
     count: int = 0
 
@@ -48,30 +47,32 @@ class Sightings:
     def __init__(self, complaints: Iterable[Complaint]) -> None:
         self._complaints = sorted(complaints, key=lambda complaint: -complaint.rank)
         self._symbol = next(complaint for complaint in self._complaints if complaint.id == "undefined-symbol")
-        self._shapes: dict[str, int] = {}
+        self._known: dict[bytes, Sighting] = {}
         self.found: dict[tuple[str, ...], Sighting] = {}
 
     def take(self, excerpt: Excerpt) -> bool:
         """Look at one excerpt; whether a complaint was found in it."""
-        if not excerpt.line or _COMMAND.match(excerpt.line):
-            return False
-        shape = _NUMBER.sub("0", excerpt.line)
-        if self._shapes.get(shape, 0) >= _DULL_AFTER:
+        if same := self._known.get(excerpt.raw):
+            same.count += 1
+            return True
+        if not excerpt.line or is_command(excerpt.line):
             return False
         found = self._match(excerpt)
-        if found is None:
-            self._note_dull(shape)
-            return False
-        complaint, groups, symbol = found
-        key = (complaint.id, *(symbol.name if symbol else groups.get(name, "") for name in ("", *sorted(groups))))
-        if key in self.found or len(self.found) < _SIGHTINGS_AT_MOST:
-            self.found.setdefault(key, Sighting(complaint, groups, excerpt, symbol)).seen(excerpt)
-        return True
+        if found:
+            self._keep(excerpt, *found)
+        return found is not None
 
-    def _note_dull(self, shape: str) -> None:
-        if len(self._shapes) >= _SHAPES_AT_MOST:
-            self._shapes.clear()
-        self._shapes[shape] = self._shapes.get(shape, 0) + 1
+    def _keep(
+        self, excerpt: Excerpt, complaint: Complaint, groups: dict[str, str], symbol: MissingSymbol | None
+    ) -> None:
+        key = (complaint.id, *(symbol.name if symbol else groups.get(name, "") for name in ("", *sorted(groups))))
+        if key not in self.found and len(self.found) >= _SIGHTINGS_AT_MOST:
+            return
+        sighting = self.found.get(key) or Sighting(complaint, groups, excerpt.settle(), symbol)
+        self.found[key] = sighting
+        sighting.seen(excerpt)
+        if len(self._known) < _REMEMBERED:
+            self._known[excerpt.raw] = sighting
 
     def _match(self, excerpt: Excerpt) -> tuple[Complaint, dict[str, str], MissingSymbol | None] | None:
         """The most special complaint that begins in the excerpt's line; a missing symbol is computed, not listed."""
@@ -88,6 +89,11 @@ class Sightings:
                 spans = {name: excerpt.flow[slice(*found.span(name))] for name in found.groupdict() if found[name]}
                 return complaint, spans, symbol
         return (self._symbol, {}, symbol) if symbol else None
+
+
+def is_command(line: str) -> bool:
+    """Whether the line is a compiler's call that a build prints."""
+    return _COMMAND.match(line) is not None
 
 
 def fits(complaint: Complaint, around: str) -> bool:

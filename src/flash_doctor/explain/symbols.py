@@ -58,8 +58,11 @@ def find_symbol(text: str, within: int) -> MissingSymbol | None:
     return MissingSymbol(name=name, file=files[-1].lstrip("[(`") if files else "")
 
 
-def symbol_evidence(symbol: MissingSymbol, atlas: Atlas, loaded: Version | None) -> tuple[str, ...]:
-    """What the atlas knows of a symbol of torch: its C++ name, the releases that export it, how they stand to ours."""
+def symbol_evidence(symbol: MissingSymbol, atlas: Atlas, loaded: Version | None, landmark: str = "") -> tuple[str, ...]:
+    """What the atlas knows of a symbol of torch: its C++ name, the releases that export it, how they stand to ours.
+
+    `landmark` is what a part of the name tells; it counts where no release exports the symbol as the log shows it.
+    """
     if not symbol.name:
         return ("The log cuts off the name of the symbol: with the whole line its torch releases can be told.",)
     readable = demangle(symbol.name)
@@ -71,6 +74,8 @@ def symbol_evidence(symbol: MissingSymbol, atlas: Atlas, loaded: Version | None)
     if exporters:
         lines.append(f"{symbol.module or 'The file that needs it'} was {built}.")
         lines.append(f"torch releases that export the symbol: {', '.join(map(str, exporters))}.")
+    elif landmark:
+        lines.append(landmark)
     else:
         lines.append(f"No release of torch that was read exports it: {built.span}.")
     return tuple(lines)

@@ -22,7 +22,9 @@ class Complaint:
 
     Patterns are in lower case, since they are searched in text whose ASCII letters were made small; `stage` orders
     causes (a lower one comes first), `rank` decides between complaints on one line, and `absorbs` names the complaints
-    (or families) that this one explains. `title` and `cause` may hold {names} of groups in every pattern.
+    (or families) that this one explains. `asked` are topics of a question about it (with ~: shared with others); they
+    are looked for only in a short text without a known message. `title` and `cause` may hold {names} of groups in
+    every pattern.
     """
 
     id: str
@@ -39,8 +41,14 @@ class Complaint:
     rank: int
     absorbs: tuple[str, ...]
     confidence: Confidence
+    asked: tuple[str, ...]
     threads: tuple[str, ...]
     source: Source
+
+    @cached_property
+    def topics(self) -> tuple[tuple[bool, re.Pattern[str]], ...]:
+        """What a question about it speaks of: (whether the topic is its own, the pattern)."""
+        return tuple((not text.startswith("~"), re.compile(text.removeprefix("~"))) for text in self.asked)
 
     @cached_property
     def finders(self) -> tuple[re.Pattern[str], ...]:
@@ -72,11 +80,25 @@ class Library:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Landmark:
+    """A `part` of a symbol of torch, and what it says where the rest was cut off."""
+
+    part: str
+    says: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Complaints:
     """complaints.toml."""
 
     by_id: Mapping[str, Complaint]
     libraries: tuple[Library, ...]
+    landmarks: tuple[Landmark, ...]
+
+    def landmark(self, symbol: str) -> str:
+        """What is known of a symbol by a part of its name; empty where nothing is."""
+        return next((row.says for row in self.landmarks if row.part in symbol), "")
 
     def library_of_symbol(self, symbol: str) -> Library | None:
         """Which library of the CUDA family defines a symbol of that name."""
@@ -94,6 +116,9 @@ def load(path: Path) -> Complaints:
     complaints = Complaints(
         by_id={row.name: _complaint(row) for row in table.rows("complaint")},
         libraries=tuple(map(_library, table.rows("library"))),
+        landmarks=tuple(
+            Landmark(part=row.text("part"), says=row.text("says"), source=row.source) for row in table.rows("landmark")
+        ),
     )
     table.finish()
     return complaints
@@ -115,6 +140,7 @@ def _complaint(row: Row) -> Complaint:
         rank=row.number("rank") if "rank" in row.fields else 50,
         absorbs=_words(row, "absorbs"),
         confidence=row.parse("confidence", row.text("confidence"), confidence, Confidence.POSSIBLE),
+        asked=_patterns(row, "asked"),
         threads=_words(row, "threads"),
         source=row.source,
     )
