@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
+from flash_doctor.abi.built_for import plain_release
 from flash_doctor.abi.demangle import demangle
 from flash_doctor.abi.fatbin import GpuCode
 from flash_doctor.errors import BadBinary, BadInput
@@ -41,7 +42,10 @@ def inspect(
     # some releases export parts of the C++ library along: only a file that links torch is asked about
     releases = atlas.releases_exporting_all(map(str, binary.wanted)) if binary.links_torch else None
     built_for = None if releases is None else str(atlas.built_for(releases, installed=installed))
-    unresolved = linkage.unresolved if linkage else ()
+    release = plain_release(installed) if installed else None
+    unresolved = [_unresolved(symbol, atlas) for symbol in linkage.unresolved] if linkage else []
+    # first those that this release of torch lacks; the others are in a library of it that is missing
+    unresolved.sort(key=lambda symbol: release in symbol.exported_by)
     return InspectedFile(
         path=path,
         machine=binary.machine,
@@ -51,7 +55,7 @@ def inspect(
         torch_releases=releases,
         built_for=built_for,
         loads=linkage.loads if linkage else None,
-        unresolved=tuple(_unresolved(symbol, atlas) for symbol in unresolved),
+        unresolved=tuple(unresolved),
         missing_libraries=tuple(missing.name for missing in linkage.missing_libraries) if linkage else (),
         missing_versions=_missing_versions(linkage),
         broken=tuple(f"{broken.path}: {broken.why}" for broken in linkage.broken) if linkage else (),
