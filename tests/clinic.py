@@ -65,6 +65,7 @@ class Clinic:
         (site / "torch" / "__init__.py").write_text(TORCH)
         (site / "torch" / "version.py").write_text("__version__ = '2.8.0+cu128'\ncuda = '12.8'\n")
         c10 = shared(library / "libc10.so", f"int {FITTING}(void) {{ return 1; }}", "-Wl,-soname,libc10.so")
+        shared(library / "libtorch_cuda.so")
         # as in the real one: importing torch loads its libraries, and later extensions find them by their names
         made = extension(site / "torch", "_C", "", "-Wl,--no-as-needed", str(c10), "-Wl,-rpath,$ORIGIN/lib")
         made.rename(site / "torch" / f"_C.cpython-{ABI[2:]}-x86_64-linux-gnu.so")
@@ -72,7 +73,14 @@ class Clinic:
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.8.0+cu128\n")
         core = f"torch/_C.cpython-{ABI[2:]}-x86_64-linux-gnu.so"
-        listed = ["torch/__init__.py", "torch/version.py", "torch/lib/libc10.so", core, f"{info.name}/METADATA"]
+        listed = [
+            "torch/__init__.py",
+            "torch/version.py",
+            "torch/lib/libc10.so",
+            "torch/lib/libtorch_cuda.so",
+            core,
+            f"{info.name}/METADATA",
+        ]
         (info / "RECORD").write_text("".join(f"{name},,\n" for name in [*listed, f"{info.name}/RECORD"]))
         (info / "INSTALLER").write_text("pip\n")
 

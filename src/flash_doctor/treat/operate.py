@@ -121,7 +121,11 @@ def _drop_others(state: Path, kept: Journal) -> None:
 
 
 def judge_proof(proof: Proof, options: Options) -> State:
-    """What a proof means for the new state: the library's fault restores, the machine's does not, unless it must."""
+    """What a proof means for the new state: the library's fault restores, the machine's does not, unless it must.
+
+    A library that fails is never kept, not even where the old one failed too: it would be no better for anybody, and
+    "as before, or verified" needs no exception.
+    """
     if proof.blame is Blame.LIBRARY:
         return State.RESTORED
     if proof.level is Level.KERNEL or (options.level is Level.IMPORT and proof.level is Level.IMPORT):
