@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flash_doctor.diagnose import torch_fit, words
+from flash_doctor.diagnose.extensions import of_another_torch
 from flash_doctor.diagnose.needs import one_torch
 from flash_doctor.diagnose.proof import Extensions, failing, label_of, needs_missing_torch
 from flash_doctor.diagnose.registry import check
@@ -68,10 +69,11 @@ def library_missing(
     wanting = {owner: files for owner, files in found.items() if cpu_build and any(map(needs_missing_torch, files))}
     if wanting and not _has_gpu(gpus):  # with a GPU here, T502 tells that torch is the wrong build
         yield _wants_cuda(wanting, packages, torch)
+    told = {*wanting, *(of_another_torch(packages, torch, python, facts) if found else ())}
     for owner, files in found.items():
         names = {extension.path.name for extension in extensions if extension.owner == owner}
         lacking = [(file, missing) for file in files if (missing := _missing(file, names))]
-        if lacking and owner not in wanting and not (incomplete and _cuda_family(lacking[0][1], facts)):
+        if lacking and owner not in told and not (incomplete and _cuda_family(lacking[0][1], facts)):
             yield _library(owner, packages.find(owner), lacking, torch, python, facts)
 
 

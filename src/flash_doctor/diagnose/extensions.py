@@ -68,14 +68,14 @@ def built_for_another_torch(
     """
     one_torch(packages, torch)
     found = failing(extensions, flash, packages, torch)
-    told = {*_of_another_torch(packages, torch, python, facts), *_lying(packages, found, torch)} if found else set()
+    told = {*of_another_torch(packages, torch, python, facts), *_lying(packages, found, torch)} if found else set()
     for owner, files in found.items():
         lacking = [(file, symbols) for file in files if (symbols := _lacking(file))]
         if lacking and owner not in told:
             yield _unresolved(owner, lacking, torch, packages, python, facts)
 
 
-def _of_another_torch(packages: Packages, torch: Torch, python: Python, facts: Facts) -> set[str]:
+def of_another_torch(packages: Packages, torch: Torch, python: Python, facts: Facts) -> set[str]:
     """Packages whose release is known to belong to another torch: their own rules name the right one."""
     findings = (
         *companions.pinned_to_another_torch(packages, torch, python),
