@@ -66,9 +66,11 @@ class Slurm:
 
     folder: Path
     environ: dict[str, str]
+    alive: list[str]
 
     def kill_node(self, name: str, task: int) -> None:
         """As a power cut does: the node's slurmd, the step's daemon above `task`, and the task, at once."""
+        self.alive.remove(name)
         victims = [int((self.folder / f"slurmd.{name}.pid").read_text()), *_line_up_to_stepd(task)]
         for victim in victims:
             with suppress(ProcessLookupError):
@@ -99,7 +101,7 @@ def slurm(folder: Path, nodes: Mapping[str, Mapping[str, str]], absent: str = ""
     key.chmod(0o600)
     _write_prolog(folder / "prolog", nodes)
     configuration = _configure(folder, [*nodes, absent], more)
-    cluster = Slurm(folder, {**os.environ, "SLURM_CONF": str(configuration)})
+    cluster = Slurm(folder, {**os.environ, "SLURM_CONF": str(configuration)}, list(nodes))
     try:
         _start("munged", "--force", f"--key-file={key}", *(f"--{k}={folder}/munge/{v}" for k, v in _MUNGE.items()))
         _start("slurmctld", "-c", "-f", str(configuration))
@@ -119,7 +121,7 @@ def _end_jobs(cluster: Slurm) -> None:
     """And wait for it: a step's daemon whose controller is gone stays for ever."""
     for _ in range(50):
         subprocess.run([str(find("scancel")), "--me"], capture_output=True, env=cluster.environ, timeout=30)
-        squeue = [str(find("squeue")), "-h", "--states=RUNNING"]
+        squeue = [str(find("squeue")), "-h", "-w", ",".join(cluster.alive)]
         done = subprocess.run(squeue, capture_output=True, text=True, env=cluster.environ, timeout=30)
         if not done.stdout.strip():
             return

@@ -55,7 +55,7 @@ def test_nodes_that_differ_hang_die_are_full_or_never_came(tmp_path: Path) -> No
             output, errors = process.communicate(timeout=100)
             busy.kill()
     assert process.returncode == 1, errors
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 70
     document = json.loads(output)
     assert document["names"] == ["n1", "n2", "n3", "n4"]
     differences = {each["aspect"]: each for each in document["differences"]}
