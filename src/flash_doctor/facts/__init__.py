@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts.flash import Flash
     from flash_doctor.facts.fleet import FleetPolicy
     from flash_doctor.facts.gpus import GpuKinds
+    from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.facts.quirks import Quirks
     from flash_doctor.facts.stacks import Stack
     from flash_doctor.facts.torch import TorchReleases
@@ -86,6 +87,12 @@ class Facts:
         from flash_doctor.facts import watch
 
         return watch.load(self.folder / watch.FILE)
+
+    @cached_property
+    def preflight(self) -> PreflightFacts:
+        from flash_doctor.facts.preflight import PreflightFacts  # `check` has no use for them
+
+        return PreflightFacts(self.folder / "preflight")
 
     @cached_property
     def stacks(self) -> Mapping[str, Stack]:
