@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.facts import Facts
-from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.preflight.document import Malformed, read_document
 from flash_doctor.preflight.formats import read_run
 from flash_doctor.preflight.given import Given
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from flash_doctor.preflight.scene import Scene
 
 CASES = Path(__file__).parent / "preflight_cases"
-FACTS = PreflightFacts(Facts().folder / "preflight")
+FACTS = Facts().preflight
 SAMPLE = 1000
 
 

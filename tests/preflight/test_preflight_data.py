@@ -165,3 +165,16 @@ def test_prepared_data_older_than_the_rows_are_stale(tmp_path: Path) -> None:
     found = data.prepared_folder(run, files, [rows])
     assert found is not None
     assert "d.jsonl" in found[1]
+
+
+def test_llamafactorys_names_are_looked_up_in_its_list(tmp_path: Path) -> None:
+    value = {"model_name_or_path": "x", "stage": "sft", "dataset": "identity, alpca"}
+    run = Run(dialect=Dialect.LLAMAFACTORY, path=tmp_path / "c.yaml", settings=value, raw=value, lines={})
+    files = Files(roots=(tmp_path,), listed={})
+    assert data.registered(run, files) == ()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset_info.json").write_text('{"identity": {"file_name": "identity.json"}}')
+    assert [sample.path for sample in data.registered(run, files)] == ["alpca"]
+    samples, _ = data.read_samples(run, files, 10, 3.6)
+    assert isinstance(samples, tuple)
+    assert "knows no dataset" in samples[0].missing

@@ -157,3 +157,12 @@ def test_any_bytes_end_in_a_document_or_clear_words(tmp_path_factory: pytest.Tem
 def test_a_long_list_is_not_deep(tmp_path: Path) -> None:
     text = "base_model: x\ntokens:\n" + "".join(f"  - word {number}\n" for number in range(500))
     assert len(parsed(text, tmp_path).value["tokens"]) == 500
+
+
+def test_a_json_file_may_be_indented_by_tabs_and_write_exponents(tmp_path: Path) -> None:
+    path = tmp_path / "args.json"
+    path.write_text('{\n\t"per_device_train_batch_size": 1,\n\t"learning_rate": 1e-4,\n\t"bf16": true\n}\n')
+    document = read_document(path)
+    assert isinstance(document, Document)
+    assert document.value["learning_rate"] == 1e-4
+    assert document.lines["bf16"] == 4

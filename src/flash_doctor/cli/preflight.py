@@ -76,16 +76,14 @@ def judged(config: Path | None, place: Place, *, gpus: int | None, sample: int, 
         BadInput: neither is named, or one cannot be read.
     """
     from flash_doctor.facts import Facts
-    from flash_doctor.facts.preflight import PreflightFacts
 
     facts = Facts()
-    own = PreflightFacts(facts.folder / "preflight")
     if config is not None:
-        return _of_config(config, place, _asked(gpus, sample, adapter), facts, own)
+        return _of_config(config, place, _asked(gpus, sample, adapter), facts)
     if adapter is None:
         message = "name a training configuration, or --adapter DIR"
         raise BadInput(message, advice="flash-doctor preflight CONFIG.yaml")
-    return _of_adapter(adapter, own)
+    return _of_adapter(adapter, facts.preflight)
 
 
 def _asked(gpus: int | None, sample: int, adapter: Path | None) -> Asked:
@@ -103,13 +101,14 @@ def _of_adapter(folder: Path, facts: PreflightFacts) -> Report:
     return _report(of_adapter(need(read_adapter(folder)), facts), None, _nothing("only an adapter was looked at"))
 
 
-def _of_config(config: Path, place: Place, asked: Asked, facts: Facts, own: PreflightFacts) -> Report:
+def _of_config(config: Path, place: Place, asked: Asked, facts: Facts) -> Report:
     from flash_doctor.preflight.document import Malformed, read_document
     from flash_doctor.preflight.formats import read_run
     from flash_doctor.preflight.given import Given
     from flash_doctor.preflight.judge import malformed, preflight
     from flash_doctor.preflight.stage import from_facts, from_machine
 
+    own = facts.preflight
     document = read_document(config)
     if isinstance(document, Malformed):
         return _report(malformed(document, own), None, _nothing("the configuration cannot be read"))

@@ -96,6 +96,8 @@ def read_document(path: Path) -> Document | Malformed:
         BadInput: it cannot be read at all, or is built to grow without end when it is.
     """
     text = read_text(path)
+    if path.suffix == ".json":
+        text = text.replace("\t", "  ")  # there it is only white space, and JSON without tabs is YAML
     if len(text) > MAX_YAML:
         raise _too_much(path, f"it is longer than {MAX_YAML // 1024} kB")
     if _open_brackets(text) > MAX_BRACKETS:
@@ -115,7 +117,7 @@ def read_document(path: Path) -> Document | Malformed:
         return _malformed(path, text, mark.line if mark else 0, mark.column if mark else 0, why)
     except (YAMLError, ValueError) as error:
         return _malformed(path, text, 0, 0, str(error).splitlines()[0])
-    builder = _Builder(path)
+    builder = _Builder(path, plain_exponents=path.suffix == ".json")
     value = builder.build(node, "", 0) if node is not None else None
     if builder.unknown_tag:
         line, tag = builder.unknown_tag
@@ -162,6 +164,7 @@ class _Builder:
     """Turns composed nodes into values, counting each time an alias is followed."""
 
     path: Path
+    plain_exponents: bool = False
     lines: dict[str, int] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
     blocks: list[tuple[int, int]] = field(default_factory=list)
@@ -227,6 +230,8 @@ class _Builder:
         if tag not in _PLAIN:
             self.unknown_tag = self.unknown_tag or (node.start_mark.line, tag.replace(_TAG, "!!"))
             return text
+        if self.plain_exponents and tag == f"{_TAG}float":
+            return _real(text)
         return scalar(text, tag.removeprefix(_TAG))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.model import Absent, Part, Unknown
+from flash_doctor.preflight.run import Dialect
 from flash_doctor.preflight.scene import Files, Record, Sample, Totals
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def read_samples(
         sample: how many of the first records are parsed; 0: all.
         token_bytes: bytes of text that stand for one token.
     """
-    found: list[Sample] = []
+    found: list[Sample] = list(registered(run, files))
     measured: list[Measured] = []
     unread = ""
     for key, dataset in run.datasets():
@@ -83,6 +84,25 @@ def read_samples(
         absent = Absent(absent="no dataset is named")
         return absent, absent
     return tuple(found), _totals(run, measured, token_bytes, _leaked(run, files, measured))
+
+
+def registered(run: Run, files: Files) -> tuple[Sample, ...]:
+    """LLaMA-Factory's datasets that its dataset_info.json does not know; none where that file cannot be found."""
+    said = run.raw.get("dataset")
+    if run.dialect is not Dialect.LLAMAFACTORY or not isinstance(said, str):
+        return ()
+    info = files.find(f"{run.raw.get('dataset_dir') or 'data'}/dataset_info.json")
+    try:
+        known = json.loads(info.read_bytes()) if info else None
+    except (OSError, ValueError, RecursionError):
+        known = None
+    names = [name.strip() for name in said.split(",")] if isinstance(known, dict) else []
+    why = f"{info} knows no dataset of that name"
+    return tuple(
+        Sample(key="dataset", path=name, records=(), missing=why)
+        for name in names
+        if name and name not in (known or {})
+    )
 
 
 def _names(dataset: Mapping[str, Any]) -> Iterator[str]:

@@ -59,8 +59,8 @@ def missing(samples: tuple[Sample, ...], files: Files) -> Iterator[Found]:
     for sample in samples:
         if sample.missing:
             yield Found(
-                key=f"{sample.key}/path",
-                summary=f"the data file {sample.path} cannot be used: {sample.missing}",
+                key=sample.key if sample.key == "dataset" else f"{sample.key}/path",
+                summary=f"the data {sample.path} cannot be used: {sample.missing}",
                 evidence=_beside(sample.path, files),
             )
 

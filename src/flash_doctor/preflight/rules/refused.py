@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts.frameworks import Schema
     from flash_doctor.facts.preflight import Conditions, PreflightFacts
 
+_NEAR = 0.88
 _EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+")
 _FLOATS = {
     "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "warmup_ratio",
@@ -134,8 +136,11 @@ def _negative(run: Run) -> bool:
 @rule("PF-hf-args", dialects=frozenset({Dialect.HF, Dialect.TRL, Dialect.LLAMAFACTORY}))
 def hf_arguments(run: Run, transformers: Version, facts: PreflightFacts) -> Iterator[Found]:
     release, known = facts.hf.known_to(transformers)
+    every_key = frozenset().union(facts.hf.trl, *facts.hf.arguments.values())
     for key in run.raw:
         releases = facts.hf.releases_with(key)
+        if key not in every_key and run.dialect is not Dialect.LLAMAFACTORY:
+            yield from _misspelt(key, every_key)
         gone = key not in known and (bool(releases) or key == "evaluation_strategy")
         if gone:
             yield Found(
@@ -153,6 +158,13 @@ def hf_arguments(run: Run, transformers: Version, facts: PreflightFacts) -> Iter
             summary=f"save_steps {every:g} is no multiple of eval_steps {each:g}: the best model may not be saved",
             remedy=f"save_steps: {each:g}",
         )
+
+
+def _misspelt(key: str, known: frozenset[str]) -> Iterator[Found]:
+    """Keys of the user's own script are not ours to judge, but one letter off is a slip."""
+    near = get_close_matches(key, sorted(known), n=1, cutoff=_NEAR)
+    if near and key != "evaluation_strategy":
+        yield Found(key=key, summary=f"there is no argument {key}", remedy=f"Rename {key} to {near[0]}.")
 
 
 def _numbers_as_texts(run: Run) -> Iterator[Found]:
