@@ -28,7 +28,8 @@ COMMANDS = {
     "verify": "verify",
     "rollback": "rollback",
     "bundle": "bundle",
-    "explain": "explain", "run": "run",
+    "explain": "explain",
+    "run": "run",
     "fleet": "fleet",
     "lint-setup": "lint_setup",
     "preflight": "preflight",
@@ -80,7 +81,8 @@ def app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
         if hasattr(module, "GROUP"):
             made.add_typer(_group(module), name=name)
         else:
-            made.command(name, cls=LeanCommand)(module.command)
+            settings = getattr(module, "CONTEXT", None)  # `run` leaves its command's own options alone
+            made.command(name, cls=LeanCommand, context_settings=settings)(module.command)
     return made
 
 

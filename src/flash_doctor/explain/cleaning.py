@@ -8,7 +8,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-9;:?]{0,40}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,2
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _PREFIX = re.compile(
     r"""\s*(?:
-        \[\s?(?:rank|default|node|worker|host|local)?[\s_-]?(?:\d{1,5},)?\d{1,5}\s?\](?:<\w{1,9}>)?:?    # [rank3]: torchrun, mpirun
+        \[\s?(?:rank|default|node|worker|host|local)?[\s_-]?(?:\d{1,5},)?\d{1,5}\s?\](?:<\w{1,9}>)?:?
       | (?:rank|worker|node)[\s_-]?\d{1,5}:                                               # rank 3:
       | \d{1,5}:(?=\s)                                                                    # 3: srun --label
       | \([\w.:-]{0,60}\s?pid=\d{1,9}[^()]{0,80}\)                                        # (worker pid=7, ip=...) Ray
