@@ -19,9 +19,10 @@ ALLOWED = {
     "model": {"model"},
     "errors": set(),
     "paths": set(),
+    "part_file": set(),
     "codec": EVERYONE,
     "command": EVERYONE,
-    "http": EVERYONE | {"command"},
+    "http": EVERYONE | {"command", "part_file"},
     "target": EVERYONE | {"command", "codec"},
     "facts": EVERYONE,
     "abi": EVERYONE | {"abi", "facts"},
@@ -35,7 +36,7 @@ ALLOWED = {
     "fleet": EVERYONE | {"fleet", "command", "codec", "facts"},
     "node": EVERYONE | {"probe", "diagnose", "facts", "target", "command", "render"},
     "setup_rule": EVERYONE,
-    "render": EVERYONE | {"render", "codec", "diagnose"},
+    "render": EVERYONE | {"render", "codec", "diagnose", "facts"},
     "treat": EVERYONE | STAGES | {"command", "codec", "facts", "abi", "target", "http"},
 }
 IN_TARGET = {SOURCE / "probe" / "inside.py", SOURCE / "verify" / "kernel.py"}

@@ -6,29 +6,27 @@ Proxies and certificates come from the environment, as requests reads them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import requests
 
 from flash_doctor.errors import BadInput, DoctorError
+from flash_doctor.part_file import CHUNK, PartFile, Progress as Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONNECT_SECONDS, SILENCE_SECONDS = 10.0, 60.0
 ATTEMPTS = 4
-_CHUNK = 1 << 16  # what a cut connection can cost again
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # answers that a later try may mend (RFC 9110, 15.5 and 15.6; RFC 6585 for 429)
 _AGAIN = {429, 500, 502, 503, 504}
-
-Progress: TypeAlias = Callable[[int, "int | None"], None]
-"""Called with the bytes that are there and the bytes expected (None where the server does not say)."""
 
 
 class HttpError(DoctorError):
@@ -79,40 +77,30 @@ def get_bytes(url: str, *, limit: int, headers: dict[str, str] | None = None) ->
     """The body at an address, at most `limit` bytes of it."""
     if _local_file(url):
         return _read_file(url, limit)
-    body = bytearray()
     with _get(url, headers or {}) as response:
-        for chunk in _chunks(response, url):
-            body += chunk
-            if len(body) > limit:
-                message = f"{public(url)} answers with more than {limit} bytes"
-                raise HttpError(message)
-    return bytes(body)
+        return _body(response, url, limit)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """An answer with its validator (ETag); `body` is None when the server says that nothing changed since."""
-
-    body: bytes | None
-    etag: str
-
-
-def get_page(url: str, *, limit: int, headers: dict[str, str], etag: str = "") -> Page:
-    """The body at an address, at most `limit` bytes; with the `etag` of an earlier answer only if it changed.
+def get_changed(url: str, *, limit: int, headers: dict[str, str], etag: str) -> tuple[bytes, str] | None:
+    """The body at an address and its validator; None while it is still the one that `etag` stands for.
 
     Raises:
         HttpError: no answer, an error status, or more than `limit` bytes.
     """
-    body = bytearray()
     with _get(url, headers | ({"If-None-Match": etag} if etag else {})) as response:
         if response.status_code == HTTPStatus.NOT_MODIFIED:
-            return Page(body=None, etag=etag)
-        for chunk in _chunks(response, url):
-            body += chunk
-            if len(body) > limit:
-                message = f"{public(url)} answers with more than {limit} bytes"
-                raise HttpError(message)
-        return Page(body=bytes(body), etag=response.headers.get("ETag", ""))
+            return None
+        return _body(response, url, limit), response.headers.get("ETag", "")
+
+
+def _body(response: requests.Response, url: str, limit: int) -> bytes:
+    body = bytearray()
+    for chunk in _chunks(response, url):
+        body += chunk
+        if len(body) > limit:
+            message = f"{public(url)} answers with more than {limit} bytes"
+            raise HttpError(message)
+    return bytes(body)
 
 
 def download(url: str, destination: Path, *, sha256: str | None, progress: Progress | None = None) -> Downloaded:
@@ -128,7 +116,7 @@ def download(url: str, destination: Path, *, sha256: str | None, progress: Progr
         HttpError: after the last attempt failed.
         HashMismatch: the file arrived whole and is another one.
     """
-    part = _Part(destination.with_name(destination.name + ".part"), progress)
+    part = PartFile(destination.with_name(destination.name + ".part"), progress)
     if _local_file(url):
         _copy_file(url, part)
     else:
@@ -144,41 +132,6 @@ def download(url: str, destination: Path, *, sha256: str | None, progress: Progr
         )
     part.path.replace(destination)
     return Downloaded(path=destination, sha256=digest, size=part.size)
-
-
-class _Part:
-    """The part of a file that is there: hashed as it grows, so that nothing is read twice."""
-
-    def __init__(self, path: Path, progress: Progress | None) -> None:
-        self.path, self.progress = path, progress
-        self.tag = path.with_name(path.name + ".tag")
-        self.digest, self.size = hashlib.sha256(), 0
-        if self.tag.exists():
-            self._take_over()
-
-    def restart(self) -> None:
-        self.digest, self.size = hashlib.sha256(), 0
-        self.tag.unlink(missing_ok=True)
-
-    def discard(self) -> None:
-        self.restart()
-        self.path.unlink(missing_ok=True)
-
-    def _take_over(self) -> None:
-        self.path.touch()
-        with self.path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                self.digest.update(chunk)
-                self.size += len(chunk)
-
-    def write(self, chunks: Iterator[bytes], expected: int | None) -> None:
-        with self.path.open("ab" if self.size else "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-                self.digest.update(chunk)
-                self.size += len(chunk)
-                if self.progress:
-                    self.progress(self.size, expected)
 
 
 class RangeReader:
@@ -252,13 +205,13 @@ def _reason(error: Exception) -> str:
 
 def _chunks(response: requests.Response, url: str) -> Iterator[bytes]:
     try:
-        yield from response.iter_content(_CHUNK)
+        yield from response.iter_content(CHUNK)
     except requests.RequestException as error:
         message = f"{public(url)}: the connection was cut: {_reason(error)}"
         raise HttpError(message) from error
 
 
-def _fetch_part(url: str, part: _Part) -> None:
+def _fetch_part(url: str, part: PartFile) -> None:
     """Fetch into `part` until it is whole; every attempt that brought bytes earns the next one its patience."""
     idle = 0
     while True:
@@ -272,7 +225,7 @@ def _fetch_part(url: str, part: _Part) -> None:
             raise failure
 
 
-def _continue_part(url: str, part: _Part) -> HttpError | None:
+def _continue_part(url: str, part: PartFile) -> HttpError | None:
     """Append what is missing; why it is not whole yet, or None when it is."""
     headers = {"Range": f"bytes={part.size}-", "If-Range": part.tag.read_text()} if part.tag.exists() else {}
     with _get(url, headers) as response:
@@ -314,12 +267,12 @@ def _read_file(url: str, limit: int) -> bytes:
         raise HttpError(message) from error
 
 
-def _copy_file(url: str, part: _Part) -> None:
+def _copy_file(url: str, part: PartFile) -> None:
     source = _path_of(url)
     part.restart()
     try:
         with source.open("rb") as file:
-            part.write(iter(lambda: file.read(_CHUNK), b""), source.stat().st_size)
+            part.write(iter(lambda: file.read(CHUNK), b""), source.stat().st_size)
     except OSError as error:
         message = f"{url} could not be copied: {error.strerror}"
         raise HttpError(message) from error

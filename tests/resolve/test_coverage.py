@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 
 from flash_doctor.model import Goal
-from flash_doctor.resolve.coverage import Cell, coverage, here
+from flash_doctor.resolve.coverage import coverage, here
 from flash_doctor.resolve.seat import take_seat
 from flash_doctor.resolve.wish import read_goal
 from seats import described, facts, torch_builds, wheels
 from wheel_oracle import Machine, wheels_for
+
+if TYPE_CHECKING:
+    from flash_doctor.model.matrix import Cell
 
 
 @cache

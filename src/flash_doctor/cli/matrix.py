@@ -82,8 +82,10 @@ def show(
         raise BadInput(message, advice="flash-doctor matrix show lists the publishers.")
     if as_json:
         _emit_json(wheels_document(found, known.knowledge))
+    elif text is None:
+        _emit_lines(overview_lines(found, known.wheels.origins, known.knowledge))
     else:
-        _emit_lines(overview_lines(known.wheels, known.knowledge) if text is None else wheel_lines(found, every=every))
+        _emit_lines(wheel_lines(found, every=every))
     return HEALTHY
 
 

@@ -15,7 +15,7 @@ from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.facts.stacks import Stack
-    from flash_doctor.resolve.stack_check import StackVerdict
+    from flash_doctor.model.matrix import StackVerdict
 
 
 class Action(str, Enum):
@@ -71,7 +71,8 @@ def _list(facts: Facts, begins: str | None, *, as_json: bool) -> int:
 def _check(stack: Stack, facts: Facts) -> StackVerdict:
     from flash_doctor.cli.plan import find_lookup
     from flash_doctor.cli.shelf import known_wheels
-    from flash_doctor.resolve.stack_check import StackVerdict, check_stack
+    from flash_doctor.model.matrix import StackVerdict
+    from flash_doctor.resolve.stack_check import check_stack
 
     lookup = find_lookup(None)
     if lookup is None:

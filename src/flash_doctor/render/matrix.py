@@ -12,20 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from flash_doctor.model.consultation import Knowledge
+    from flash_doctor.model.matrix import Cell, Origin, Renewal
     from flash_doctor.model.plan import Wheel
-    from flash_doctor.resolve.coverage import Cell
-    from flash_doctor.resolve.sources.matrix import Wheels
-    from flash_doctor.resolve.sources.renew import Renewal
 
 SHOWN = 40
 Json = dict[str, Any]
 
 
-def overview_lines(wheels: Wheels, knowledge: Knowledge) -> Iterator[Line]:
+def overview_lines(wheels: Sequence[Wheel], origins: Iterable[Origin], knowledge: Knowledge) -> Iterator[Line]:
     """One paragraph for each publisher's file."""
     totals = Counter(wheel.family.publisher for wheel in wheels)
     hashed = Counter(wheel.family.publisher for wheel in wheels if wheel.sha256)
-    for origin in wheels.origins:
+    for origin in origins:
         yield Line((Span(origin.publisher, Style.STRONG), span(f"  {origin.title}")), rest="  ")
         own = f"{totals[origin.publisher]} wheels, {hashed[origin.publisher]} with a sha256; facts of {origin.date}"
         yield Line((span(own),), first="  ", rest="  ")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from flash_doctor.facts.stacks import Stack
-    from flash_doctor.resolve.stack_check import StackVerdict
+    from flash_doctor.model.matrix import StackVerdict
 
 LIST, STACK = "flash-doctor/stacks/1", "flash-doctor/stack/1"
 _STYLE = {"consistent": Style.GOOD, "inconsistent": Style.BAD, "not checked": Style.DIM}
@@ -70,11 +70,10 @@ def stack_document(stack: Stack, verdict: StackVerdict | None, exit_code: int) -
     """One stack, with today's verdict where it was asked for."""
     today = None
     if verdict is not None:
-        versions = [f"{one.name}=={one.version}" for one in verdict.versions]
         today = {
             "consistent": verdict.consistent,
             "why": list(verdict.why),
-            "versions": versions,
+            "versions": list(verdict.versions),
             "not_judged": list(verdict.not_judged),
         }
     return {"schema": STACK, **_stack(stack), "today": today, "exit_code": exit_code}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from flash_doctor.model.matrix import Cell
 from flash_doctor.resolve.axes import Seat, SeatTorch, fits_abi, fits_fault
 from flash_doctor.resolve.wish import Wish
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from flash_doctor.facts import Facts
     from flash_doctor.facts.torch import TorchBuild
     from flash_doctor.model.plan import Wheel
@@ -21,21 +22,6 @@ if TYPE_CHECKING:
 
 FLASH = canonicalize_name("flash-attn")
 _WISH = Wish(flash=FLASH, specifier=SpecifierSet(), torch=None, keep=frozenset(), allow=frozenset())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One torch build (minor, CUDA tag) with one Python on one machine: each publisher's newest version."""
-
-    machine: str
-    torch: Version
-    tag: str
-    python: str
-    newest: Mapping[str, Version]
-
-    @property
-    def empty(self) -> bool:
-        return not self.newest
 
 
 def coverage(wheels: Wheels, facts: Facts) -> tuple[Cell, ...]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import CommandFailed, NoPlanFound
 from flash_doctor.model import Goal
+from flash_doctor.model.matrix import StackVerdict
 from flash_doctor.model.plan import Plan
 from flash_doctor.resolve import resolve
 from flash_doctor.resolve.describe import describe
-from flash_doctor.resolve.lookup import Found, IndexUnreachable, Question
+from flash_doctor.resolve.lookup import IndexUnreachable, Question
 from flash_doctor.resolve.steps import TORCH, requirement_name
 from flash_doctor.resolve.wish import FLASH
 
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
 
 _ONLY_SOURCE = re.compile(r"Wheels are required for `([^`]+)`")
 _GLIBC = (2, 35)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StackVerdict:
-    """`consistent` is None where nobody could be asked; `why` says how we know.
-
-    `versions` are the complete set of the index's answer, `not_judged` requirements that exist as source only.
-    """
-
-    consistent: bool | None
-    why: tuple[str, ...]
-    versions: tuple[Found, ...] = ()
-    not_judged: tuple[str, ...] = ()
 
 
 def check_stack(stack: Stack, wheels: Wheels, facts: Facts, lookup: Lookup) -> StackVerdict:
@@ -61,9 +49,8 @@ def _ask(stack: Stack, lines: list[str], lookup: Lookup) -> StackVerdict:
         sources = set(_ONLY_SOURCE.findall("\n".join(error.evidence)))
         dropped = tuple(line for line in lines if requirement_name(line) in sources)
         return StackVerdict(consistent=False, why=error.evidence, not_judged=dropped)
-    return StackVerdict(
-        consistent=True, why=(f"the index has a set of {len(found)} distributions for it",), versions=found
-    )
+    why = (f"the index has a set of {len(found)} distributions for it",)
+    return StackVerdict(consistent=True, why=why, versions=tuple(f"{one.name}=={one.version}" for one in found))
 
 
 def _question(stack: Stack, lines: list[str]) -> Question:

@@ -12,15 +12,16 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadFacts
+from flash_doctor.model.matrix import Origin
 from flash_doctor.model.plan import Evidence, HashState, KnownFault, Wheel, WheelFamily
 from flash_doctor.resolve.sources.names import distribution, gpu_code, platform, release, tags, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from packaging.version import Version
 
@@ -35,16 +36,6 @@ Row = dict[str, Any]
 
 # called for every row with one of few words
 evidence, hash_state = cache(Evidence), cache(HashState)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """One file of the matrix: its publisher, and the newest date in it."""
-
-    publisher: str
-    title: str
-    file: Path
-    date: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flash_doctor.errors import BadFacts, BadInput, DoctorError
+from flash_doctor.model.matrix import Renewal
 from flash_doctor.resolve.sources.assets import Asset, read_releases, refresh
 from flash_doctor.resolve.sources.matrix import load_wheels
 from flash_doctor.resolve.sources.overlay import base_of, usable
@@ -28,17 +29,6 @@ if TYPE_CHECKING:
 LIMIT = 48 << 20  # bytes of one answer: a page of 100 releases with 100 files each takes 20 MB
 MAX_PAGES = 40
 _RATE_LIMIT = {403, 429}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Renewal:
-    """What came of one publisher: wheels that are new, files that were replaced under a known name, or a fault."""
-
-    publisher: str
-    added: tuple[str, ...] = ()
-    replaced: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
-    fault: str = ""
 
 
 @dataclass(kw_only=True)
@@ -56,15 +46,15 @@ class Reader:
 
     def read(self, url: str, headers: dict[str, str]) -> bytes | None:
         """The body; None when it has not changed since it was read last."""
-        from flash_doctor.http import get_page
+        from flash_doctor.http import get_changed
 
         etag = str(self.known.get(url, [""])[0])
-        page = get_page(self.address(url), limit=LIMIT, headers=headers, etag=etag)
-        if page.body is None:
+        answer = get_changed(self.address(url), limit=LIMIT, headers=headers, etag=etag)
+        if answer is None:
             self.seen[url] = self.known[url]
-        else:
-            self.seen[url] = [page.etag, 0]
-        return page.body
+            return None
+        self.seen[url] = [answer[1], 0]
+        return answer[0]
 
     def count(self, url: str, number: int | None = None) -> int:
         """How many entries the answer had; told once, remembered for when it has not changed."""
