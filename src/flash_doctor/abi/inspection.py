@@ -42,10 +42,6 @@ def inspect(
     # some releases export parts of the C++ library along: only a file that links torch is asked about
     releases = atlas.releases_exporting_all(map(str, binary.wanted)) if binary.links_torch else None
     built_for = None if releases is None else str(atlas.built_for(releases, installed=installed))
-    release = plain_release(installed) if installed else None
-    unresolved = [_unresolved(symbol, atlas) for symbol in linkage.unresolved] if linkage else []
-    # first those that this release of torch lacks; the others are in a library of it that is missing
-    unresolved.sort(key=lambda symbol: release in symbol.exported_by)
     return InspectedFile(
         path=path,
         machine=binary.machine,
@@ -55,7 +51,7 @@ def inspect(
         torch_releases=releases,
         built_for=built_for,
         loads=linkage.loads if linkage else None,
-        unresolved=tuple(unresolved),
+        unresolved=_all_unresolved(linkage, atlas, installed),
         missing_libraries=tuple(missing.name for missing in linkage.missing_libraries) if linkage else (),
         missing_versions=_missing_versions(linkage),
         broken=tuple(f"{broken.path}: {broken.why}" for broken in linkage.broken) if linkage else (),
@@ -68,6 +64,13 @@ def inspect(
         fits_python=binary.fits_python(python_abi) if python_abi else None,
         numpy=binary.numpy if isinstance(binary.numpy, (Absent, Unknown)) else binary.numpy.value,
     )
+
+
+def _all_unresolved(linkage: Linkage | None, atlas: Atlas, installed: Version | None) -> tuple[UnresolvedSymbol, ...]:
+    """First those that this release of torch lacks; the others are in a library of it that is missing."""
+    release = plain_release(installed) if installed else None
+    symbols = [_unresolved(symbol, atlas) for symbol in linkage.unresolved] if linkage else []
+    return tuple(sorted(symbols, key=lambda symbol: release in symbol.exported_by))
 
 
 def _unresolved(found: Unresolved, atlas: Atlas) -> UnresolvedSymbol:
