@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typ
 from flash_doctor.errors import HEALTHY, NO_PLAN, BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from flash_doctor.facts import Facts
     from flash_doctor.facts.stacks import Stack
@@ -97,23 +97,25 @@ def answer(
     machines: Machines, wanted: Wanted, *, wheelhouse: Path | None, offline: bool, why: str | None
 ) -> Consultation:
     """What is prescribed for a machine and a goal, as the command line says them."""
-    from flash_doctor.cli.shelf import overlay
+    from flash_doctor.cli.shelf import known_wheels, overlay
     from flash_doctor.facts import Facts
     from flash_doctor.treat.consult import Request, consult
 
     facts = Facts()
+    known = cache(partial(known_wheels, facts))
     stack = _stack(wanted.stack, facts)
     request = Request(
         goal=_goal(wanted, stack),
         command=_asked(machines, wanted),
         overlay=overlay(),
+        known=known,
         stack=stack,
         wheelhouse=wheelhouse,
         offline=offline,
         why=why,
         lookup=partial(find_lookup, wheelhouse),
     )
-    return consult(request, _scene(machines, facts), facts)
+    return consult(request, _scene(machines, facts, known), facts)
 
 
 def words_of(given: list[str] | None) -> tuple[str, ...]:
@@ -171,7 +173,7 @@ def _of_stack(stack: Stack) -> Iterable[str]:
         yield flash
 
 
-def _scene(given: Machines, facts: Facts) -> Scene:
+def _scene(given: Machines, facts: Facts, meanwhile: Callable[[], object]) -> Scene:
     """This machine, the one in a report, or the one that is described.
 
     Raises:
@@ -185,7 +187,7 @@ def _scene(given: Machines, facts: Facts) -> Scene:
         raise BadInput(message)
     if recorded is not None:
         return recorded_scene(read_file(recorded), str(recorded), facts)
-    return described_scene(words, facts) if words else scene_here(python, facts)
+    return described_scene(words, facts) if words else scene_here(python, facts, meanwhile)
 
 
 def _asked(machines: Machines, wanted: Wanted) -> tuple[str, ...]:

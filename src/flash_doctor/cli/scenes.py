@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flash_doctor.treat.consult import Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from flash_doctor.facts import Facts
     from flash_doctor.model import Environment, Family
 
 
-def scene_here(python: str | None, facts: Facts) -> Scene:
-    """This machine and the target, probed; what comes after is imported while the children are waited for."""
+def scene_here(python: str | None, facts: Facts, meanwhile: Callable[[], object]) -> Scene:
+    """This machine and the target, probed; `meanwhile` is done while the children are waited for."""
     from flash_doctor.command import Meanwhile, SystemRunner
     from flash_doctor.probe import probe
     from flash_doctor.target import find_target
 
     target = find_target(python, os.environ)
-    environment = probe(target, Meanwhile(SystemRunner(), _import_the_rest))
+    environment = probe(target, Meanwhile(SystemRunner(), partial(_import_the_rest, meanwhile)))
     from flash_doctor.diagnose import diagnose
 
     report = diagnose(target, environment, facts)
@@ -85,7 +86,8 @@ def _families() -> dict[str, Family]:
     return {check.code: check.family for check in all_checks()}
 
 
-def _import_the_rest() -> None:
+def _import_the_rest(meanwhile: Callable[[], object]) -> None:
     from flash_doctor.diagnose import load_rules
 
     load_rules()
+    meanwhile()

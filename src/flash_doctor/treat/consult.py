@@ -16,7 +16,7 @@ from flash_doctor.resolve import resolve, settle
 from flash_doctor.resolve.lookup import IndexUnreachable, Lookup
 from flash_doctor.resolve.seat import take_seat
 from flash_doctor.resolve.sources.matrix import Wheels
-from flash_doctor.resolve.sources.overlay import load_known
+from flash_doctor.resolve.sources.overlay import Known, load_known
 from flash_doctor.resolve.steps import TORCH, requirement_name, unmet
 from flash_doctor.resolve.wish import FLASH, Wish, read_goal
 
@@ -52,7 +52,7 @@ class Request:
     """What is asked: the goal, a stack to complete, a folder of wheels, a wheel to be explained.
 
     `lookup` makes whoever asks an index (None: nobody is asked, or nobody is there); `overlay` is the folder of the
-    refreshed facts, `command` the command line that asked.
+    refreshed facts (`known` gives the wheels where they are read already), `command` the command line that asked.
     """
 
     goal: Goal
@@ -63,6 +63,7 @@ class Request:
     offline: bool = False
     why: str | None = None
     lookup: Callable[[], Lookup | None] = lambda: None
+    known: Callable[[], Known] | None = None
 
 
 def consult(request: Request, scene: Scene, facts: Facts) -> Consultation:
@@ -72,7 +73,7 @@ def consult(request: Request, scene: Scene, facts: Facts) -> Consultation:
         BadInput: a goal that contradicts itself, a wheelhouse with broken wheels, an unknown wheel in `why`.
     """
     wish = read_goal(request.goal)
-    shelf = load_known(facts, request.overlay)
+    shelf = request.known() if request.known else load_known(facts, request.overlay)
     environment, goal = _as_if_new(scene, request.goal, wish)
     healthy = _fulfilled(scene, wish) if request.stack is None else ()
     if healthy:
