@@ -172,3 +172,10 @@ def test_here_and_now_without_secrets(
     assert {"PF-optimizer", "PF-data-too-few", "PF-wandb-auth"} <= found  # no bitsandbytes, four rows, no wandb
     assert "PF-disk-headroom" not in {each["code"] for each in document["unchecked"]}
     assert "verysecret" not in out + err
+
+
+def test_with_facts_the_data_beside_the_configuration_are_meant(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CASES / "healthy-02-t4-fp16-legacy-flags")  # which has a data.jsonl of another kind
+    assert called(capsys, *case("healthy-01-qlora-sharegpt-fa2"))[0] == 0

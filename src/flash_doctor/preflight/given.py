@@ -2,7 +2,7 @@
 
 The file is a JSON object with the parts `system`, `gpus`, `packages`, `env`, `wandb`, `hf`, `files`, `prepared`,
 `disk`, `axolotl_requires`, `data`, `model`, `adapter_config`, `importable`, `net`, `train_gpus`, `plans_merge` and
-`netifs`; sizes end in `_gb` and are GiB.
+`netifs`; sizes end in `_gb`: GiB of memory, and GB (10^9 bytes) of disk, as df and vendors count them.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ def prepared(value: Mapping[str, Any]) -> Prepared | Absent:
 def disk(value: Mapping[str, Any]) -> Disk:
     return Disk(
         mount=str(value.get("mount") or "/"),
-        total=_bytes(value["total_gb"]),
-        free=_bytes(value["free_gb"]),
+        total=int(float(value["total_gb"]) * 1e9),
+        free=int(float(value["free_gb"]) * 1e9),
         writable=value.get("writable") is not False,
         shares_hub=bool(value.get("same_fs_as_hf_home")),
         filesystem=str(value.get("filesystem") or value.get("fs") or ""),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def roots(run: Run, current: Path) -> tuple[Path, ...]:
     """Where relative paths are looked for: the folder we were called in, then that of the configuration."""
-    return tuple(dict.fromkeys((current, run.path.resolve().parent)))
+    return tuple(dict.fromkeys((current.resolve(), run.path.resolve().parent)))
 
 
 def version_of(stack: Part[Stack], name: str) -> Part[Version]:
@@ -71,7 +71,8 @@ class Asked:
 def from_facts(run: Run, said: Given, facts: PreflightFacts, asked: Asked) -> Scene:
     """The Scene of a machine described by a file; only configuration and data are read here."""
     listed = said.part("files", dict)
-    places = Files(roots=roots(run, asked.current), listed=listed if isinstance(listed, dict) else {})
+    # the machine is another one: what lies beside the configuration is meant, not what is in this folder
+    places = Files(roots=roots(run, asked.current)[::-1], listed=listed if isinstance(listed, dict) else {})
     samples, measured = read_samples(run, places, asked.sample, facts.conditions.limits["token_bytes"])
     stack, cards, variables = said.stack(), said.part("gpus", given.cards), said.part("env", given.texts)
     axolotl, totals = version_of(stack, "axolotl"), said.part("data", given.totals)

@@ -145,6 +145,8 @@ def headroom(disk: Disk, facts: PreflightFacts) -> Iterator[Found]:
                 f"start below {limits['disk_start']:.0%}; yellow from {limits['disk_yellow']:.0%}, "
                 f"red from {limits['disk_red']:.0%}",
             ),
+            remedy="Delete checkpoints that are no longer needed, or move output_dir to a larger volume.",
+            commands=("ls -1dt checkpoint-* | tail -n +3",),
         )
 
 
