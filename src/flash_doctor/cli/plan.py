@@ -106,7 +106,7 @@ def answer(
     stack = _stack(wanted.stack, facts)
     request = Request(
         goal=_goal(wanted, stack),
-        command=_asked(machines, wanted),
+        command=_asked(machines, wanted, wheelhouse),
         overlay=overlay(),
         known=known,
         stack=stack,
@@ -190,10 +190,11 @@ def _scene(given: Machines, facts: Facts, meanwhile: Callable[[], object]) -> Sc
     return described_scene(words, facts) if words else scene_here(python, facts, meanwhile)
 
 
-def _asked(machines: Machines, wanted: Wanted) -> tuple[str, ...]:
+def _asked(machines: Machines, wanted: Wanted, wheelhouse: Path | None) -> tuple[str, ...]:
     """The command line again, to which the choice of an alternative is added."""
     recorded = str(machines.recorded) if machines.recorded else None
     said = {"python": machines.python, "for": recorded, **machines.described.words(), "stack": wanted.stack}
+    said["wheelhouse"] = str(wheelhouse) if wheelhouse else None
     options = [(name.replace("_", "-"), value) for name, value in said.items() if value is not None]
     goal = {"want": wanted.want, "keep": wanted.keep, "allow": wanted.allow}
     options += [(name, value) for name, values in goal.items() for value in values]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 NEAREST = 3
 OTHER_WAYS = 6
 _STALE_DAYS = 60
+# with one of these options the plan is not one that `fix` would make here by itself
+_ELSEWHERE = {"--for", "--stack", "--gpu", "--driver", "--torch", "--python-version", "--glibc", "--machine"}
 _RISK = {Risk.SAFE: Style.GOOD, Risk.CAUTIOUS: Style.WARN, Risk.RISKY: Style.BAD}
 _HASH = {
     HashState.PINNED: "sha256 pinned in the doctor's facts",
@@ -177,13 +180,19 @@ def _way(number: int, way: Alternative, consultation: Consultation) -> Iterator[
 
 def _next(consultation: Consultation) -> Iterator[Line]:
     answer = consultation.answer
-    here = not {"--for", "--gpu", "--torch"} & set(consultation.command) and not consultation.machine.startswith("a de")
+    here = _ELSEWHERE.isdisjoint(consultation.command)
     if isinstance(answer, NoPlan) and answer.command:
         text = answer.command
     elif not isinstance(answer, NoPlan) and answer.steps and here:
-        text = " ".join((consultation.command[0], "fix", *consultation.command[2:]))
+        text = shlex.join((consultation.command[0], "fix", *consultation.command[2:]))
     elif not isinstance(answer, NoPlan) and answer.steps:
-        text = "flash-doctor plan … --json --output plan.json, and there: flash-doctor fix --plan plan.json"
+        asked = shlex.join((*consultation.command, "--json", "--output", "plan.json"))
+        yield BLANK
+        yield Line((Span("Next: "), span(asked, Style.COMMAND)), verbatim=True)
+        yield Line(
+            (Span("there: "), span(f"{consultation.command[0]} fix --plan plan.json", Style.COMMAND)), verbatim=True
+        )
+        return
     else:
         return
     yield BLANK
