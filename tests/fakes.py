@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from flash_doctor.abi.buffer import Buffer
 from flash_doctor.command import Command, Completed
 from flash_doctor.errors import CommandFailed
 
@@ -41,3 +42,24 @@ class TableRunner:
 
 def printed(text: str, returncode: int = 0, errors: str = "") -> Completed:
     return Completed(returncode=returncode, stdout=text.encode(), stderr=errors.encode())
+
+
+@dataclass
+class CountingBuffer:
+    """Counts the bytes that were looked at: what "reads little of a large file" means, without a clock."""
+
+    inner: Buffer
+    looked_at: int = 0
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getitem__(self, where: slice, /) -> bytes:
+        found = self.inner[where]
+        self.looked_at += len(found)
+        return found
+
+    def find(self, wanted: bytes, start: int, end: int, /) -> int:
+        found = self.inner.find(wanted, start, end)
+        self.looked_at += (end if found < 0 else found) - start
+        return found

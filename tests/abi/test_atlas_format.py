@@ -6,8 +6,7 @@ import random
 from functools import cache
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from flash_doctor.abi.atlas_format import PAGES, AtlasImage, digest, fingerprint, pack
 from flash_doctor.errors import BadFacts

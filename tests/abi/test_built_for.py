@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from packaging.version import Version
 
 from flash_doctor.abi.built_for import BuiltFor, Standing, built_for, plain_release, ranges

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import struct
 import subprocess
 import sys
 import tempfile
-import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from elftools.elf.sections import SymbolTableSection
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from compiled import child, references, shared, versioned
+from fakes import CountingBuffer
 from flash_doctor.abi.binary import read_binary
 from flash_doctor.abi.buffer import mapped
 from flash_doctor.abi.elf import Elf
@@ -200,7 +199,7 @@ def test_mutants_are_read_or_refused(changes: list[tuple[int, int]], in_tables: 
 
 
 def test_a_quarter_million_symbols(tmp_path: Path) -> None:
-    """As many as torch's largest libraries have, all of them wanted: read in seconds and in bounded memory."""
+    """As many as torch's largest libraries have, all of them wanted: read in bounded memory."""
     count = 250_000
     source = tmp_path / "many.s"
     source.write_text(
@@ -209,25 +208,24 @@ def test_a_quarter_million_symbols(tmp_path: Path) -> None:
     path = tmp_path / "many.so"
     subprocess.run(["gcc", "-shared", "-nostdlib", str(source), "-o", str(path)], check=True)
     code = (
-        "import sys, time, resource; from pathlib import Path; from flash_doctor.abi.binary import read_binary\n"
-        "start = time.perf_counter(); binary = read_binary(Path(sys.argv[1]))\n"
-        "print(len(binary.wanted), time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import sys; from pathlib import Path; from flash_doctor.abi.binary import read_binary\n"
+        "binary = read_binary(Path(sys.argv[1]))\n"
+        # not ru_maxrss, which a child inherits from the process that started it
+        "peak = Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0]\n"
+        "print(len(binary.wanted), peak)"
     )
-    found, seconds, kilobytes = child(sys.executable, code, str(path)).split()
+    found, kilobytes = child(sys.executable, code, str(path)).split()
     assert int(found) == count
-    assert float(seconds) < 30
     assert int(kilobytes) < 400_000
 
 
 def test_a_lookup_in_a_large_file_reads_few_of_its_pages(tmp_path: Path) -> None:
-    """A sparse gigabyte between the tables: a lookup is as quick as in a small file."""
+    """A sparse gigabyte between the tables: a lookup looks at as little as in a small file."""
     path = shared(tmp_path / "small.so", "int here; char room[1];", "-Wl,-soname,small.so")
     os.truncate(path, 1 << 30)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
     with mapped(path) as data:
-        file = Elf(data, path.name)
+        counting = CountingBuffer(data)
+        file = Elf(counting, path.name)
         assert exports(file, Wanted(name="here"))
         assert not exports(file, Wanted(name="not_here"))
-    assert time.perf_counter() - start < 0.05
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+    assert counting.looked_at < 100_000
