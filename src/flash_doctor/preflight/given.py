@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from flash_doctor.errors import BadInput
-from flash_doctor.model import Absent, Capability, Part, Unknown
+from flash_doctor.model import Absent, Capability, Part, Unknown, known
 from flash_doctor.preflight.document import read_text
 from flash_doctor.preflight.run import number
 from flash_doctor.preflight.scene import (
@@ -115,6 +115,17 @@ def cards(value: list[Mapping[str, Any]]) -> tuple[Card, ...] | Absent:
     return found or Absent(absent="there is no GPU")
 
 
+def visible(found: Part[tuple[Card, ...]], variables: Part[Mapping[str, str]]) -> Part[tuple[Card, ...]]:
+    """The cards that CUDA_VISIBLE_DEVICES leaves, where it names them by number."""
+    said = known(variables)
+    listed = said.get("CUDA_VISIBLE_DEVICES") if said else None
+    if isinstance(found, (Absent, Unknown)) or listed is None:
+        return found
+    numbers = [int(word) for word in listed.split(",") if word.strip().isdecimal()]
+    left = tuple(found[number] for number in numbers if number < len(found))
+    return left or (Absent(absent="CUDA_VISIBLE_DEVICES hides every GPU") if not numbers else found)
+
+
 def _card(value: Mapping[str, Any]) -> Card:
     major, _, minor = str(value["cc"]).partition(".")
     return Card(
@@ -145,8 +156,9 @@ def _flash(value: Mapping[str, Any]) -> FlashBuild | Absent:
     return FlashBuild(loads=bool(said["loads"]), error=str(said.get("error") or ""))
 
 
-def hub(value: Mapping[str, Any]) -> Hub:
+def hub(value: Mapping[str, Any], *, offline: bool) -> Hub:
     return Hub(
+        offline=offline,
         token=bool(value.get("token")),
         model_cached=bool(value["model_cached"]) if "model_cached" in value else Unknown(unknown="cache not given"),
         kernels_cached=tuple(value.get("kernels_cached") or ()),

@@ -62,11 +62,15 @@ class FlashBuild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hub:
-    """Access to the model hub: a token is there, the base model is complete in the cache, names in the cache."""
+    """Access to the model hub: a token is there, the base model and which kernels are in the cache.
+
+    `offline`: there is known to be no way to the hub from this machine.
+    """
 
     token: bool
     model_cached: Part[bool]
     kernels_cached: tuple[str, ...] = ()
+    offline: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

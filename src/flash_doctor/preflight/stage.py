@@ -74,7 +74,9 @@ def from_facts(run: Run, said: Given, facts: PreflightFacts, asked: Asked) -> Sc
     # the machine is another one: what lies beside the configuration is meant, not what is in this folder
     places = Files(roots=roots(run, asked.current)[::-1], listed=listed if isinstance(listed, dict) else {})
     samples, measured = read_samples(run, places, asked.sample, facts.conditions.limits["token_bytes"])
-    stack, cards, variables = said.stack(), said.part("gpus", given.cards), said.part("env", given.texts)
+    stack, variables = said.stack(), said.part("env", given.texts)
+    cards = given.visible(said.part("gpus", given.cards), variables)
+    offline = said.data.get("network") is False
     axolotl, totals = version_of(stack, "axolotl"), said.part("data", given.totals)
     importable, trained = said.part("importable", dict), said.part("adapter_config", given.trained)
     return Scene(
@@ -89,7 +91,7 @@ def from_facts(run: Run, said: Given, facts: PreflightFacts, asked: Asked) -> Sc
         flash=said.flash(),
         variables=variables,
         logged_in=said.part("wandb/logged_in", bool),
-        hub=said.part("hf", given.hub),
+        hub=said.part("hf", lambda value: given.hub(value, offline=offline)),
         files=places,
         prepared=said.part("prepared", given.prepared),
         disk=said.part("disk/output_dir", given.disk),

@@ -126,7 +126,8 @@ def _reachable(backend: Backend, variables: Mapping[str, str], hub: Part[Hub]) -
     """Whether the hub's kernel can be had: online, or in the cache already."""
     there = known(hub)
     cached = there is not None and backend.kernel in there.kernels_cached
-    return cached or truth(variables.get("HF_HUB_OFFLINE", "0")) is not True
+    offline = truth(variables.get("HF_HUB_OFFLINE", "0")) is True or (there is not None and there.offline)
+    return cached or not offline
 
 
 def _missing(key: str, backend: Backend, stack: Stack, reachable: bool, facts: PreflightFacts) -> Iterator[Found]:
@@ -162,6 +163,12 @@ def _too_old(key: str, backend: Backend, stack: Stack, facts: PreflightFacts) ->
         yield _old(key, "flash-attn", flash, versions["flash_minimum"], backend)
     for name, least in (("torch", backend.torch), ("torchao", backend.torchao)):
         installed = stack.get(name)
+        if least and installed is None and name == "torchao":
+            yield Found(
+                key=key,
+                summary=f"{backend.name} needs torchao {least} or newer, which is not installed",
+                remedy=f'pip install "torchao>={least}", or choose another attn_implementation.',
+            )
         if least and installed and Version(installed.public) < least:
             yield _old(key, name, installed, least, backend)
 

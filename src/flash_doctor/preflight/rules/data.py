@@ -7,10 +7,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.model import known
+from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
 
 if TYPE_CHECKING:
     from flash_doctor.facts.preflight import Conditions, PreflightFacts
+    from flash_doctor.model import Part
     from flash_doctor.preflight.run import Run
     from flash_doctor.preflight.scene import Files, Prepared, Sample
 
@@ -107,8 +109,8 @@ def wanted_columns(run: Run, sample: Sample, conditions: Conditions) -> tuple[st
 
 def better_type(sample: Sample, kind: str, conditions: Conditions) -> str:
     """Another type whose columns the rows have, or nothing."""
-    for name, known in conditions.types.items():
-        if name != base_of(kind) and any(set(needed) <= sample.columns for needed in known.fits):
+    for name, form in conditions.types.items():
+        if name != base_of(kind) and any(set(needed) <= sample.columns for needed in form.fits):
             return name
     return ""
 
@@ -158,14 +160,16 @@ def _extra(better: str, sample: Sample) -> str:
 
 
 @rule("PF-data-type-unknown", dialects=AXOLOTL)
-def unknown_type(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iterator[Found]:
+def unknown_type(run: Run, samples: Part[tuple[Sample, ...]], facts: PreflightFacts) -> Iterator[Found]:
     if run.on("skip_prepare_dataset") or run.get("rl"):
         return
-    tokenised = {sample.key for sample in samples if sample.columns >= _TOKENISED}
+    tokenised = {sample.key for sample in known(samples) or () if sample.columns >= _TOKENISED}
     for key, dataset in run.datasets():
         kind = dataset.get("type")
         if isinstance(kind, Mapping) or key in tokenised:
             continue
+        if not kind:
+            need(samples)  # rows that are tokenised already need no type
         found = _unknown_type(kind, facts.conditions)
         if found:
             yield Found(key=f"{key}/type", summary=found[0], remedy=found[1])

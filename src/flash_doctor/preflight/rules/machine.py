@@ -74,7 +74,7 @@ def host_memory(
     variables: Mapping[str, str],
     facts: PreflightFacts,
 ) -> Iterator[Found]:
-    said = run.number("dataset_num_proc") or _number(variables.get("AXOLOTL_DATASET_NUM_PROC"))
+    said = run.number("dataset_num_proc") or _number(variables)
     workers = int(said or (system.cpus if run.is_axolotl else 1))
     measured = totals if isinstance(totals, Totals) else None
     if system.quota and workers > 2 * system.quota:
@@ -105,8 +105,10 @@ def host_memory(
         )
 
 
-def _number(text: str | None) -> float | None:
-    return float(text) if text and text.isdecimal() else None
+def _number(variables: Mapping[str, str]) -> float | None:
+    """The processes that a variable asks for, in the order in which axolotl looks."""
+    found = (variables.get(name, "") for name in ("AXOLOTL_DATASET_NUM_PROC", "RUNPOD_CPU_COUNT"))
+    return next((float(text) for text in found if text.isdecimal()), None)
 
 
 @rule("PF-shm")

@@ -96,7 +96,7 @@ def hub_access(
             commands=("hf auth login",),
             remedy="Log in before the run, or push afterwards.",
         )
-    if not base or "$" in base:
+    if not base or set(base) & set("$%<"):  # PF-env-placeholder speaks of it
         return
     if base.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(base):
         if not files.exists(base):
@@ -114,10 +114,12 @@ def _from_hub(
 ) -> Iterator[Found]:
     if need(hub.model_cached):
         return
-    if truth(variables.get("HF_HUB_OFFLINE", "0")) is True:
+    forbidden = truth(variables.get("HF_HUB_OFFLINE", "0")) is True
+    if forbidden or hub.offline:
+        why = "HF_HUB_OFFLINE forbids to fetch it" if forbidden else "there is no way to the hub from here"
         yield Found(
             key="base_model",
-            summary=f"{base} is not complete in the cache and HF_HUB_OFFLINE forbids to fetch it",
+            summary=f"{base} is not complete in the cache, and {why}",
             commands=(f"hf download {base}",),
             remedy="Download it where the hub can be reached, then copy the cache.",
         )

@@ -35,7 +35,8 @@ def templates(run: Run) -> Iterator[tuple[str, str]]:
 
 @rule("PF-chat-template-missing", dialects=AXOLOTL)
 def no_template(run: Run, tokenizer: Part[Tokenizer]) -> Iterator[Found]:
-    for key, template in templates(run):
+    asked = [*templates(run), ("chat_template", run.text("chat_template"))]
+    for key, template in asked:
         if template == _DEFAULT and not need(tokenizer).has_template:
             yield Found(
                 key=key,
