@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.command import Command, Completed, SystemRunner
-from flash_doctor.model import Blame, Level, Proof, Severity, Target
+from flash_doctor.model import Severity, Target
+from flash_doctor.model.proof import Blame, Level, Proof
 from flash_doctor.verify import verify
 from flash_doctor.verify.judge import Ending, judge
 from standins import SPOILS, make

@@ -229,7 +229,7 @@ def _unfit_if_replaceable(error: DoctorError) -> DoctorError:
 
 def _nothing_fits(refused: Sequence[str], errors: Sequence[DoctorError]) -> InstallFailed:
     message = "nothing that was planned could be installed; the environment is as it was before"
-    advice = errors[-1].advice or "flash-doctor plan --why shows the other ways"
+    advice = errors[-1].advice or "flash-doctor plan shows the other ways"
     return InstallFailed(message, evidence=refused, advice=advice)
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flash_doctor.command import Runner
-    from flash_doctor.model import Proof, Target
+    from flash_doctor.model import Target
+    from flash_doctor.model.proof import Proof
 
 KERNEL = Path(__file__).with_name("kernel.py")
 

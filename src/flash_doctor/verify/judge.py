@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flash_doctor.model import Absent, Blame, Finding, Level, Part, Proof, Remedy, Severity, Speed
+from flash_doctor.model import Absent, Finding, Part, Remedy, Severity
+from flash_doctor.model.proof import Blame, Level, Proof, Speed
 
 # Words of CUDA and torch errors that speak of the machine's state, not of the library's code.
 _MACHINE = (
