@@ -248,6 +248,16 @@ def test_every_plan_command_in_a_remedy_parses_and_answers(tmp_path: Path, capsy
         capsys.readouterr()
 
 
+def test_every_plan_command_in_the_facts_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """The catalogue of complaints and the rules of preflight name commands, too."""
+    texts = [path.read_text() for path in facts().folder.rglob("*.toml")]
+    named = {found for text in texts for found in re.findall(r"flash-doctor plan(?: --[a-z-]+ [\w.,=+]+)*", text)}
+    assert "flash-doctor plan --allow torch" in named
+    for line in named:
+        assert call(*shlex.split(line)[1:], "--offline", "--json", *FITS) == 0, line
+        capsys.readouterr()
+
+
 def wrong(text: str) -> tuple[str, ...]:
     return tuple(shlex.split(text))
 

@@ -39,7 +39,7 @@ def plan_lines(consultation: Consultation, *, every: bool = False) -> Iterator[L
     if not isinstance(answer, NoPlan):
         yield from _steps(answer, consultation)
     told_above = isinstance(answer, NoPlan) or not answer.steps
-    yield from _section("Why", answer.because[1:] if told_above else answer.because)
+    yield from _section("Also" if told_above else "Why", answer.because[1:] if told_above else answer.because)
     yield from _section("Asked", consultation.why)
     yield from _section("Look at this as well", consultation.notes, Style.WARN)
     yield from _refused(consultation.rejected, every=every)

@@ -135,7 +135,7 @@ def _notes(environment: Environment, seat: Seat) -> Iterator[str]:
         elif isinstance(part, Absent) and name != "torch":
             yield f"{name} is not there ({part.absent or 'looked for'}), so it rules nothing out"
         elif not value and name != "torch":
-            yield f"{name} could not be read in full, so it rules nothing out"
+            yield f"{name} is not known, so it rules nothing out"
     torch = seat.torch
     if torch is not None and torch.cuda is not None and torch.cxx11abi is None:
         yield "the C++ ABI of this torch is not known, so it rules nothing out"
