@@ -82,7 +82,9 @@ def test_the_text_tells_the_change_its_source_and_what_was_refused(plan: Any) ->
     for words in ("install flash-attn 2.8.3", "dao-ailab, github.com", "pinned in the doctor's facts", "Python tag",
                   "Refused: ", "the nearest", "Facts: shipped 20", "never refreshed", "rules"):  # fmt: skip
         assert words in text, words
-    assert max(map(len, text.splitlines())) <= 100
+    to_be_copied = ("Next: ", "    flash_attn-")
+    assert max(len(line) for line in text.splitlines() if not line.startswith(to_be_copied)) <= 80
+    assert "\nNext: flash-doctor plan --gpu H100x8 " in text
 
 
 def test_no_plan_names_the_ways_with_cost_risk_and_command(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
