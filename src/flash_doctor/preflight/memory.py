@@ -148,7 +148,7 @@ def _activations(run: Run, model: Model, conditions: Conditions) -> Term:
 
 
 def _logits(run: Run, model: Model) -> Term:
-    if run.get("rl") in derive.REWARDED:
+    if run.text("rl") in derive.REWARDED:
         rows, length = run.count("micro_batch_size", 1), run.count("trl/max_completion_length", 256)
         amount = rows * length * model.vocab * 6
         return Term(

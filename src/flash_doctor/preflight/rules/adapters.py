@@ -28,7 +28,7 @@ def bits_and_adapter(run: Run) -> Iterator[Found]:
     elif adapter == "qlora" and (eight or run.get("gptq")):
         other = "load_in_8bit" if eight else "gptq"
         yield Found(key=other, summary=f"adapter: qlora excludes {other}", remedy=f"Delete {other}.")
-    elif adapter and adapter not in ADAPTERS and not run.get("plugins"):
+    elif adapter and str(adapter) not in ADAPTERS and not run.get("plugins"):
         near = str(adapter).lower()
         yield Found(
             key="adapter",

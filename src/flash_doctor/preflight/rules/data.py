@@ -222,8 +222,8 @@ def loader(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iter
 
 def _misleading(path: str) -> str:
     """A format's name inside the path: axolotl looks for it anywhere."""
-    before = str(Path(path).with_suffix(""))
     own = Path(path).suffix
+    before = path.removesuffix(own)
     return next((word for word in (".txt", ".csv", ".parquet", ".arrow") if word in before and word != own), "")
 
 

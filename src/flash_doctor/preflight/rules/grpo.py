@@ -23,7 +23,7 @@ _ALWAYS = {"prompts", "completions", "completion_ids", "trainer_state", "kwargs"
 
 @rule("PF-grpo-batch")
 def groups(run: Run, world: int) -> Iterator[Found]:
-    if run.get("rl") not in derive.REWARDED:
+    if run.text("rl") not in derive.REWARDED:
         return
     group = run.count("trl/num_generations", _DEFAULT_GROUP)
     if group < 2:
@@ -59,7 +59,7 @@ def groups(run: Run, world: int) -> Iterator[Found]:
 
 @rule("PF-grpo-vllm")
 def vllm(run: Run, stack: Part[Stack], server: Part[bool]) -> Iterator[Found]:
-    if run.get("rl") not in derive.REWARDED or not run.on("trl/use_vllm"):
+    if run.text("rl") not in derive.REWARDED or not run.on("trl/use_vllm"):
         return
     if run.on("trl/vllm_lora_sync") and not derive.is_adapter(run):
         yield Found(
@@ -91,7 +91,7 @@ def rewards(
     modules: Part[tuple[Path, ...]],
     samples: Part[tuple[Sample, ...]],
 ) -> Iterator[Found]:
-    if run.get("rl") not in derive.REWARDED:
+    if run.text("rl") not in derive.REWARDED:
         return
     functions, weights = run.words("trl/reward_funcs"), run.get("trl/reward_weights")
     if isinstance(weights, list) and functions and len(weights) != len(functions):

@@ -53,7 +53,7 @@ def _savings(run: Run, model: Model, terms: tuple[memory.Term, ...]) -> str:
     saved = [f"micro_batch_size 1 with more accumulation (-{per_row * (1 - 1 / micro) / _GIB:.1f} GiB)"] * (micro > 1)
     if not derive.checkpointing(run):
         saved.append("gradient_checkpointing: true")
-    if logits.bytes > _GIB and run.get("rl") not in derive.REWARDED:
+    if logits.bytes > _GIB and run.text("rl") not in derive.REWARDED:
         saved.append(f"the cut_cross_entropy or liger plugin (-{logits.bytes * 0.9 / _GIB:.1f} GiB)")
     if memory.saved_params(run, model):
         saved.append(f"no lora_modules_to_save (-{training.bytes * 0.9 / _GIB:.1f} GiB)")
