@@ -163,6 +163,12 @@ def test_programs_that_print_on_the_node_disturb_nobody(shipment: Shipment) -> N
     assert "clock" not in document["fleet"], "without an end nothing is known of the clock"
 
 
+def test_a_clock_that_jumps_during_the_check_tells_nothing(shipment: Shipment) -> None:
+    errand = Errand(mark="MARK", shipment=shipment)
+    output = f"\n@@MARK began 100.0\n\n@@MARK report {json.dumps(text('a'))}\n\n@@MARK ended 900.0\n"
+    assert "clock" not in told(errand, output)["fleet"]
+
+
 def rows(
     runner: Runner, errand: Errand, environ: Mapping[str, str] | None = None, **more: Any
 ) -> dict[str, Node | Lost]:

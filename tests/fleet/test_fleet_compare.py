@@ -182,7 +182,12 @@ def test_a_clock_is_off_only_as_far_as_it_is_certain() -> None:
 
 def test_the_asking_machines_own_clock_accuses_nobody() -> None:
     documents = [text(f"n{i}", fleet={"clock": {"low": 900.0, "high": 900.2}}) for i in range(3)]
-    assert compared(*documents).verdict is FleetVerdict.HEALTHY
+    assert not compared(*documents).differences
+
+
+def test_a_measure_that_is_uncertain_itself_accuses_nobody() -> None:
+    slow = [text(f"n{i}", fleet={"clock": {"low": 0.0, "high": 60.0}}) for i in range(3)]
+    assert not compared(*slow, text("quick", fleet={"clock": {"low": 30.0, "high": 30.1}})).differences
 
 
 def test_two_reports_of_one_name_are_two_rows() -> None:

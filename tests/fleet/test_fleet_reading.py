@@ -148,9 +148,10 @@ def test_packages_that_many_share_are_each_nodes_own() -> None:
     ]
     tricky = document("c", target={"python": 'x"packages": {}, "torch": ', "why": "y"})
     shuffled = {**document("d"), "environment": dict(reversed(document("d")["environment"].items()))}
-    found = lines(*(json.dumps(each) for each in (one, other, one, tricky, shuffled)))
+    decoy = {"decoy": {"packages": {"distributions": []}, "torch": 1}, **document("e")}
+    found = lines(*(json.dumps(each) for each in (one, other, one, tricky, shuffled, decoy)))
     assert [one.values["nccl"] for one in found if isinstance(one, Node)] == [
-        "2.27.3", "2.99.0", "2.27.3", "2.27.3", "2.27.3",
+        "2.27.3", "2.99.0", "2.27.3", "2.27.3", "2.27.3", "2.27.3",
     ]  # fmt: skip
 
 
