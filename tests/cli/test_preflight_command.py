@@ -179,3 +179,15 @@ def test_with_facts_the_data_beside_the_configuration_are_meant(
 ) -> None:
     monkeypatch.chdir(CASES / "healthy-02-t4-fp16-legacy-flags")  # which has a data.jsonl of another kind
     assert called(capsys, *case("healthy-01-qlora-sharegpt-fa2"))[0] == 0
+
+
+def test_paths_that_are_none(
+    tmp_path: Path, venv: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (CASES / "own-healthy-lora-1b" / "config.yaml").read_text()
+    text = text.replace("./outputs/lora-out", "~nosuchuser/" + "x" * 5000).replace("data.jsonl", "y" * 5000 + ".jsonl")
+    (tmp_path / "config.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = called(capsys, "config.yaml", "--python", venv, "--json")
+    assert (code, err) == (1, "")
+    assert "PF-data-missing" in {each["code"] for each in json.loads(out)["findings"]}

@@ -178,3 +178,8 @@ def test_llamafactorys_names_are_looked_up_in_its_list(tmp_path: Path) -> None:
     samples, _ = data.read_samples(run, files, 10, 3.6)
     assert isinstance(samples, tuple)
     assert "knows no dataset" in samples[0].missing
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "d.jsonl")
+    assert "neither a file" in read(tmp_path, "d.jsonl")[0].missing

@@ -186,3 +186,9 @@ def test_a_machine_as_check_read_it() -> None:
     assert stack.get("torch") == Version("2.11.0+cu128")
     assert machine.pins(environment) == {"transformers": "==5.14.1", "numpy": ">=2.1"}
     assert isinstance(machine.pins(patients.environment()), Unknown)
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x", "x" * 5000, "a\x00b", "/root/../proc/1/fd/x", ""])
+def test_names_that_are_no_paths_are_not_found(name: str, tmp_path: Path) -> None:
+    found = Files(roots=(tmp_path,), listed={}).find(name)
+    assert found is None or found == tmp_path

@@ -142,11 +142,12 @@ def _examined(place: Place, facts: Facts) -> Report:
 def _machine(run: Run, report: Report, here: bool, asked: Asked) -> Machine:
     from flash_doctor.command import SystemRunner
     from flash_doctor.model import known
+    from flash_doctor.preflight.scene import at_home
     from flash_doctor.preflight.stage import Machine
     from flash_doctor.probe.volume import PendingVolume, read_mounts
 
     said = known(report.environment.variables) or {}
-    output = asked.current / Path(run.text("output_dir") or "model-out").expanduser()
+    output = asked.current / at_home(run.text("output_dir") or "model-out")
     unseen = Unknown(unknown="another machine's disk")
     return Machine(
         environment=report.environment,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,14 @@ class Hub:
     offline: bool = False
 
 
+def at_home(name: str) -> Path:
+    """The path with its `~` resolved; as it stands where there is no such user."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """Which paths exist: those listed, else the disk below `roots`. `contents` are texts known beforehand."""
@@ -81,10 +90,12 @@ class Files:
     listed: Mapping[str, object]
 
     def find(self, name: str) -> Path | None:
+        """The first path of that name; None also where it may not be looked at, or is no path at all."""
         for root in self.roots:
-            path = root / Path(name).expanduser()
-            if path.exists():
-                return path
+            path = root / at_home(name)
+            with contextlib.suppress(OSError, ValueError):
+                if path.exists():
+                    return path
         return None
 
     def exists(self, name: str) -> bool:

@@ -13,7 +13,7 @@ from flash_doctor.preflight import given
 from flash_doctor.preflight.formats.installed import read_schema
 from flash_doctor.preflight.gather import machine, model as weights
 from flash_doctor.preflight.gather.data import prepared_folder, read_samples
-from flash_doctor.preflight.scene import Files, Prepared, Scene, Trained
+from flash_doctor.preflight.scene import Files, Prepared, Scene, Trained, at_home
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -133,7 +133,7 @@ def from_machine(run: Run, found: Machine, facts: PreflightFacts, asked: Asked) 
     axolotl = version_of(stack, "axolotl")
     base, cache = run.text("base_model"), weights.hub_cache(variables, found.home)
     folder = weights.model_folder(base, places, cache)
-    output = places.roots[0] / Path(run.text("output_dir") or "model-out").expanduser()
+    output = places.roots[0] / at_home(run.text("output_dir") or "model-out")
     away = Unknown(unknown="the report does not say it: run preflight on the machine itself")
     return Scene(
         run=run,

@@ -113,8 +113,9 @@ def _names(dataset: Mapping[str, Any]) -> Iterator[str]:
 
 def _read(key: str, name: str, path: Path | None, sample: int) -> tuple[Sample, Measured]:
     count = Measured()
-    if path is None:
-        return Sample(key=key, path=name, records=(), missing="it does not exist"), count
+    if path is None or not (path.is_file() or path.is_dir()):  # a pipe would be waited for, without end
+        missing = "it does not exist" if path is None else "it is neither a file nor a folder"
+        return Sample(key=key, path=name, records=(), missing=missing), count
     reader = _Reader(sample, count)
     try:
         for file in _inside(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -128,8 +129,7 @@ def disk(folder: Path, volume: Part[Volume], hub: Path) -> Part[Disk]:
     """The volume of output_dir; whether it may be written to, by its nearest folder that exists."""
     if isinstance(volume, (Absent, Unknown)):
         return volume
-    here = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
-    there = next((path for path in (hub, *hub.parents) if path.exists()), Path("/"))
+    here, there = _nearest(folder), _nearest(hub)
     return Disk(
         mount=str(folder),
         total=volume.total,
@@ -139,6 +139,15 @@ def disk(folder: Path, volume: Part[Volume], hub: Path) -> Part[Disk]:
         filesystem=volume.filesystem,
         checkpoints=len(list(folder.glob("checkpoint-*"))) if folder.is_dir() else 0,
     )
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists and may be looked at."""
+    for path in (folder, *folder.parents):
+        with contextlib.suppress(OSError, ValueError):
+            if path.exists():
+                return path
+    return Path("/")
 
 
 def logged_in(variables: Mapping[str, str], home: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -70,8 +71,9 @@ def missing(samples: tuple[Sample, ...], files: Files) -> Iterator[Found]:
 def _beside(name: str, files: Files) -> tuple[str, ...]:
     """The file of a similar name in the same folder."""
     for root in files.roots:
-        folder = (root / name).parent
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        names: list[str] = []
+        with contextlib.suppress(OSError, ValueError):
+            names = [path.name for path in (root / name).parent.iterdir()]
         near = get_close_matches(Path(name).name, names, n=1, cutoff=0.6)
         if near and near[0] != Path(name).name:
             return (f"a file of a similar name lies there: {near[0]}",)
