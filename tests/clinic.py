@@ -45,6 +45,8 @@ class Clinic:
     @cached_property
     def venv(self) -> Path:
         venv = self.folder / "venv"
+        if venv.exists():
+            return venv
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
         if self.stub:
             self._stub_torch(next(venv.glob("lib/python3*/site-packages")))

@@ -18,7 +18,9 @@ TIMEOUT = 1800.0
 class Uv:
     """`uv pip install --python TARGET --prefix STAGE`, from files and hashes alone.
 
-    Without uv's cache: it would keep a second copy of every big wheel, and its hard links would tie the target to it.
+    With a cache of our own beside the prefix, gone with it: uv links its files from there instead of copying a
+    gigabyte from /tmp, which may be memory. The user's cache would keep a second copy of every big wheel, and its hard
+    links would tie the target to it.
     """
 
     program: Path
@@ -28,8 +30,9 @@ class Uv:
         return Command(
             argv=(
                 str(self.program), "pip", "install", "--quiet", "--no-config", "--no-progress", "--offline",
-                "--no-index", "--no-cache", "--no-deps", "--reinstall", "--require-hashes", "--break-system-packages",
-                "--python", str(target.python), "--prefix", str(prefix), "--requirement", str(requirements),
+                "--no-index", "--no-deps", "--reinstall", "--require-hashes", "--break-system-packages",
+                "--cache-dir", str(prefix.parent / "uv-cache"), "--python", str(target.python),
+                "--prefix", str(prefix), "--requirement", str(requirements),
             ),
             timeout=TIMEOUT,
         )  # fmt: skip
