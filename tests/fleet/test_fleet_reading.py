@@ -52,6 +52,13 @@ def test_lines_as_pdsh_prints_them() -> None:
     assert "command not found" in found[1].why
 
 
+def test_a_line_that_pdsh_has_cut_is_told_as_such() -> None:
+    whole = text("a", filler="x" * 200_000)
+    (found,) = lines(f"gpu1: {whole[: 128 * 1024 - 1]}")
+    assert isinstance(found, Lost)
+    assert "pdsh cuts lines of 128 KiB" in found.why
+
+
 def test_the_engines_name_stands_over_the_reports_own() -> None:
     found = read_document(text("liar", fleet={"node": "liar too"}), label="gpu7")
     assert found.name == "gpu7"

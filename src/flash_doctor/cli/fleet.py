@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flash_doctor.cli.boundary import emit, write_file
+from flash_doctor.cli.options import DeepOption, HostOnlyOption, JsonOption
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.model.fleet import Comparison, FleetVerdict
 
@@ -29,7 +30,6 @@ Against = Annotated[
     typer.Option("--against", metavar="REPORT", help="Compare every node with this known good node's report."),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 6 if anything could not be compared.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Prometheus = Annotated[
     Path | None,
     typer.Option("--prometheus", metavar="FILE", help="Write metrics for the node exporter's textfile collector, too."),
@@ -60,8 +60,8 @@ def check(
             help="The interpreter to look at on every node; with Ray it must have it.",
         ),
     ] = "",
-    deep: Annotated[bool, typer.Option("--deep", help="Compare the hash of every installed file, too.")] = False,
-    host_only: Annotated[bool, typer.Option("--host-only", help="Look at the machines only, at no Python.")] = False,
+    deep: DeepOption = False,
+    host_only: HostOnlyOption = False,
     timeout: Annotated[
         float | None,
         typer.Option("--timeout", metavar="SECONDS", min=1, help="What each node has. [default: 60; 900 with --deep]"),
@@ -71,7 +71,7 @@ def check(
     ] = None,
     against: Against = None,
     strict: Strict = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
     prometheus: Prometheus = None,
 ) -> int:
     """Check every live node once, through Ray or Slurm, and compare them.
@@ -134,7 +134,7 @@ def compare(
     ],
     against: Against = None,
     strict: Strict = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
     prometheus: Prometheus = None,
 ) -> int:
     """Say which nodes differ from the others, and what that does to a run on all of them.

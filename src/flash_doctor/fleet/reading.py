@@ -24,6 +24,7 @@ LOST = "flash-doctor/fleet-lost/1"
 
 MAX_DOCUMENT = 8 * 1024 * 1024  # bytes: a target with 10,000 distributions; a parsed one takes 20 times as much
 _MAX_AILMENTS = 200
+_PDSH = 128 * 1024 - 1  # characters that pdsh 2.34 keeps of a line, measured
 _BEFORE, _BEHIND = '"packages": ', ', "torch": '
 _MAX_SHARED = 256 * 1024  # characters: 32 lists of packages are kept
 _MARK = os.urandom(16).hex()
@@ -48,7 +49,8 @@ def read_document(text: str, *, source: str = "", fallback: str = "", label: str
     try:
         return _node(parse_document(text), source, label, fallback)
     except BadInput as error:
-        return Lost(name=name, why=f"its report cannot be read: {error.message}", source=source)
+        hint = "; pdsh cuts lines of 128 KiB, parallel-ssh -o DIR does not" if prefix and len(text) == _PDSH else ""
+        return Lost(name=name, why=f"its report cannot be read: {error.message}{hint}", source=source)
 
 
 def parse_document(text: str) -> Entry:
