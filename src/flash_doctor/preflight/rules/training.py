@@ -137,7 +137,7 @@ def evaluation(run: Run, totals: Part[Totals], facts: PreflightFacts) -> Iterato
     if share <= 0 and not run.get("test_datasets"):
         return
     key = "val_set_size" if share > 0 else "test_datasets"
-    if not any(run.get(name) for name in _EVALUATES):
+    if not any(run.get(name) not in (None, False, 0, "no") for name in _EVALUATES):
         yield Found(
             key=key,
             summary="rows are held out, but nothing says when to evaluate: they are lost, and no eval_loss appears",
