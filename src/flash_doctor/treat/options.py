@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ from flash_doctor.install.pip import Pip
 from flash_doctor.install.uv import Uv
 from flash_doctor.model.proof import Level
 from flash_doctor.paths import cache_folder, data_folder
+from flash_doctor.resolve.sources.index import find_uv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,13 +46,6 @@ def default_sources(folders: tuple[Path, ...] = (), *, network: bool = True) -> 
     """The doctor's cache and the mirror of the environment."""
     mirror = os.environ.get(MIRROR) or None
     return Sources(cache=cache_folder(os.environ), folders=folders, mirror=mirror if network else None, network=network)
-
-
-def find_uv() -> Path | None:
-    """Uv beside the doctor's own interpreter, else on PATH."""
-    beside = Path(sys.executable).with_name("uv")
-    found = str(beside) if beside.is_file() else shutil.which("uv")
-    return Path(found) if found else None
 
 
 def _uv() -> Installer:

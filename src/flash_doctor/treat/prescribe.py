@@ -89,7 +89,8 @@ class ForGoal:
 
 def _no_plan(goal: Goal, answer: NoPlan) -> NoPlanFound:
     """The refusals and the nearest solutions, in short."""
-    lines = [*answer.because, *(f"{one.wheel.filename}: {one.why}" for one in answer.rejected[:_SHOWN])]
+    refused = dict.fromkeys(f"{one.wheel.filename}: {one.why}" for one in answer.rejected[:_SHOWN])
+    lines = [*answer.because, *refused]
     lines += [f"possible: {'; '.join(one.change)}" for one in answer.alternatives[:_SHOWN]]
     message = f"there is no plan for {' and '.join(goal.wanted)} as things are"
     return NoPlanFound(message, evidence=lines, advice=answer.command or "See all of it: flash-doctor plan")
