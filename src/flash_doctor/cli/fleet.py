@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flash_doctor.cli.boundary import emit, write_file
-from flash_doctor.cli.options import DeepOption, HostOnlyOption, JsonOption
+from flash_doctor.cli.options import DeepOption, HostOnlyOption, JsonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.model.fleet import Comparison, FleetVerdict
 
@@ -36,6 +36,18 @@ Prometheus = Annotated[
 ]
 
 
+Address = Annotated[
+    str, typer.Option("--address", metavar="HOST:PORT", help="Ray: the cluster's address. [default: the one here]")
+]
+Nodelist = Annotated[
+    str, typer.Option("--nodelist", metavar="gpu[1-4]", help="Slurm: these nodes. [default: the allocation, or all]")
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", min=1, help="What each node has. [default: 60; 900 with --deep]"),
+]
+
+
 class EngineName(str, Enum):
     """What the cluster runs already."""
 
@@ -45,13 +57,8 @@ class EngineName(str, Enum):
 
 def check(
     engine: Annotated[EngineName, typer.Option("--engine", help="What reaches the nodes.")],
-    address: Annotated[
-        str, typer.Option("--address", metavar="HOST:PORT", help="Ray: the cluster's address. [default: the one here]")
-    ] = "",
-    nodelist: Annotated[
-        str,
-        typer.Option("--nodelist", metavar="gpu[1-4]", help="Slurm: these nodes. [default: the allocation, or all]"),
-    ] = "",
+    address: Address = "",
+    nodelist: Nodelist = "",
     python: Annotated[
         str,
         typer.Option(
@@ -62,10 +69,7 @@ def check(
     ] = "",
     deep: DeepOption = False,
     host_only: HostOnlyOption = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option("--timeout", metavar="SECONDS", min=1, help="What each node has. [default: 60; 900 with --deep]"),
-    ] = None,
+    timeout: Timeout = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="DIR", help="Keep each node's report there, as NODE.json.")
     ] = None,
