@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 LONGEST = 2048  # characters of a question; a log is longer
 _TROUBLE = re.compile(
     r"error|fail|\bnot?\b|n't\b|cannot|unable|wrong|problem|issue|break|broken|crash|stuck|hang|slow|forever|hours|"
-    r"so long|conflict|mismatch|incompatib|unsupported|missing|\bwhy\b|\bhow\b|\?|\bany(?:one|body)?\b|please|request|"
+    r"so long|\bbug\b|"
+    r"\bwhich\b|conflict|mismatch|incompatib|unsupported|missing|\bwhy\b|\bhow\b|\?|\bany(?:one|body)?\b|please|request|"
     r"\bfalse\b|不|错|无法|失败|怎么|问题"
 )
 # what a program prints when all is well is no question

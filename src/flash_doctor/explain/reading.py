@@ -123,6 +123,13 @@ class _Dull:
         self._counts: dict[bytes, int] = {}
         self.shapes: set[bytes] = set()
 
+    def is_plain(self, shape: bytes) -> bool:
+        """Whether a shape holds no trigger at all; it is dull from now on."""
+        plain = not _holds_trigger(shape)
+        if plain and len(self.shapes) < _SHAPES_AT_MOST:
+            self.shapes.add(shape)
+        return plain
+
     def note(self, shape: bytes) -> None:
         if len(self._counts) >= _SHAPES_AT_MOST:
             self._counts.clear()
@@ -191,16 +198,16 @@ class _Window:
         at = self.searched
         shapes = text.translate(None, _DIGITS).split(b"\n")
         for line, shape in zip(text.split(b"\n"), shapes, strict=True):
-            if line and shape not in self.dull.shapes:
+            if shape not in self.dull.shapes and not self.dull.is_plain(shape):
                 yield from self._slices(at, at + len(line))
             at += len(line) + 1
 
     def _slices(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """A line in pieces of bounded length, each of which holds a trigger."""
         for begin in range(start, stop, 2 * LINE):
-            piece = self.text[begin : min(begin + 2 * LINE, stop)].lower()
-            if any(trigger in piece for trigger in TRIGGERS):
-                yield begin, begin + len(piece)
+            end = min(begin + 2 * LINE, stop)
+            if _holds_trigger(self.text[begin:end]):
+                yield begin, end
 
     def _count_to(self, offset: int) -> None:
         if offset > self.counted:
@@ -213,6 +220,11 @@ class _Window:
         self.text = self.text[offset:]
         self.searched = max(0, self.searched - offset)
         self.counted -= offset
+
+
+def _holds_trigger(text: bytes) -> bool:
+    lowered = text.lower()
+    return any(trigger in lowered for trigger in TRIGGERS)
 
 
 def _line_bounds(text: bytes, at: int, least: int) -> tuple[int, int]:
