@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from schema_of import FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMA = Draft202012Validator(json.loads((FILE.parent / "explanation-1.json").read_text(encoding="utf-8")))
 GLIBC = "ImportError: /lib64/libc.so.6: version `GLIBC_2.32' not found (required by /x/flash_attn_2_cuda.so)\n"
@@ -61,12 +64,17 @@ def test_what_cannot_be_explained_is_a_usage_error(subject: str) -> None:
     assert "Next:" in done.stderr
 
 
-def test_a_report_is_compared(tmp_path: Path) -> None:
-    bad = tmp_path / "report.json"
-    bad.write_text("{}")
-    assert doctor("explain", "-", "--for", bad, text=GLIBC).returncode == 2
-    good = Path(__file__).parents[1] / "machines"
-    assert good.is_dir()
+def test_a_report_is_compared(tmp_path: Path, venv: Path) -> None:
+    report = tmp_path / "report.json"
+    report.write_text("{}")
+    assert doctor("explain", "-", "--for", report, text=GLIBC).returncode == 2
+    report.write_text(doctor("check", "--python", venv, "--json").stdout)
+    text = "ModuleNotFoundError: No module named 'torch'\n  File '/tmp/pip-build-env-x/setup.py', line 9\n"
+    alone, joined = doctor("explain", "-", text=text), doctor("explain", "-", "--for", report, text=text)
+    assert "build-isolation (likely)" in alone.stdout
+    assert "build-isolation (possible)" in joined.stdout
+    assert "torch is not installed in this environment" in " ".join(joined.stdout.split())
+    assert doctor("explain", "-", "--for", report, "--python", venv, text=text).returncode == 2
 
 
 def test_run_passes_everything_through() -> None:

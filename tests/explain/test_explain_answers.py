@@ -139,6 +139,12 @@ def test_not_installed_while_installed_is_said() -> None:
     )
 
 
+def test_no_module_torch_in_a_build_is_isolation_where_torch_is_installed() -> None:
+    found = first("/tmp/pip-build-env-x/setup.py\nModuleNotFoundError: No module named 'torch'", report())
+    assert (found.family, found.confidence) == ("build-isolation", Confidence.CERTAIN)
+    assert "torch 2.13.0+cu130 is installed" in " ".join(found.evidence)
+
+
 def test_ampere_on_a_hopper_gpu_is_not_called_too_old() -> None:
     assert first(AMPERE, report()).family == "gpu-too-old-false-positive"
     assert first(AMPERE).family == "gpu-too-old"

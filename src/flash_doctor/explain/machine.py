@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flash_doctor.model import known
+from flash_doctor.model import Absent, Unknown, known
 from flash_doctor.model.explanation import Confidence
 
 if TYPE_CHECKING:
-    from flash_doctor.model import Finding, Remedy, Report
+    from flash_doctor.model import Finding, Part, Remedy, Report, Torch
     from flash_doctor.model.explanation import Explanation
 
 # family of complaints -> the checks that see the same on the machine
@@ -18,7 +18,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "bitsandbytes-setup": ("C709",),
     "blackwell-no-kernel": ("X106", "G305", "G306"),
     "broken-flash-attn-breaks-unrelated": ("X101", "X102", "F611", "F612", "F608", "F603"),
-    "build-isolation": ("B806", "T501"),
+    "build-isolation": ("B806",),
     "check-imports-swallowed": ("F611", "F612", "F601", "F603", "F608", "F602"),
     "container-custom-torch": ("T503", "T504", "X101", "F611"),
     "container-no-gpu": ("D251",),
@@ -69,12 +69,25 @@ _SWALLOWED = {"check-imports-swallowed", "transformers-attn-impl", "metadata-mis
 
 def join(told: Explanation, report: Report) -> Explanation:
     """The explanation with the machine's evidence; a finding makes it certain, checks that are quiet make it weaker."""
+    if told.code == "build-isolation":
+        told = _isolation(told, report.environment.torch)
     findings = [finding for code in CHECKS.get(told.family, ()) for finding in report.of(code)]
     evidence = (*told.evidence, *(_sentence(finding) for finding in findings), *_installed(told, report))
     if findings:
         remedies = (*(finding.remedy for finding in findings[:1] if finding.remedy), *told.remedies)
         return replace(told, evidence=evidence, remedies=_with_fix(remedies), confidence=Confidence.CERTAIN)
     return replace(told, evidence=evidence, confidence=_weaker(told, report))
+
+
+def _isolation(told: Explanation, torch: Part[Torch]) -> Explanation:
+    """The message is the same for a torch that the build did not see, and for one that is not there."""
+    if isinstance(torch, Unknown):
+        return told
+    if isinstance(torch, Absent):
+        line = "torch is not installed in this environment: that alone explains the message. Install it first."
+        return replace(told, evidence=(*told.evidence, line), confidence=Confidence.POSSIBLE)
+    line = f"torch {torch.version} is installed in this environment, so the build ran where it could not be seen."
+    return replace(told, evidence=(*told.evidence, line), confidence=Confidence.CERTAIN)
 
 
 def _sentence(finding: Finding) -> str:
