@@ -26,7 +26,7 @@ def command(
             metavar="LOG|-|CODE", help="A log or saved traceback, - for stdin, or a code.", show_default=False
         ),
     ] = "",
-    listed: Annotated[bool, typer.Option("--list", help="List every check.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List every code.")] = False,
     python: Annotated[
         str | None, typer.Option("--python", metavar="PYTHON|VENV", help="Compare with this machine and interpreter.")
     ] = None,

@@ -11,7 +11,6 @@ from flash_doctor.errors import BadInput, DoctorError
 from flash_doctor.model import Report
 
 if TYPE_CHECKING:
-    from flash_doctor.diagnose.registry import Check
     from flash_doctor.model.binaries import Inspection
 
 REPORT = "flash-doctor/report/1"
@@ -46,21 +45,6 @@ def error_document(error: DoctorError) -> Document:
         "evidence": list(error.evidence),
         "advice": error.advice,
         "exit_code": error.exit_code,
-    }
-
-
-def check_explanation(check: Check) -> Document:
-    """The documentation of one check as an explanation: it is about the code, so there is no doubt and no line."""
-    _, _, cause = check.documentation.partition("\n")
-    return {
-        "code": check.code,
-        "family": check.family.value,
-        "title": check.title,
-        "cause": cause.strip(),
-        "evidence": [],
-        "lines": [],
-        "remedies": [],
-        "confidence": "certain",
     }
 
 

@@ -219,9 +219,12 @@ def documentation_lines(code: str, family: str, documentation: str) -> Iterator[
 
 
 def list_lines(checks: Iterable[tuple[str, str, str]]) -> Iterator[Line]:
-    """One line for each (code, family, title)."""
-    for code, family, title in checks:
-        yield Line((span(f"{code:<6}", Style.STRONG), span(f"{family:<11} ", Style.DIM), span(title)), rest=" " * 6)
+    """One line for each (code, family, title); the codes stand in a column."""
+    rows = list(checks)
+    width = max((len(code) for code, _, _ in rows), default=0) + 2
+    for code, family, title in rows:
+        spans = (span(f"{code:<{width}}", Style.STRONG), span(f"{family:<11} ", Style.DIM), span(title))
+        yield Line(spans, rest=" " * 6)
 
 
 def _paragraph(lines: list[str]) -> Iterator[Line]:
