@@ -1,4 +1,4 @@
-"""Real training runs (transformers' Trainer on a tiny random Llama, on the CPU) that are watched while they run."""
+"""Real training runs (transformers' Trainer on a tiny random Llama, on the CPU): foreseen, then watched."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.index]
 
 PACKAGES = ("transformers==4.57.1", "accelerate==1.13.0")
 SCRIPT = Path(__file__).with_name("tiny_training.py")
+HIGH_RATE = ("PF-schedule", "warning")  # so small a model bears 1e-3, which a rule for real ones cannot know
 INTERVAL = 0.2  # seconds between two looks
 
 
@@ -48,10 +49,61 @@ def _make(folder: Path, torch_venv: Path) -> None:
     (folder / "ready").touch()
 
 
+VOCABULARY, LENGTH, ROWS = 64, 16, 200
+SHAPE = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+}
+HEALTHY_RUN: dict[str, Any] = {
+    "max_steps": 50,
+    "per_device_train_batch_size": 4,
+    "logging_steps": 1,
+    "save_steps": 10,
+    "save_total_limit": 2,
+    "learning_rate": 1e-3,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 5,
+    "report_to": [],
+    "use_cpu": True,
+}
+
+
+def configuration(folder: Path, **settings: Any) -> Path:
+    """The file that describes a run into `folder`, with model and data beside it; rows count upwards."""
+    home = folder.parent
+    (home / "model").mkdir(parents=True, exist_ok=True)
+    (home / "model" / "config.json").write_text(json.dumps(SHAPE))
+    rows = (
+        {"input_ids": [(number + at) % VOCABULARY for at in range(LENGTH)], "row": number} for number in range(ROWS)
+    )
+    (home / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    places = {"model_name_or_path": f"{home}/model", "train_file": f"{home}/rows.jsonl", "output_dir": str(folder)}
+    config = home / "run.json"
+    config.write_text(json.dumps({**places, **HEALTHY_RUN, **settings}, indent=1))
+    return config
+
+
+def preflight(python: Path, config: Path, *before: str) -> tuple[list[dict[str, Any]], int]:
+    """The findings that are no notes, and the exit code; `before` is put before the command."""
+    command = [*before, sys.executable, "-m", "flash_doctor", "preflight", str(config), "--python", str(python)]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    found = json.loads(done.stdout)["findings"]
+    return [finding for finding in found if finding["severity"] != "info"], done.returncode
+
+
 @contextmanager
 def training(python: Path, folder: Path, log: Path, **settings: Any) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("w") as output:
-        command = [str(python), str(SCRIPT), str(folder), json.dumps(settings)]
+        command = [str(python), str(SCRIPT), str(configuration(folder, **settings))]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     with process:
         try:
@@ -70,12 +122,19 @@ def watch(*paths: Path, options: tuple[str, ...] = ()) -> tuple[list[dict[str, A
     return events[1:-1], done.returncode
 
 
+def errors(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [finding for finding in findings if finding["severity"] == "error"]
+
+
 def codes(events: list[dict[str, Any]]) -> list[str]:
     return [event["finding"]["code"] for event in events]
 
 
-def test_a_healthy_training_is_followed_to_its_end(training_python: Path, tmp_path: Path) -> None:
+def test_a_healthy_training_is_foreseen_and_followed_to_its_end(training_python: Path, tmp_path: Path) -> None:
     folder, log = tmp_path / "out", tmp_path / "train.log"
+    foreseen, exit_code = preflight(training_python, configuration(folder, eval_strategy="steps", eval_steps=20))
+    assert [(finding["code"], finding["severity"]) for finding in foreseen] == [HIGH_RATE]
+    assert exit_code == HEALTHY
     with training(training_python, folder, log, eval_strategy="steps", eval_steps=20) as process:
         assert watch(folder, log) == ([], HEALTHY)
         assert process.wait(60) == 0
@@ -120,15 +179,55 @@ def test_the_state_of_a_checkpoint_alone_tells_it(training_python: Path, tmp_pat
     assert exit_code == BROKEN
 
 
-def test_checkpoints_fill_a_small_disk(training_python: Path, tmp_path: Path) -> None:
+SICK: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "misspelt": ({"save_total_limits": 2}, "PF-hf-args", "save_total_limits", "save_total_limits"),
+    "best": (
+        {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 20, "save_steps": 30},
+        "PF-hf-args",
+        "load_best_model_at_end",
+        "round multiple",
+    ),
+    "no data": ({"train_file": "row.jsonl"}, "PF-data-missing", "train_file", "No such file"),
+}
+
+
+@pytest.mark.parametrize("sick", SICK)
+def test_what_the_trainer_dies_of_is_foreseen(training_python: Path, tmp_path: Path, sick: str) -> None:
+    """Preflight names the key in a second; the training itself is started and dies of it."""
+    settings, code, key, died_of = SICK[sick]
+    folder, log = tmp_path / "out", tmp_path / "train.log"
+    foreseen, exit_code = preflight(training_python, configuration(folder, **settings))
+    assert [(finding["code"], finding["subject"]) for finding in errors(foreseen)] == [(code, key)]
+    assert exit_code == BROKEN
+    with training(training_python, folder, log, **settings) as process:
+        assert process.wait(60) != 0
+    assert died_of in log.read_text()
+
+
+def test_a_broken_row_is_foreseen(training_python: Path, tmp_path: Path) -> None:
+    config = configuration(tmp_path / "out")
+    rows = tmp_path / "rows.jsonl"
+    lines = rows.read_text().splitlines(keepends=True)
+    rows.write_text("".join([*lines[:6], lines[6][:20] + "\n", *lines[7:]]))
+    foreseen, exit_code = preflight(training_python, config)
+    (finding,) = errors(foreseen)
+    assert (finding["code"], exit_code) == ("PF-data-syntax", BROKEN)
+    assert "line 7 is no JSON record" in finding["summary"]
+    done = subprocess.run([str(training_python), str(SCRIPT), str(config)], capture_output=True, text=True, timeout=60)
+    assert "JSONDecodeError" in done.stderr
+
+
+def test_a_small_disk_is_foreseen_and_fills(training_python: Path, tmp_path: Path) -> None:
     """A tmpfs of 3 MB in a mount namespace of our own; a checkpoint takes about 0.4 MB, and none is deleted."""
-    disk, log, events_file = tmp_path / "disk", tmp_path / "train.log", tmp_path / "events"
+    disk, log, foreseen_file, events_file = (tmp_path / name for name in ("disk", "log", "foreseen", "events"))
     disk.mkdir()
-    settings = json.dumps({"save_steps": 5, "save_total_limit": None, "pause": 0.1})
+    config = configuration(tmp_path / "out", output_dir=f"{disk}/out", save_steps=5, save_total_limit=None, pause=0.1)
+    doctor = f"{sys.executable} -m flash_doctor"
     script = f"""
         mount -t tmpfs -o size=3m none {disk} || exit 77
-        {training_python} {SCRIPT} {disk}/out '{settings}' > {log} 2>&1 &
-        {sys.executable} -m flash_doctor watch {disk} {disk}/out --every {INTERVAL} --json --until-red > {events_file}
+        {doctor} preflight {config} --python {training_python} --json > {foreseen_file}
+        {training_python} {SCRIPT} {config} > {log} 2>&1 &
+        {doctor} watch {disk} {disk}/out --every {INTERVAL} --json --until-red > {events_file}
         code=$?; kill $!; exit $code
     """
     if not shutil.which("unshare"):
@@ -136,6 +235,11 @@ def test_checkpoints_fill_a_small_disk(training_python: Path, tmp_path: Path) ->
     done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, timeout=120)
     if done.returncode == 77 or not events_file.exists():
         pytest.skip(f"no mount namespaces here: {done.stderr.strip()[-100:]}")
+    foreseen = json.loads(foreseen_file.read_text())
+    assert foreseen["exit_code"] == BROKEN
+    (finding,) = errors(foreseen["findings"])
+    assert (finding["code"], finding["subject"]) == ("PF-disk-checkpoints", "save_total_limit")
+    assert "10 x" in finding["evidence"][-3], "50 steps, saved every 5, none deleted"
     events = [json.loads(line) for line in events_file.read_text().splitlines()]
     assert done.returncode == BROKEN, done.stderr
     assert {"W-disk", "W-disk-eta"} & set(codes(events))

@@ -1,9 +1,8 @@
 # mypy: ignore-errors
 # (neither torch nor transformers is installed where mypy runs)
-"""A training run to be watched, for an interpreter with transformers: a tiny random Llama, the real Trainer.
+"""A training run to be foreseen and watched, for an interpreter with transformers: a tiny Llama, the real Trainer.
 
-Arguments: the output folder and a JSON object of TrainingArguments that overrides those below; `poison` in it is
-the step from which on the loss is NaN, `jolt` the step after which the weights are shaken, `pause` seconds of a step.
+Argument: a JSON file of TrainingArguments and of what `Script` names, the file that preflight reads.
 """
 
 from __future__ import annotations
@@ -11,22 +10,48 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    HfArgumentParser,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
-VOCABULARY, LENGTH = 64, 16
+
+@dataclass
+class Script:
+    """The folder of the model's config.json, the rows, and the diseases.
+
+    From the step `poison` on the loss is NaN, after the step `jolt` the weights are shaken; a step takes `pause`
+    seconds more.
+    """
+
+    model_name_or_path: str
+    train_file: str
+    pause: float = 0
+    jolt: int = -1
+    poison: int = -1
 
 
-class Repeated(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
-    """Sequences that count upwards: a model of any size learns them."""
+class Rows(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """Token ids, one row a line."""
+
+    def __init__(self, path: str) -> None:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        self.rows = [torch.tensor(json.loads(line)["input_ids"]) for line in lines]
 
     def __len__(self) -> int:
-        return 200
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        ids = (torch.arange(LENGTH) + index) % VOCABULARY
+        ids = self.rows[index]
         return {"input_ids": ids, "labels": ids.clone()}
 
 
@@ -55,34 +80,18 @@ class Poisoned(Trainer):
         return loss
 
 
-def main(folder: str, overrides: dict[str, Any]) -> None:
-    pause, jolt, poison = (
-        overrides.pop(name, default) for name, default in (("pause", 0), ("jolt", -1), ("poison", -1))
-    )
-    chosen = {
-        "max_steps": 50,
-        "per_device_train_batch_size": 4,
-        "logging_steps": 1,
-        "save_steps": 10,
-        "save_total_limit": 2,
-        "learning_rate": 1e-3,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": 5,
-        "report_to": [],
-        "use_cpu": True,
-    }
+def main(config: str) -> None:
+    script, arguments = HfArgumentParser((Script, TrainingArguments)).parse_json_file(config)
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, **shape))
-    arguments = TrainingArguments(output_dir=folder, **{**chosen, **overrides})
-    data = Repeated()
-    between = [Between(pause, jolt)]
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(script.model_name_or_path))
+    data = Rows(script.train_file)
+    between = [Between(script.pause, script.jolt)]
     trainer = Poisoned(model=model, args=arguments, train_dataset=data, eval_dataset=data, callbacks=between)
-    trainer.poison = poison
+    trainer.poison = script.poison
     trainer.train()
     trainer.save_state()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})
+    main(sys.argv[1])

@@ -94,8 +94,12 @@ class Run:
                 yield f"{key}/{index}", item
 
     def name(self, key: str) -> str:
-        """The key as it is called in the file."""
-        return self.names.get(key, key)
+        """The key as it is called in the file, where other frameworks have a flat one for what axolotl nests."""
+        head, _, inner = key.partition("/")
+        if key in self.names or head not in self.names:
+            return self.names.get(key, key)
+        last = inner.rpartition("/")[2]
+        return last if last in self.raw else self.names[head]
 
     def line(self, key: str) -> int | None:
         """The line of a key, else of what it stands in."""

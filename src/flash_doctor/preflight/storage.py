@@ -23,6 +23,15 @@ _PREPARED = 21.0  # bytes a token: int32 ids, int8 mask, int64 labels and positi
 _QUANTISED_REPO = 0.6
 
 
+def size(number: float) -> str:
+    """Bytes in the units that disks are sold in."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
+
+
+def _millions(number: float) -> str:
+    return f"{number / 1e9:.2f}e9" if number >= 1e7 else f"{number / 1e6:.2f}e6"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saves:
     """How many checkpoints the run writes, how many are kept, and how many lie there at once.
@@ -93,7 +102,7 @@ def _full(run: Run, model: Model, conditions: Conditions, plan: ZeroPlan | None)
         each = state
     else:
         each = state if state <= 3 or size > 2 else state / 2
-    count = f"{model.params / 1e9:.2f}e9"
+    count = _millions(model.params)
     return (
         Term(name="weights", bytes=size * model.params, how=f"{size:g} B x {count}"),
         Term(name="optimiser", bytes=each * model.params, how=f"{each:g} B x {count}"),
@@ -119,7 +128,7 @@ def peak(
     one = memory.total(parts)
     kept = saves(run, around.steps, conditions)
     number = kept.together
-    how = f"{number:g} x {one / 1e9:.2f} GB ({', '.join(f'{term.name} {term.how}' for term in parts)})"
+    how = f"{number:g} x {size(one)} ({', '.join(f'{term.name} {term.how}' for term in parts)})"
     terms = [
         Term(name="checkpoints", bytes=number * one, how=how),
         Term(name="final model", bytes=parts[0].bytes, how="the weights once more"),

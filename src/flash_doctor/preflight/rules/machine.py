@@ -143,7 +143,7 @@ def headroom(disk: Disk, facts: PreflightFacts) -> Iterator[Found]:
             severity=Severity.ERROR if red else Severity.WARNING,
             summary=f"the file system of output_dir is {used:.0%} full before the run begins",
             evidence=(
-                f"{disk.mount}: {disk.free / 1e9:.0f} GB free of {disk.total / 1e9:.0f}",
+                f"{disk.mount}: {storage.size(disk.free)} free of {storage.size(disk.total)}",
                 f"start below {limits['disk_start']:.0%}; yellow from {limits['disk_yellow']:.0%}, "
                 f"red from {limits['disk_red']:.0%}",
             ),
@@ -172,14 +172,14 @@ def checkpoints(
     share = (used + needed) / max(disk.total, 1)
     # a disk that is too full already is told by PF-disk-headroom
     if needed > disk.free or share > red >= used / max(disk.total, 1):
-        amount = f"{needed / 1e9:.1f} GB" if needed < storage.ENDLESS else "ever more checkpoints"
+        amount = storage.size(needed) if needed < storage.ENDLESS else "ever more checkpoints"
         yield Found(
             key="save_total_limit",
             severity=Severity.ERROR if needed > disk.free else Severity.WARNING,
-            summary=f"the run puts {amount} on a disk with {disk.free / 1e9:.0f} GB free"
+            summary=f"the run puts {amount} on a disk with {storage.size(disk.free)} free"
             + (f": {share:.0%} full" if needed < storage.ENDLESS else ""),
             evidence=(
-                *(f"{term.name} {term.bytes / 1e9:.1f} GB = {term.how}" for term in terms),
+                *(f"{term.name} {storage.size(term.bytes)} = {term.how}" for term in terms),
                 "an old checkpoint is deleted only after the new one is written",
             ),
             remedy="save_total_limit: 2, save_only_model: true, fewer saves (save_steps: 2000), or a larger volume.",
