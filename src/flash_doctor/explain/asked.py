@@ -28,11 +28,14 @@ _REPORT = re.compile(
     r"(?m)^(?:successfully|collecting |requirement already|resolved \d|\{['\"]loss|epoch|no broken requirements)"
 )
 
+# nor is an exception that no pattern knows: to guess at it from its words would be to invent a cause
+_EXCEPTION = re.compile(r"(?m)^Traceback \(most recent call last\)|^[\w.]+(?:Error|Exception): ")
+
 
 def sight(text: str, complaints: Complaints) -> Sighting | None:
     """The complaint that most words speak of; None for a long text, or one without trouble."""
     lowered = small(text)
-    talk = _TROUBLE.search(lowered) and not _REPORT.search(lowered)
+    talk = _TROUBLE.search(lowered) and not _REPORT.search(lowered) and not _EXCEPTION.search(text)
     if len(text) > LONGEST or not talk or any(map(is_command, text.splitlines())):
         return None
     scores = {complaint.id: _score(complaint, lowered) for complaint in complaints.by_id.values()}
