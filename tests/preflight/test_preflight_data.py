@@ -12,9 +12,12 @@ from flash_doctor.model import Absent, Unknown
 from flash_doctor.preflight.gather import data
 from flash_doctor.preflight.run import Dialect, Run
 from flash_doctor.preflight.scene import Files, Sample, Totals
+from preflight_bench import FACTS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from flash_doctor.preflight.registry import Found
 
 ROW = {"text": "x" * 36}
 LINE = json.dumps(ROW)
@@ -183,3 +186,51 @@ def test_llamafactorys_names_are_looked_up_in_its_list(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "d.jsonl")
     assert "neither a file" in read(tmp_path, "d.jsonl")[0].missing
+
+
+def warned(folder: Path, name: str) -> list[Found]:
+    from flash_doctor.preflight.rules.amounts import too_few
+
+    _, totals = read(folder, name)
+    return list(too_few(run_over(name, folder=folder), totals, FACTS))
+
+
+@pytest.mark.parametrize(("size", "samples"), [(3600, "8 to 32 samples"), (900, "")])
+def test_a_file_for_each_document(size: int, samples: str, tmp_path: Path) -> None:
+    """16 files of one row: of 1000 tokens, which splitting would multiply, and of 250, which it would not."""
+    (tmp_path / "book").mkdir()
+    for number in range(16):
+        row = {"text": f"{number:02}".ljust(size - len('{"text": ""}'), "x")}
+        (tmp_path / "book" / f"{number}.json").write_text(json.dumps(row))
+    (found,) = warned(tmp_path, "book")
+    assert samples in found.remedy
+    assert ("as many rows as files, 16: each file is one row" in found.evidence) == bool(samples)
+
+
+def test_documents_in_one_file(tmp_path: Path) -> None:
+    """17 chapters of 6000 tokens: 51 samples of 2000 tokens, 204 of 500."""
+    rows = (json.dumps({"text": f"{number:02}".ljust(21_600 - len('{"text": ""}'), "x")}) for number in range(17))
+    (tmp_path / "d.jsonl").write_text("\n".join(rows))
+    (found,) = warned(tmp_path, "d.jsonl")
+    assert "51 to 204 samples" in found.remedy
+    assert "17 rows x 6000 tokens / 1000 tokens = 102 samples" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("d.csv", "d.csv is a .csv file"),
+        ("d.parquet", "d.parquet is a .parquet file"),
+        ("d/train.parquet", "d is a folder of .parquet files"),
+        ("d/data/0.arrow", "d is a folder of .arrow files"),
+        ("d/data/train.jsonl", "d has its files in further folders"),
+    ],
+)
+def test_rows_of_other_formats_are_told_as_not_looked_at(name: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"PAR1")
+    run = run_over(name.split("/")[0], folder=tmp_path)
+    for part in data.read_samples(run, Files(roots=(tmp_path,), listed={}), 1000, 3.6):
+        assert isinstance(part, Unknown)
+        assert part.unknown.startswith(f"{told}; only files of JSON or JSON lines are read")

@@ -153,7 +153,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """All training rows together: counts, token lengths, shares. `how` says how they were measured."""
+    """All training rows together: counts, token lengths, shares. `how` says how they were measured.
+
+    `files`: how many files they lie in, 0 if that is not known.
+    """
 
     rows: int
     p50: float
@@ -163,6 +166,7 @@ class Totals:
     how: str
     leaked: int = 0
     bytes: int = 0
+    files: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

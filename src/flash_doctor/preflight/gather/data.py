@@ -5,10 +5,12 @@ A file of gigabytes is read to a stated limit; what was left out is told in `Tot
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ SPREAD = 1000  # records parsed beyond the first ones
 _TEXT_FORMATS = {".jsonl", ".json", ".ndjson"}
 _FORMATS = {*_TEXT_FORMATS, ".csv", ".tsv", ".txt", ".parquet", ".arrow"}
 _FAULTS = 20
+_LOOKED_AT = 10_000  # files below a folder
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Measured:
     seen: set[int] = field(default_factory=set)
     repeated: int = 0
     rows: int = 0
+    files: int = 0
     size: int = 0
     read: int = 0
 
@@ -72,8 +76,8 @@ def read_samples(
             if path is None and not looks_local(name):
                 unread = f"the dataset {name} is on the hub; its rows are not on this disk"
                 continue
-            if path is not None and path.is_file() and path.suffix.lower() not in _TEXT_FORMATS:
-                unread = f"{name} is no JSON lines file; other formats are not read"
+            if path is not None and (other := _other_format(path)):
+                unread = f"{name} {other}; only files of JSON or JSON lines are read, so its rows were not looked at"
                 continue
             one, count = _read(key, name, path, sample)
             found.append(one)
@@ -84,6 +88,20 @@ def read_samples(
         absent = Absent(absent="no dataset is named")
         return absent, absent
     return tuple(found), _totals(run, measured, token_bytes, _leaked(run, files, measured))
+
+
+def _other_format(path: Path) -> str:
+    """What a file is, or a folder holds, whose rows are not read here; nothing for JSON."""
+    if path.is_file():
+        return "" if path.suffix.lower() in _TEXT_FORMATS else f"is a {path.suffix or 'file without suffix'} file"
+    suffixes: set[str] = set()
+    with contextlib.suppress(OSError):  # a folder that may not be entered is told where it is read
+        if path.is_dir() and not any(_inside(path)):
+            suffixes = {file.suffix.lower() for file in islice(path.rglob("*"), _LOOKED_AT)} & _FORMATS
+    kinds = " and ".join(sorted(suffixes - _TEXT_FORMATS))
+    if kinds:
+        return f"is a folder of {kinds} files"
+    return "has its files in further folders" if suffixes else ""
 
 
 def registered(run: Run, files: Files) -> tuple[Sample, ...]:
@@ -151,6 +169,7 @@ class _Reader:
     def read(self, path: Path) -> None:
         size = path.stat().st_size
         self.count.size += size
+        self.count.files += 1
         with path.open("rb") as file:
             start = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
             if start[:1] == b"[":
@@ -233,6 +252,7 @@ def _totals(run: Run, measured: list[Measured], token_bytes: float, leaked: int)
         how=_how(rows, seen, token_bytes),
         leaked=leaked,
         bytes=max((count.size for count in measured), default=0),
+        files=sum(count.files for count in measured),
     )
 
 

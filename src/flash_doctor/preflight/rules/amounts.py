@@ -9,7 +9,7 @@ from flash_doctor.preflight.registry import Found, rule
 from flash_doctor.preflight.rules.data import base_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from flash_doctor.facts.preflight import Conditions, PreflightFacts
     from flash_doctor.preflight.run import Run
@@ -47,19 +47,28 @@ def too_few(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[Found]:
     limits = facts.conditions.limits
     if run.get("pretraining_dataset") or totals.rows >= limits["rows_few"] or not totals.rows:
         return
-    long = totals.p50 > limits["chunk_tokens"]
+    documents = _documents(totals, limits)
     yield Found(
         key="datasets",
-        summary=f"only {totals.rows} rows to train on" + (", each a whole document" if long else ""),
+        summary=f"only {totals.rows} rows to train on" + (", each a whole document" if documents else ""),
         evidence=(
             f"the median row has about {totals.p50:.0f} tokens",
             totals.how,
-            *_chunks(totals, facts.conditions) * long,
+            *documents,
+            *_chunks(totals, facts.conditions) * bool(documents),
         ),
         remedy=_chunking(totals, facts.conditions)
-        if long
+        if documents
         else "Gather more rows: 100 to 200 are the least that shows.",
     )
+
+
+def _documents(totals: Totals, limits: Mapping[str, float]) -> tuple[str, ...]:
+    """How we know that a row is a whole document: its length, or a file for each; too short to be split is none."""
+    if 1 < totals.files == totals.rows and totals.p50 > limits["chunk_small"]:
+        return (f"as many rows as files, {totals.files}: each file is one row",)
+    longest = limits["chunk_tokens"]
+    return (f"more than {longest:.0f} tokens are a document, not a sample",) if totals.p50 > longest else ()
 
 
 def _chunks(totals: Totals, conditions: Conditions) -> tuple[str, ...]:
