@@ -6,14 +6,17 @@ import fcntl
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from flash_doctor.command import SystemRunner
+from kept import CACHE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TORCH = "torch==2.13.0"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "flash-doctor-tests"
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.index
 SCRIPT = Path(__file__).with_name("ray_cluster.py")
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "flash-doctor-tests"
 RAY = "ray>=2.10"
 
 

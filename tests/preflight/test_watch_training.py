@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import CACHE
 from flash_doctor.errors import BROKEN, HEALTHY
 from flash_doctor.preflight.watch.trainer_files import ARGUMENTS, read_settings, read_state
+from kept import CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -74,6 +74,7 @@ def test_the_honest_one_passes_on_every_case(tmp_path: Path, torch_venv: Path) -
     assert proof.library == "9.9"
     assert proof.devices == ("cpu",)
     assert proof.speeds[0].torch > 0
+    assert proof.speeds[0].ceiling > 0
     assert b'"begin"' in b"".join(told)
 
 
@@ -147,7 +148,7 @@ def test_one_unlucky_input_is_a_warning() -> None:
 
 
 def test_a_slow_path_warns_and_never_fails() -> None:
-    speed = {"event": "speed", "device": "cuda:0", "library": 100.0, "sdpa": 500.0}
+    speed = {"event": "speed", "device": "cuda:0", "library": 100.0, "sdpa": 500.0, "matmul": 700.0}
     proof = judge(Ending(events=(speed, {"event": "finished"})), import_only=False)
     assert [finding.code for finding in proof.findings] == ["V302"]
     assert (proof.level, proof.blame) == (Level.KERNEL, Blame.NOTHING)

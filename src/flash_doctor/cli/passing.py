@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.command import launch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from subprocess import Popen  # noqa: TID251 the type only
 
 _CHUNK = 65536
@@ -49,12 +49,13 @@ def pass_through(argv: tuple[str, ...], tail: Tail) -> int:
         CommandFailed: it could not be started.
     """
     channels = [_Channel(1, tail), _Channel(2, tail)]
-    try:
-        process = launch(argv, stdout=channels[0].theirs, stderr=channels[1].theirs)
-    finally:
-        for channel in channels:
-            channel.start_copying()
-    with _forwarded_signals(process):
+    with _forwarded_signals() as hand_over:
+        try:
+            process = launch(argv, stdout=channels[0].theirs, stderr=channels[1].theirs)
+        finally:
+            for channel in channels:
+                channel.start_copying()
+        hand_over(process)
         returncode = process.wait()
     for channel in channels:
         channel.finish()
@@ -102,11 +103,24 @@ def _terminal_like(ours: int) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _forwarded_signals(process: Popen[bytes]) -> Iterator[None]:
-    """SIGTERM and SIGHUP go on to the command; Ctrl-C reaches it through the terminal, and must not end us first."""
+def _forwarded_signals() -> Iterator[Callable[[Popen[bytes]], None]]:
+    """SIGTERM and SIGHUP go on to the command; Ctrl-C reaches it through the terminal, and must not end us first.
+
+    They are caught before the command starts: one that comes while it starts is handed over to it afterwards.
+    """
+    commands: list[Popen[bytes]] = []
+    early: list[int] = []
 
     def forward(number: int, _frame: object) -> None:
-        process.send_signal(number)
+        for process in commands:
+            process.send_signal(number)
+        if not commands:
+            early.append(number)
+
+    def hand_over(process: Popen[bytes]) -> None:
+        commands.append(process)
+        for number in early:
+            process.send_signal(number)
 
     kept = {
         signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
@@ -114,7 +128,7 @@ def _forwarded_signals(process: Popen[bytes]) -> Iterator[None]:
         signal.SIGINT: signal.signal(signal.SIGINT, forward if not os.isatty(0) else lambda *_: None),
     }
     try:
-        yield
+        yield hand_over
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)

@@ -28,11 +28,12 @@ class Blame(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Forward attention on one device, in TFLOP/s: the library's and torch's own."""
+    """Forward attention on one device, in TFLOP/s: the library's and torch's own; `ceiling`, a matrix product's."""
 
     device: str
     library: float
     torch: float
+    ceiling: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

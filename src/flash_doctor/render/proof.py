@@ -51,7 +51,10 @@ def _proof(proof: Proof) -> Iterator[Line]:
         yield Line((span(f"{cases} on {', '.join(proof.devices)}, forward and backward against float32"),), first="  ")
     for speed in proof.speeds:
         digits = 1 if max(speed.library, speed.torch) >= _FINE else 3
-        text = f"{speed.library:.{digits}f} TFLOP/s, torch's own attention {speed.torch:.{digits}f}"
+        text = (
+            f"{speed.library:.{digits}f} TFLOP/s, torch's own attention {speed.torch:.{digits}f}, "
+            f"a matrix product {speed.ceiling:.{digits}f} (the chip's ceiling)"
+        )
         yield Line((span(f"{speed.device}: "), span(text)), first="  ", rest="    ")
     for finding in proof.findings:
         yield from _finding(finding)

@@ -68,7 +68,8 @@ def judge(ending: Ending, *, import_only: bool) -> Proof:
         devices=tuple(device for event in ending.of("devices") for device in event["devices"]),
         cases=sum(step == "case" and event["ok"] and not event.get("wrong") for step, event in _ended(ending)),
         speeds=tuple(
-            Speed(device=event["device"], library=event["library"], torch=event["sdpa"]) for event in ending.of("speed")
+            Speed(device=event["device"], library=event["library"], torch=event["sdpa"], ceiling=event["matmul"])
+            for event in ending.of("speed")
         ),
     )
 
