@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 from clusters import environment, hanging
 
+from kept import CACHE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
