@@ -116,10 +116,10 @@ def test_a_requirements_file_that_is_not_there(venv: Path) -> None:
 
 HEAVY = {"rich", "requests", "pip_api", "pydantic", "elftools", "psutil", "pygments", "torch"}
 LIST = """
-import atexit, sys
-atexit.register(lambda: print(*sys.modules, file=sys.stderr))
-from flash_doctor.__main__ import main
-main()
+import sys
+from flash_doctor.cli import main
+main(sys.argv[1:])
+print(*sys.modules, file=sys.stderr)
 """
 
 
