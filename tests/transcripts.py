@@ -31,7 +31,7 @@ _BLOCK = re.compile(r"(<!-- run: (.+?) -->\n```console\n\$ [^\n]*\n)(.*?)(```)",
 _UNSTEADY = {
     r"^\d\d:\d\d:\d\d": "12:00:00",
     r"disk \d+% used, [\d.]+ [GT]B free": "disk 39% used, 66.1 GB free",
-    r"\(\d+ days old\)": "(0 days old)",
+    r"\(\d+ days? old\)": "(0 days old)",
 }
 # the symbol of a C++ extension that was compiled for torch 2.10 to 2.13
 _SHOWN = "/home/ada/proj-1"
