@@ -7,6 +7,7 @@ that going back costs a piece of the stream and not all of it.
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class _State:
         return _State(self.page, self.consumed, self.decompressor.copy())
 
 
-class _Pages:
+class _Pages(ABC):
     """A buffer in pages, the last few of which are kept; subclasses bring a page."""
 
     def __init__(self, size: int, name: str) -> None:
@@ -116,8 +117,9 @@ class _Pages:
         if len(self._kept) > _PAGES_KEPT:
             self._kept.popitem(last=False)
 
+    @abstractmethod
     def _bring(self, page: int) -> None:
-        raise NotImplementedError
+        """Read that page, and keep it."""
 
 
 class Stored(_Pages):
