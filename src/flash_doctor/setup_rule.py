@@ -13,10 +13,50 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Finding, Remedy, Severity
+from flash_doctor.model.explanation import Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_WHOLE = "Who sets a machine up from the scripts cannot know what to run, or in which order."
+MEANINGS = (
+    Meaning(
+        code="S101",
+        title="Two scripts have the same number.",
+        cause="Which of the two comes first is anybody's guess, and on two machines it is guessed differently.",
+        remedy="Number them apart, in the order in which they must run.",
+    ),
+    Meaning(
+        code="S102",
+        title="A number is missing.",
+        cause="The numbers begin with 0 or 1 and have no gap: a gap looks like a script that was lost.",
+        remedy="Renumber the scripts that follow, and name them so in the README.",
+    ),
+    Meaning(
+        code="S103",
+        title="No README tells the order of the scripts.",
+        cause=f"It is looked for in the folder and in the one above. {_WHOLE}",
+        remedy="Write a README that names every script in its order, with a sentence on what it does.",
+    ),
+    Meaning(
+        code="S104",
+        title="The README does not name a script.",
+        cause=_WHOLE,
+        remedy="Name it there, in its place.",
+    ),
+    Meaning(
+        code="S105",
+        title="The README names a script that is not there.",
+        cause="It was renamed or removed, and the README was not told.",
+        remedy="Correct the name in the README, or remove it there.",
+    ),
+    Meaning(
+        code="S106",
+        title="The README names the scripts in another order than their numbers.",
+        cause="One of the two orders is wrong, and who reads the README follows that one.",
+        remedy="Sort the README, or renumber the scripts.",
+    ),
+)
 _NUMBERED = re.compile(r"(\d+)[_-][\w.-]+")
 _README_LIMIT = 4 << 20
 

@@ -234,8 +234,8 @@ def test_documentation_flows_and_keeps_commands() -> None:
 
 
 def test_the_list_of_checks_has_one_row_each() -> None:
-    shown = to_text(list_lines([("T001", "torch", "A title."), ("F001", "flash-attn", "B.")]), io.StringIO())
-    assert shown == "T001  torch       A title.\nF001  flash-attn  B.\n"
+    shown = to_text(list_lines([("T001", "A title."), ("W-nan", "B.")]), io.StringIO())
+    assert shown == "T001   A title.\nW-nan  B.\n"
 
 
 def test_every_style_has_a_colour() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from flash_doctor.cli import explain_code
 from flash_doctor.cli.boundary import emit
 from flash_doctor.errors import COULD_NOT_LOOK, HEALTHY, BadInput
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.model import Report
-    from flash_doctor.model.explanation import Explanation, Explanations
+    from flash_doctor.model.explanation import Explanations
 
 
 def command(
@@ -43,7 +44,7 @@ def command(
     The exit code is 0 whether a cause was found or not, and 6 with --strict where the log fails and no cause is known.
     """
     if listed or not _is_log(subject):
-        return _explain_code(subject, listed=listed, as_json=as_json)
+        return explain_code.command(subject, listed=listed, as_json=as_json)
     with _opened(subject) as stream:
         told = _explained(stream, _machine(python, report))
     code = COULD_NOT_LOOK if strict and told.unexplained else HEALTHY
@@ -118,36 +119,3 @@ def text_of(told: Explanations, *, joined: bool, width: int | None = None) -> st
     from flash_doctor.render.explanations import explanation_lines
 
     return to_text(explanation_lines(told, joined=joined), sys.stdout, width=width)
-
-
-def _explain_code(subject: str, *, listed: bool, as_json: bool) -> int:
-    from flash_doctor.cli import explain_code
-
-    complaint = None if listed else _complaint(subject)
-    if complaint is None:
-        return explain_code.command(subject, listed=listed, as_json=as_json)
-    emit(_complaint_json(complaint) if as_json else _complaint_text(complaint))
-    return HEALTHY
-
-
-def _complaint(subject: str) -> Explanation | None:
-    """The row of the catalogue of that code; a check's code is short and never one."""
-    from flash_doctor.explain.catalogue import described
-    from flash_doctor.facts import Facts
-
-    row = Facts().complaints.by_id.get(subject.strip().lower()) if "-" in subject else None
-    return described(row) if row else None
-
-
-def _complaint_json(complaint: Explanation) -> str:
-    from flash_doctor.codec import encode
-    from flash_doctor.render.document import explanations_document, to_json
-
-    return to_json(explanations_document([encode(complaint)]))
-
-
-def _complaint_text(complaint: Explanation) -> str:
-    from flash_doctor.render.console import to_text
-    from flash_doctor.render.explanations import catalogue_lines
-
-    return to_text(catalogue_lines(complaint), sys.stdout)

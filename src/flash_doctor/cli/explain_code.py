@@ -1,61 +1,86 @@
-"""`flash-doctor explain CODE`: the documentation of one check, or of one rule of preflight or watch."""
+"""`flash-doctor explain CODE`: what a code means that any command prints, be it a check's or a message's of a log."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, TypeAlias
 
 from flash_doctor.cli.boundary import emit
 from flash_doctor.errors import HEALTHY, BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from flash_doctor.render.codes import Code
+    from flash_doctor.facts import Facts
+    from flash_doctor.model.explanation import Explanation
 
-    Groups = Mapping[str, tuple[Code, ...]]
+    Groups: TypeAlias = Mapping[str, tuple[Explanation, ...]]
 
 
-def command(
-    code: Annotated[str, typer.Argument(help="The code of a finding, as in T001.", show_default=False)] = "",
-    listed: Annotated[bool, typer.Option("--list", help="List every code.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
-) -> int:
-    """Say what the code of a finding means."""
-    groups = every_code() if listed else {"": (find_code(code),)}
-    emit(_json(groups) if as_json else _list(groups) if listed else _text(groups[""][0]))
+def command(code: str = "", *, listed: bool = False, as_json: bool = False) -> int:
+    """Say what a code means, or list every code there is."""
+    groups = every_code() if listed else {"": find_codes(code)}
+    emit(_json(groups) if as_json else _list(groups) if listed else _text(groups[""]))
     return HEALTHY
 
 
 def every_code() -> Groups:
-    """The codes by the command that tells them."""
-    from flash_doctor.diagnose import load_rules
-    from flash_doctor.diagnose.registry import all_checks
+    """The codes by the command that tells them; what `fix` proves has the codes of `verify`."""
+    from flash_doctor import setup_rule
+    from flash_doctor.explain.catalogue import described
     from flash_doctor.facts import Facts
-    from flash_doctor.render.codes import of_check, of_preflight, of_watch
+    from flash_doctor.render.codes import of_meaning
+    from flash_doctor.verify.meanings import MEANINGS
 
-    load_rules()
     facts = Facts()
     return {
-        "check": tuple(map(of_check, all_checks())),
-        "preflight": tuple(of_preflight(code, rule) for code, rule in sorted(facts.preflight.rules.items())),
-        "watch": tuple(of_watch(rule) for _, rule in sorted(facts.watch.rules.items())),
+        "check": tuple(_checks()),
+        "preflight": tuple(_preflight(facts)),
+        "watch": tuple(_watch(facts)),
+        "verify": tuple(of_meaning(meaning, "verify") for meaning in MEANINGS),
+        "lint-setup": tuple(of_meaning(meaning, "lint-setup") for meaning in setup_rule.MEANINGS),
+        "explain": tuple(described(row) for _, row in sorted(facts.complaints.by_id.items())),
     }
 
 
-def find_code(code: str) -> Code:
-    """What that code means, in any case of letters.
+def _checks() -> Iterator[Explanation]:
+    from flash_doctor.diagnose import load_rules
+    from flash_doctor.diagnose.registry import all_checks
+    from flash_doctor.render.codes import of_check
+
+    load_rules()
+    return map(of_check, all_checks())
+
+
+def _preflight(facts: Facts) -> Iterator[Explanation]:
+    from flash_doctor.render.codes import of_preflight
+
+    return (of_preflight(code, rule) for code, rule in sorted(facts.preflight.rules.items()))
+
+
+def _watch(facts: Facts) -> Iterator[Explanation]:
+    from flash_doctor.preflight.watch.telling import MEANINGS
+    from flash_doctor.render.codes import of_meaning, of_watch
+
+    yield from (of_watch(rule) for _, rule in sorted(facts.watch.rules.items()))
+    yield from (of_meaning(meaning, "watch") for meaning in MEANINGS)
+
+
+def find_codes(code: str) -> tuple[Explanation, ...]:
+    """What that code means, in any case of letters; a family of messages, as `explain LOG` tells it, means its rows.
 
     Raises:
         BadInput: no such code; the nearest ones are its evidence.
     """
     wanted = code.strip().upper()
-    known = {each.code.upper(): each for group in every_code().values() for each in group}
+    groups = every_code()
+    known = {each.code.upper(): each for group in groups.values() for each in group}
+    family = tuple(each for each in groups["explain"] if each.family.upper() == wanted)
     if wanted in known:
-        return known[wanted]
-    message = f"no check is called {code!r}" if code else "the code of a finding is missing"
+        return (known[wanted],)
+    if family:
+        return family
+    message = f"there is no code {code!r}" if code else "the code of a finding is missing"
     nearest = [f"{known[near].code}: {known[near].title}" for near in _nearest(wanted, list(known))]
     raise BadInput(message, evidence=nearest, advice="flash-doctor explain --list lists every code")
 
@@ -67,10 +92,10 @@ def _nearest(wanted: str, codes: list[str]) -> list[str]:
 
 
 def _json(groups: Groups) -> str:
-    from flash_doctor.render.codes import code_document
+    from flash_doctor.codec import encode
     from flash_doctor.render.document import explanations_document, to_json
 
-    return to_json(explanations_document([code_document(code) for group in groups.values() for code in group]))
+    return to_json(explanations_document([encode(each) for group in groups.values() for each in group]))
 
 
 def _list(groups: Groups) -> str:
@@ -80,8 +105,8 @@ def _list(groups: Groups) -> str:
     return to_text(code_list(groups), sys.stdout)
 
 
-def _text(code: Code) -> str:
+def _text(told: tuple[Explanation, ...]) -> str:
     from flash_doctor.render.codes import code_lines
     from flash_doctor.render.console import to_text
 
-    return to_text(code_lines(code), sys.stdout)
+    return to_text(code_lines(told), sys.stdout)

@@ -1,4 +1,4 @@
-"""What `explain` says about a log: explanations in causal order, and the lines that nothing is known about."""
+"""What `explain` says: causes in a log in their order, lines that nothing is known about, what a code means."""
 
 from __future__ import annotations
 
@@ -54,3 +54,13 @@ class Explanations:
     unexplained: tuple[LogLine, ...]
     lines_read: int
     bytes_read: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What a finding's `code` means: a sentence, the cause at length (paragraphs as in a docstring), what to do."""
+
+    code: str
+    title: str
+    cause: str
+    remedy: str

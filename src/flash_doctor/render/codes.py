@@ -1,10 +1,11 @@
-"""What the codes of findings mean, whoever tells them: a check, a rule of preflight, or one of watch."""
+"""What the codes of findings mean, whoever tells them: every code is an Explanation that is about no log."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flash_doctor.model import Remedy
+from flash_doctor.model.explanation import Confidence, Explanation
 from flash_doctor.render.text import BLANK, Line, Span, Style, documentation_lines, list_lines
 
 if TYPE_CHECKING:
@@ -13,78 +14,75 @@ if TYPE_CHECKING:
     from flash_doctor.diagnose.registry import Check
     from flash_doctor.facts.preflight import RuleText
     from flash_doctor.facts.watch import WatchRule
-    from flash_doctor.render.document import Document
+    from flash_doctor.model.explanation import Meaning
+
+_SOURCES_SHOWN = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Code:
-    """One code: its family, its meaning in a sentence, the cause at length, what to do, and where that is from."""
-
-    code: str
-    family: str
-    title: str
-    cause: str
-    remedy: str = ""
-    source: str = ""
-
-    @property
-    def documentation(self) -> str:
-        remedy = f"What to do: {self.remedy}" if self.remedy else ""
-        source = f"Source: {self.source}" if self.source else ""
-        return "\n\n".join(filter(None, (self.title, self.cause, remedy, source)))
-
-
-def of_check(check: Check) -> Code:
+def of_check(check: Check) -> Explanation:
+    """A check's docstring; what to do stands in it."""
     _, _, cause = check.documentation.partition("\n")
-    return Code(code=check.code, family=check.family.value, title=check.title, cause=cause.strip())
+    return _told(check.code, check.family.value, check.title, cause.strip())
 
 
-def of_preflight(code: str, rule: RuleText) -> Code:
-    return Code(
-        code=code,
-        family="preflight",
-        title=rule.why,
-        cause=f"Usually told as: {rule.severity.value}.\n\nWhat you see if nobody looks: {rule.symptom}",
-        remedy=rule.remedy,
-        source=str(rule.source),
-    )
+def of_preflight(code: str, rule: RuleText) -> Explanation:
+    cause = f"Usually told as: {rule.severity.value}.\n\nWhat you see if nobody looks: {rule.symptom}"
+    return _told(code, "preflight", rule.why, cause, rule.remedy, (str(rule.source),))
 
 
-def of_watch(rule: WatchRule) -> Code:
+def of_watch(rule: WatchRule) -> Explanation:
     trainer = "any training" if rule.trainer == "any" else rule.trainer.upper()
-    return Code(
-        code=rule.code,
-        family="watch",
-        title=rule.meaning,
-        cause=f"Watched in: {trainer}.\n\nHealthy: {rule.healthy}.",
-        remedy=rule.action,
-        source=str(rule.source),
+    cause = f"Watched in: {trainer}.\n\nHealthy: {rule.healthy}."
+    return _told(rule.code, "watch", rule.meaning, cause, rule.action, (str(rule.source),))
+
+
+def of_meaning(meaning: Meaning, family: str) -> Explanation:
+    return _told(meaning.code, family, meaning.title, meaning.cause, meaning.remedy)
+
+
+def _told(
+    code: str, family: str, title: str, cause: str, remedy: str = "", sources: tuple[str, ...] = ()
+) -> Explanation:
+    """It is about the code, so there is no doubt, no evidence and no line."""
+    return Explanation(
+        code=code,
+        family=family,
+        title=title,
+        cause=cause,
+        evidence=(),
+        lines=(),
+        remedies=(Remedy(text=remedy),) if remedy else (),
+        confidence=Confidence.CERTAIN,
+        sources=sources,
     )
 
 
-def code_lines(code: Code) -> Iterator[Line]:
-    return documentation_lines(code.code, code.family, code.documentation)
+def code_lines(told: Sequence[Explanation]) -> Iterator[Line]:
+    """Each code with everything that is known about it."""
+    for number, each in enumerate(told):
+        if number:
+            yield BLANK
+        yield from documentation_lines(each.code, each.family, "\n\n".join(_paragraphs(each)))
 
 
-def code_document(code: Code) -> Document:
-    """The meaning of a code as an explanation: it is about the code, so there is no doubt and no line."""
-    return {
-        "code": code.code,
-        "family": code.family,
-        "title": code.title,
-        "cause": code.cause,
-        "evidence": [],
-        "lines": [],
-        "remedies": [{"text": code.remedy, "commands": []}] if code.remedy else [],
-        "confidence": "certain",
-        "sources": [code.source] if code.source else [],
-    }
+def _paragraphs(told: Explanation) -> Iterator[str]:
+    yield told.title
+    if told.cause:
+        yield told.cause
+    if told.tell_apart:
+        yield "To be sure:\n" + "\n".join(f"- {hint}" for hint in told.tell_apart)
+    for remedy in told.remedies:
+        yield f"What to do: {remedy.text}"
+        if remedy.commands:
+            yield "\n".join(f"    {command}" for command in remedy.commands)
+    if told.sources:
+        yield f"Source: {'; '.join(told.sources[:_SOURCES_SHOWN])}"
 
 
-def code_list(groups: Mapping[str, Sequence[Code]]) -> Iterator[Line]:
+def code_list(groups: Mapping[str, Sequence[Explanation]]) -> Iterator[Line]:
     """Every code below the command that tells it."""
     for number, (command, codes) in enumerate(groups.items()):
         if number:
             yield BLANK
         yield Line((Span(f"flash-doctor {command}:", Style.STRONG),))
-        yield from list_lines((code.code, code.family, code.title) for code in codes)
+        yield from list_lines((each.code, each.title) for each in codes)

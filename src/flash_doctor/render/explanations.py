@@ -25,15 +25,6 @@ def explanations_of(told: Explanations, exit_code: int) -> Document:
     return {"schema": EXPLANATION, **encode(told), "exit_code": exit_code}
 
 
-def catalogue_lines(told: Explanation) -> Iterator[Line]:
-    """What the catalogue knows of one complaint, without a log."""
-    yield Line(
-        (span(told.code, Style.STRONG), span(f" ({told.family})", Style.DIM), span(f": {told.title}")), rest="  "
-    )
-    yield BLANK
-    yield from _knowledge(told)
-
-
 def explanation_lines(told: Explanations, *, joined: bool) -> Iterator[Line]:
     """The whole answer; `joined` says whether it was compared with a machine."""
     if told.explanations:
@@ -71,11 +62,6 @@ def _explanation(told: Explanation) -> Iterator[Line]:
             "  ",
             "    ",
         )
-    yield from _advice(told)
-
-
-def _knowledge(told: Explanation) -> Iterator[Line]:
-    yield Line((span(told.cause),), "  ", "  ")
     yield from _advice(told)
 
 

@@ -218,13 +218,12 @@ def documentation_lines(code: str, family: str, documentation: str) -> Iterator[
         yield from _paragraph(paragraph.strip("\n").splitlines())
 
 
-def list_lines(checks: Iterable[tuple[str, str, str]]) -> Iterator[Line]:
-    """One line for each (code, family, title); the codes stand in a column."""
-    rows = list(checks)
-    width = max((len(code) for code, _, _ in rows), default=0) + 2
-    for code, family, title in rows:
-        spans = (span(f"{code:<{width}}", Style.STRONG), span(f"{family:<11} ", Style.DIM), span(title))
-        yield Line(spans, rest=" " * 6)
+def list_lines(codes: Iterable[tuple[str, str]]) -> Iterator[Line]:
+    """One line for each (code, title); the titles stand in a column."""
+    rows = list(codes)
+    width = max((len(code) for code, _ in rows), default=0) + 2
+    for code, title in rows:
+        yield Line((span(f"{code:<{width}}", Style.STRONG), span(title)), rest=" " * 6)
 
 
 def _paragraph(lines: list[str]) -> Iterator[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Finding, Remedy, Severity
+from flash_doctor.model.explanation import Meaning
 from flash_doctor.preflight.watch.ending import End
 from flash_doctor.preflight.watch.wording import duration, plain, size
 
@@ -18,6 +19,27 @@ if TYPE_CHECKING:
     from flash_doctor.preflight.watch.voices import Voices
     from flash_doctor.preflight.watch.world import World
 
+MEANINGS = (
+    Meaning(
+        code="W-started",
+        title="Watching has begun.",
+        cause="Says what is watched, how often, and how full its disk is. It is no fault.",
+        remedy="",
+    ),
+    Meaning(
+        code="W-ended",
+        title="Watching has ended.",
+        cause="Says why, how much was told meanwhile, and where the loss began and ended. It is a warning when the "
+        "run's process has gone without its final metrics, or when no metrics were ever found.",
+        remedy="Where the run ended too soon: `flash-doctor explain LOG` names the cause in its log.",
+    ),
+    Meaning(
+        code="W-unreadable",
+        title="A file or disk of the run cannot be read.",
+        cause="What it would say is not known; the rest is watched on. It is looked at again when it changes.",
+        remedy="Check that the file is there, and that you may read it.",
+    ),
+)
 _WORDS = {
     End.FINAL: "the run has ended with its final metrics",
     End.GONE: "the process that wrote here has gone without final metrics: it was stopped, or it crashed",
