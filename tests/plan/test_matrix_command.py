@@ -7,6 +7,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 
 from flash_doctor.cli import main
@@ -15,6 +16,7 @@ from flash_doctor.facts import Facts
 from flash_doctor.resolve.sources import renew
 from flash_doctor.resolve.sources.live import load_live
 from flash_doctor.resolve.sources.matrix import load_wheels
+from matrix_schema_of import FOLDER
 from seats import facts
 from servers import Site, serve
 
@@ -68,6 +70,8 @@ def refreshed(site: Site, capsys: pytest.CaptureFixture[str]) -> Any:
     def again() -> tuple[int, dict[str, Any]]:
         code = call("matrix", "refresh", "--json", "--mirror", site.url)
         document = json.loads(capsys.readouterr().out)
+        if "publishers" in document:
+            jsonschema.validate(document, json.loads((FOLDER / "refresh-1.json").read_text(encoding="utf-8")))
         return code, {one["publisher"]: one for one in document.get("publishers", [])}
 
     return again
