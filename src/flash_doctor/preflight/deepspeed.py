@@ -22,15 +22,20 @@ _STAGE = re.compile(r"zero[-_]?(\d)")
 class ZeroPlan:
     """`exists` False: there is no such file; `fault`: it is no JSON; `stage` None where neither file nor name tells.
 
-    `offloads`: optimiser or parameters are kept in the RAM of the host; `batch` holds numbers that the file fixes.
+    `offloads_...`: kept in the RAM of the host; `batch` holds numbers that the file fixes.
     """
 
     name: str
     exists: bool
     fault: str
     stage: int | None
-    offloads: bool
+    offloads_optimizer: bool
+    offloads_parameters: bool
     batch: Mapping[str, float]
+
+    @property
+    def offloads(self) -> bool:
+        return self.offloads_optimizer or self.offloads_parameters
 
 
 def read_plan(run: Run, files: Files) -> ZeroPlan | None:
@@ -63,7 +68,8 @@ def _named(name: str, *, exists: bool, fault: str) -> ZeroPlan:
         exists=exists,
         fault=fault,
         stage=int(stage[1]) if stage else None,
-        offloads="offload" in name,
+        offloads_optimizer="offload" in name and not name.endswith(("offload_params.json", "offload_param.json")),
+        offloads_parameters="offload" in name and "optim" not in name and stage is not None and stage[1] == "3",
         batch={},
     )
 
@@ -78,7 +84,8 @@ def _plan(name: str, content: Mapping[str, Any]) -> ZeroPlan:
         exists=True,
         fault="",
         stage=stage if isinstance(stage, int) else 0,
-        offloads=any(_offloads(zero.get(key)) for key in ("offload_optimizer", "offload_param")),
+        offloads_optimizer=_offloads(zero.get("offload_optimizer")) or zero.get("cpu_offload") is True,
+        offloads_parameters=_offloads(zero.get("offload_param")),
         batch={key: float(content[key]) for key in keys if isinstance(content.get(key), (int, float))},
     )
 

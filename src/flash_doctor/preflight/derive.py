@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ADAPTERS = {"lora", "qlora", "llama-adapter"}
 REWARDED = {"grpo", "gdpo"}
+PREFERENCE = {"dpo", "ipo", "orpo", "simpo"}
+REFERRING = {"dpo", "ipo", "kto"}
 _CANONICAL = "CANONICAL_ATTN_IMPLS"
 
 
@@ -159,6 +161,28 @@ def fsdp_option(run: Run, name: str) -> object:
     """An option of fsdp_config with or without its old prefix."""
     options = run.mapping("fsdp_config")
     return options.get(name, options.get(f"fsdp_{name}"))
+
+
+def fsdp_offloads(run: Run) -> bool:
+    """Whether FSDP keeps everything in the host's RAM: by fsdp_config, or the word in the old `fsdp`."""
+    words = " ".join(run.words("fsdp")).split()
+    return "offload" in words or truth(fsdp_option(run, "offload_params")) is True
+
+
+def fsdp_whole(run: Run) -> bool:
+    """Whether FSDP leaves the weights whole on each GPU and divides only gradients and optimiser."""
+    strategy = str(fsdp_option(run, "sharding_strategy") or " ".join(run.words("fsdp"))).lower()
+    return "shard_grad_op" in strategy or truth(fsdp_option(run, "reshard_after_forward")) is False
+
+
+def pairs(run: Run) -> int:
+    """Sequences that a row gives: preference training computes the chosen and the rejected answer together."""
+    return 2 if run.text("rl") in PREFERENCE else 1
+
+
+def reference(run: Run) -> bool:
+    """Whether a second, frozen copy of the model is held: an adapter is switched off instead."""
+    return run.text("rl") in REFERRING and not is_adapter(run) and not run.on("precompute_ref_log_probs")
 
 
 def fsdp_two(run: Run) -> bool:

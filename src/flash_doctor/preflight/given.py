@@ -222,6 +222,7 @@ def model(value: Mapping[str, Any] | None) -> Model | Unknown:
         attention_dropout=float(value.get("attention_dropout") or 0.0),
         sliding_window=bool(value.get("sliding_window")),
         widest_head=int(value.get("global_head_dim") or 0),
+        dtype=str(value.get("dtype") or value.get("torch_dtype") or ""),
     )
 
 

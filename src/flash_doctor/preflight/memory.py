@@ -1,6 +1,7 @@
 """Estimates of memory: video RAM, host RAM, /dev/shm. Each is a sum of named terms, so that it can be checked by hand.
 
-The formulas are arithmetic over the model's shape, +-20 %; see wheel_matrix/preflight/conditions.toml.
+The formulas are arithmetic over the model's shape; tests/preflight/test_preflight_published.py holds them against
+runs that others measured. What a parameter takes is in held.py, activations follow https://arxiv.org/abs/2205.05198.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent
-from flash_doctor.preflight import derive
+from flash_doctor.preflight import derive, held
 
 if TYPE_CHECKING:
     from flash_doctor.facts.preflight import Conditions
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from flash_doctor.preflight.scene import Model
 
 GIB = 2**30
-_NF4, _INT8, _HALF, _FULL = 0.516, 1.0, 2.0, 4.0
+_SOMETIMES = ("reference model", "gathered layer")
 _FUSED = ("cut_cross_entropy", "liger_fused_linear_cross_entropy", "chunked_cross_entropy", "use_liger_kernel")
 _EMBEDDED_STATE = 6.0  # bytes: an 8-bit optimiser keeps the embeddings in 32 bit, the output layer in 8
 
@@ -64,71 +65,87 @@ def saved_params(run: Run, model: Model) -> float:
     return float(len(layers) * model.vocab * model.hidden)
 
 
-def weight_bytes(run: Run) -> float:
-    """Bytes of a frozen or trained linear weight as it is loaded."""
-    if run.get("adapter") == "qlora" and run.on("load_in_4bit"):
-        return _NF4
-    if run.get("adapter") and run.on("load_in_8bit"):
-        return _INT8
-    return _FULL if run.on("float32") else _HALF
-
-
 def shards(run: Run, plan: ZeroPlan | None, world: int) -> float:
     """Over how many GPUs the weights are divided."""
-    divided = derive.sharded(run) or (plan is not None and plan.stage == 3)
+    divided = plan.stage == 3 if plan is not None else derive.sharded(run) and not derive.fsdp_whole(run)
     return float(max(world, 1)) if divided else 1.0
 
 
 def vram(run: Run, model: Model, conditions: Conditions, world: int, plan: ZeroPlan | None) -> tuple[Term, ...]:
     """The terms of one GPU's memory at the largest micro batch."""
-    return (
-        _weights(run, model, world, plan),
+    weights = _weights(run, model, world, plan)
+    terms = (
+        weights,
+        _reference(run, weights),
+        _gathered(run, model, plan),
         _trained(run, model, conditions, world, plan),
         _activations(run, model, conditions),
         _logits(run, model),
         Term(name="fixed", bytes=conditions.limits["vram_fixed_gib"] * GIB, how="CUDA context and buffers"),
     )
+    return tuple(term for term in terms if term.bytes or term.name not in _SOMETIMES)
 
 
 def _embedding_params(model: Model) -> float:
     return float((1 if model.tied else 2) * model.vocab * model.hidden)
 
 
+def _size(run: Run, model: Model, plan: ZeroPlan | None) -> held.Held:
+    """A weight's bytes; ZeRO and FSDP compute with 16-bit weights and keep the 32-bit ones among the states."""
+    full = not derive.is_adapter(run) and (plan is not None or derive.sharded(run))
+    return held.Held(bytes=held.HALF) if full and not run.on("float32") else held.weight(run, model)
+
+
 def _weights(run: Run, model: Model, world: int, plan: ZeroPlan | None) -> Term:
-    embeddings, size, parts = _embedding_params(model), weight_bytes(run), shards(run, plan, world)
-    linear = max(0.0, model.params - embeddings)
-    amount = (linear * size + embeddings * max(_HALF, size)) / parts
-    how = f"{linear / 1e9:.2f}e9 x {size:g} B + embeddings {embeddings / 1e9:.2f}e9 x {max(_HALF, size):g} B"
+    if (plan is not None and plan.offloads_parameters) or (plan is None and derive.fsdp_offloads(run)):
+        return Term(name="weights", bytes=0.0, how="kept in the host's RAM")
+    embeddings, found, parts = _embedding_params(model), _size(run, model, plan), shards(run, plan, world)
+    size, linear = found.bytes, max(0.0, model.params - embeddings)
+    amount = (linear * size + embeddings * max(held.HALF, size)) / parts
+    how = f"{linear / 1e9:.2f}e9 x {size:g} B + embeddings {embeddings / 1e9:.2f}e9 x {max(held.HALF, size):g} B"
+    how += f" ({found.because})" if found.because else ""
     return Term(name="weights", bytes=amount, how=how + (f", over {parts:g} GPUs" if parts > 1 else ""))
+
+
+def _reference(run: Run, weights: Term) -> Term:
+    """The frozen model that preference training compares with."""
+    how = f"a frozen copy of the weights for rl: {run.text('rl')}"
+    return Term(name="reference model", bytes=weights.bytes * derive.reference(run), how=how)
+
+
+def _gathered(run: Run, model: Model, plan: ZeroPlan | None) -> Term:
+    """The largest layer, whole for the time that it computes (DeepSpeed's estimate: 4 bytes a parameter)."""
+    divided = plan.stage == 3 if plan is not None else derive.sharded(run)
+    block = max(0.0, model.params - _embedding_params(model)) / max(model.layers, 1)
+    largest = max(block, float(model.vocab * model.hidden))
+    how = f"{largest / 1e6:.0f}e6 parameters of the largest layer x 4 B"
+    return Term(name="gathered layer", bytes=4 * largest * divided * (not derive.is_adapter(run)), how=how)
 
 
 def _trained(run: Run, model: Model, conditions: Conditions, world: int, plan: ZeroPlan | None) -> Term:
     """Gradients and optimiser states; for an adapter also its own weights, held in 32 bit."""
     state = conditions.state_bytes(run.text("optimizer") or "adamw_torch")
     if derive.is_adapter(run):
-        adapter, saved = lora_params(run, model), saved_params(run, model)
-        kept = _EMBEDDED_STATE if 0 < state <= 3 else state
-        amount = adapter * (8 + state) + saved * (4 + kept)
-        how = f"LoRA {adapter / 1e6:.1f}e6 x (4 weight + 4 gradient + {state:g} optimiser) B"
-        if saved:
-            how += f" + lora_modules_to_save {saved / 1e9:.2f}e9 x (2 + 2 + {kept:g}) B"
-        return Term(name="training", bytes=amount, how=how)
-    if derive.sharded(run) or plan is not None:
-        parts = float(max(world, 1))
-        held = 0.0 if plan is not None and plan.offloads else state + 4.0
-        amount = model.params * (2 + held) / parts
-        how = f"{model.params / 1e9:.2f}e9 x (2 gradient + {held:g} master copy and optimiser) B / {parts:g} GPUs"
-        return Term(name="training", bytes=amount, how=how)
-    factor = 1.0 if run.on("float32") else 0.5  # states follow the weights, which are held in 16 bit
-    states = state * factor if state > 3 else state
-    how = f"{model.params / 1e9:.2f}e9 x ({4 * factor:g} gradient + {states:g} optimiser) B"
-    return Term(name="training", bytes=model.params * (4 * factor + states), how=how)
+        return _adapter(run, model, state)
+    parts, each = max(world, 1), held.training(run, model, plan, state)
+    how = f"{model.params / 1e9:.2f}e9 x ({each.how}) B" + (f" / {parts} GPUs" if each.divided else "")
+    return Term(name="training", bytes=model.params * (each.whole + each.divided / parts), how=how)
+
+
+def _adapter(run: Run, model: Model, state: float) -> Term:
+    adapter, saved = lora_params(run, model), saved_params(run, model)
+    kept = _EMBEDDED_STATE if 0 < state <= 3 else state
+    how = f"LoRA {adapter / 1e6:.1f}e6 x (4 weight + 4 gradient + {state:g} optimiser) B"
+    if saved:
+        how += f" + lora_modules_to_save {saved / 1e9:.2f}e9 x (2 + 2 + {kept:g}) B"
+    return Term(name="training", bytes=adapter * (8 + state) + saved * (4 + kept), how=how)
 
 
 def tokens(run: Run) -> int:
     """Tokens in one micro batch."""
     length = run.count("sequence_len", 512)
-    return max(run.count("micro_batch_size", 1), 1) * max(length, run.count("trl/max_completion_length", 0))
+    rows = max(run.count("micro_batch_size", 1), 1) * derive.pairs(run)
+    return rows * max(length, run.count("trl/max_completion_length", 0))
 
 
 def _activations(run: Run, model: Model, conditions: Conditions) -> Term:

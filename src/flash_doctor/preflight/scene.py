@@ -171,7 +171,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The base model's shape, from its config.json."""
+    """The base model's shape, from its config.json; `dtype` is what its weights are stored in, "" if not said."""
 
     model_type: str
     params: int
@@ -189,6 +189,7 @@ class Model:
     attention_dropout: float = 0.0
     sliding_window: bool = False
     widest_head: int = 0
+    dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

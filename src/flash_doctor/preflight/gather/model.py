@@ -125,6 +125,7 @@ def _model(config: Mapping[str, Any], folder: Path) -> Model:
         attention_dropout=float(config.get("attention_dropout") or 0.0),
         sliding_window=bool(config.get("sliding_window") and config.get("use_sliding_window", True)),
         widest_head=int(config.get("global_head_dim") or 0),
+        dtype=str(config.get("dtype") or config.get("torch_dtype") or ""),
     )
 
 
