@@ -7,14 +7,18 @@ Undo needs the journal alone, may be repeated, and may itself be killed at any p
 * folders made are removed when empty, folders removed are made again with their mode.
 
 The journal lives in the target (`<site-packages>/.flash-doctor/`), on one file system with what it moves, so
-that any later command finds it whatever user or cache folder it runs with.
+that any later command finds it whatever user or cache folder it runs with. Its paths are written relative to that
+folder of packages: a copy of the environment, or a renamed one, is brought back itself, and never the original.
 """
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +27,7 @@ from flash_doctor.errors import BadInput
 from flash_doctor.install.files import half_copied, is_there, move, remove_if_empty, sync_folders, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FOLDER = ".flash-doctor"
 _JOURNAL, DONE = "journal.json", "done"
@@ -56,6 +60,16 @@ class Swap:
     made: tuple[Path, ...]
     emptied: tuple[LeftFolder, ...]
 
+    def each_path(self, change: Callable[[Path], Path]) -> Swap:
+        """The same swap with every path changed."""
+        return Swap(
+            title=self.title,
+            outgoing=tuple(map(change, self.outgoing)),
+            arriving=tuple(replace(one, staged=change(one.staged), path=change(one.path)) for one in self.arriving),
+            made=tuple(map(change, self.made)),
+            emptied=tuple(replace(one, path=change(one.path)) for one in self.emptied),
+        )
+
     def folders_touched(self) -> tuple[Path, ...]:
         return (*self.outgoing, *(arrival.path for arrival in self.arriving), *self.made)
 
@@ -72,7 +86,8 @@ class Journal:
         """Promise the swap: after this returns, `undo` can bring back the present whatever happens."""
         journal = cls(folder, swap)
         journal.old.mkdir(parents=True)
-        write_whole(folder / _JOURNAL, json.dumps(encode(swap)))
+        site = folder.parents[1]
+        write_whole(folder / _JOURNAL, json.dumps(encode(swap.each_path(partial(_relative, site)))))
         sync_folders((folder, journal.old))
         return journal
 
@@ -85,10 +100,12 @@ class Journal:
         """
         path = folder / _JOURNAL
         try:
-            return cls(folder, decode(Swap, json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, BadInput) as error:
+            swap = decode(Swap, json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError, BadInput) as error:
             message = f"the journal {path} cannot be read: {error}"
-            raise BadInput(message) from error
+            advice = "Nothing is changed while it is there. The files that it moved away lie beside it, under old/."
+            raise BadInput(message, advice=advice) from error
+        return cls(folder, swap.each_path(partial(_absolute, folder.parents[1])))
 
     @property
     def done(self) -> bool:
@@ -149,11 +166,20 @@ class Journal:
         return self.old / str(number)
 
 
+def _relative(site: Path, path: Path) -> Path:
+    return Path(os.path.relpath(path, site))
+
+
+def _absolute(site: Path, path: Path) -> Path:
+    """Without `..`, and without following links, which may be the entry itself."""
+    return Path(os.path.normpath(site / path))
+
+
 def _drop_bytecode(source: Path) -> None:
     """Delete what an import since the swap compiled from a file that goes away again."""
     if source.suffix == ".py":
         cache = source.parent / "__pycache__"
-        for compiled in cache.glob(f"{source.stem}.*.pyc"):
+        for compiled in cache.glob(f"{glob.escape(source.stem)}.*.pyc"):
             compiled.unlink(missing_ok=True)
         remove_if_empty(cache)
 

@@ -7,11 +7,14 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
+
 from flash_doctor.errors import InstallFailed
-from flash_doctor.install.swap import staged_site
+from flash_doctor.install.swap import staged_site, staged_sites
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +40,23 @@ def stage(wheels: Sequence[LocalWheel], folder: Path, target: Target, installer:
         message = f"{installer.name} could not unpack what was fetched"
         raise InstallFailed(message, evidence=(done.errors + done.text).strip().splitlines()[-8:])
     (prefix / ".lock").unlink(missing_ok=True)  # uv's own, no file of a package
-    site = staged_site(prefix)
+    site = _one_site(prefix)
     _check_whole(wheels, site)
     for wheel in wheels:
         _name_publisher(wheel, site)
     return prefix
+
+
+def _one_site(prefix: Path) -> Path:
+    """The folder of packages, after what lies in a second one (lib beside lib64) was moved into it."""
+    first, *others = staged_sites(prefix) or (staged_site(prefix),)
+    for other in others:
+        for path in sorted(path for path in other.rglob("*") if path.is_symlink() or not path.is_dir()):
+            place = first / path.relative_to(other)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+        shutil.rmtree(other)
+    return first
 
 
 def _check_whole(wheels: Sequence[LocalWheel], site: Path) -> None:
@@ -78,9 +93,11 @@ def _name_publisher(wheel: LocalWheel, site: Path) -> None:
 
     As PEP 610 specifies it.
     """
-    metadata = next(
-        path for path in site.glob("*.dist-info") if _dist_name(path) == wheel.name.lower().replace("-", "_")
-    )
+    metadata = next((path for path in site.glob("*.dist-info") if _dist_name(path) == wheel.name), None)
+    if metadata is None:
+        message = f"{wheel.path.name} holds another distribution than {wheel.name}"
+        found = [path.name for path in site.glob("*.dist-info")]
+        raise InstallFailed(message, evidence=found[:8])
     origin = {"url": wheel.url, "archive_info": {"hashes": {"sha256": wheel.sha256}}}
     content = json.dumps(origin).encode()
     path = metadata / "direct_url.json"
@@ -90,7 +107,7 @@ def _name_publisher(wheel: LocalWheel, site: Path) -> None:
 
 
 def _dist_name(metadata: Path) -> str:
-    return metadata.name.partition("-")[0].lower().replace(".", "_")
+    return canonicalize_name(metadata.name.partition("-")[0])
 
 
 def _rows(record: Path) -> list[list[str]]:

@@ -2,14 +2,17 @@
 
 Out go the files in the replaced distributions' RECORD and what Python compiled from them, never a folder: several
 distributions share one (`flash_attn/`, `nvidia/`). A path that another distribution's RECORD lists too stays, unless
-a staged file replaces it. No RECORD means that nobody knows which files belong to a distribution: refused.
+a staged file replaces it; so does whatever a RECORD claims outside of the target, also by way of a link. No RECORD
+means that nobody knows which files belong to a distribution: refused.
 """
 
 from __future__ import annotations
 
 import csv
+import glob
 import os
 import stat
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +21,7 @@ from flash_doctor.install.files import is_there
 from flash_doctor.install.journal import FOLDER, Arrival, LeftFolder, Swap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from flash_doctor.model import Package
 
@@ -39,8 +42,9 @@ def plan_swap(
     Raises:
         BadInput: a distribution without a RECORD, or a staging prefix without exactly one package folder.
     """
-    arriving = dict(_destinations(staged, site, prefix)) if staged else {}
-    outgoing = sorted(path for path in going(removed, others) | set(arriving) if is_there(path))
+    arriving = dict(destinations(staged, site, prefix)) if staged else {}
+    leaving = going(removed, others, inside(prefix, site))
+    outgoing = sorted(path for path in leaving | set(arriving) if is_there(path))
     replaced = set(outgoing)
     return Swap(
         title=title,
@@ -53,10 +57,27 @@ def plan_swap(
     )
 
 
-def going(removed: Iterable[Package], others: Iterable[Package]) -> set[Path]:
-    """What belongs to the `removed` distributions alone, with what Python compiled from it."""
+def going(removed: Iterable[Package], others: Iterable[Package], ours: Callable[[Path], bool]) -> set[Path]:
+    """What belongs to the `removed` distributions alone, with what Python compiled from it; `ours` is the target."""
     kept = {path for package in others for path in recorded(package, strict=False)}
-    return {path for package in removed for path in _with_bytecode(recorded(package, strict=True))} - kept
+    claimed = {path for package in removed for path in _with_bytecode(recorded(package, strict=True))}
+    return {path for path in claimed - kept if not _is_folder(path) and ours(path)}
+
+
+def inside(prefix: Path, site: Path) -> Callable[[Path], bool]:
+    """Whether a path really lies in the target: a RECORD may say `../../..`, and a folder may be a link elsewhere."""
+    homes = tuple({prefix.resolve(), site.resolve()})
+
+    @cache
+    def holds(folder: Path) -> bool:
+        real = folder.resolve()
+        return any(real.is_relative_to(home) for home in homes)
+
+    return lambda path: holds(path.parent)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def recorded(package: Package, *, strict: bool) -> frozenset[Path]:
@@ -69,12 +90,12 @@ def recorded(package: Package, *, strict: bool) -> frozenset[Path]:
     try:
         with record.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = [row[0] for row in csv.reader(file) if row]
-    except OSError as error:
+    except (OSError, csv.Error) as error:
         if not strict:
             return frozenset()
         message = f"{package.name} {package.raw_version} has no RECORD, so nobody can say which files are its own"
         advice = "It was not installed by pip or uv: remove it with the tool that installed it."
-        raise BadInput(message, evidence=(f"{record}: {error.strerror}",), advice=advice) from error
+        raise BadInput(message, evidence=(f"{record}: {error}",), advice=advice) from error
     return frozenset(_normal(package.location / name) for name in rows)
 
 
@@ -88,28 +109,38 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent) / name for name in names)
 
 
+def staged_sites(staged: Path) -> tuple[Path, ...]:
+    """The folders of packages in a staging prefix: where the installer put metadata, not what a package brings along.
+
+    Some Pythons have two, `lib` for what is pure and `lib64` for what is compiled.
+    """
+    found = sorted({path.parent for path in staged.rglob("*.dist-info") if path.is_dir()}, key=lambda path: path.parts)
+    outermost = [path for path in found if not any(path != other and path.is_relative_to(other) for other in found)]
+    return tuple(outermost)
+
+
 def staged_site(staged: Path) -> Path:
-    """The folder of packages in a staging prefix: where the installer put the metadata."""
-    found = {path.parent for path in staged.rglob("*.dist-info") if path.is_dir()}
+    """The one folder of packages, once `staging` made it one."""
+    found = staged_sites(staged)
     if len(found) != 1:
         message = f"the installer unpacked into {len(found)} package folders below {staged}, one was expected"
         raise BadInput(message)
-    return found.pop()
+    return found[0]
 
 
-def _destinations(staged: Path, site: Path, prefix: Path) -> Iterator[tuple[Path, Path]]:
+def destinations(staged: Path, site: Path, prefix: Path) -> Iterator[tuple[Path, Path]]:
     """Where each staged file goes: packages beside the packages, everything else to the same place in the prefix."""
     packages = staged_site(staged)
     for path in _files(staged):
-        inside = path.is_relative_to(packages)
-        yield (site / path.relative_to(packages) if inside else prefix / path.relative_to(staged)), path
+        is_package = path.is_relative_to(packages)
+        yield (site / path.relative_to(packages) if is_package else prefix / path.relative_to(staged)), path
 
 
 def _with_bytecode(paths: frozenset[Path]) -> Iterator[Path]:
     yield from paths
     for path in paths:
         if path.suffix == ".py":
-            yield from (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")
+            yield from (path.parent / "__pycache__").glob(f"{glob.escape(path.stem)}.*.pyc")
 
 
 def _missing_folders(paths: Iterable[Path]) -> list[Path]:

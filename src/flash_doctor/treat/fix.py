@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from packaging.version import InvalidVersion, Version
 
 from flash_doctor.errors import DoctorError, InstallFailed, Interrupted, NoPlanFound
+from flash_doctor.install.bounds import trespasses
 from flash_doctor.install.staging import stage
 from flash_doctor.model.outcome import Outcome, State
 from flash_doctor.resolve.steps import wheel_steps
@@ -129,12 +130,13 @@ class _Fix:
             raise Interrupted(message)
         with self._staging() as folder:
             wheels = self._gather(plan)
-            staged = self._stage(wheels, folder) if wheels else None
+            names = [step.name for step in plan.steps]
+            staged = self._stage(wheels, names, folder) if wheels else None
             settled = replace(plan, steps=pinned(plan.steps, wheels))
             operation = Operation(
                 patient=self.patient,
                 sheet=self._sheet(settled),
-                names=[step.name for step in plan.steps],
+                names=names,
                 staged=staged,
                 options=self.practice.options,
                 clock=self.clock,
@@ -165,16 +167,19 @@ class _Fix:
     def _build(self, step: Build) -> LocalWheel:
         return build_wheel(step, self.patient, self.practice)
 
-    def _stage(self, wheels: Sequence[LocalWheel], folder: Path) -> Path:
-        """Unpacked, and judged to work in this target."""
+    def _stage(self, wheels: Sequence[LocalWheel], names: Sequence[str], folder: Path) -> Path:
+        """Unpacked, and judged to work in this target and to leave alone what is not its own."""
+        patient = self.patient
         installer = choose_installer(self.practice.options.installer)
         with self.clock.stage("stage"), self.practice.desk.working("unpacking"):
             try:
-                staged = stage(wheels, folder, self.patient.target, installer, self.practice.runner)
+                staged = stage(wheels, folder, patient.target, installer, self.practice.runner)
             except InstallFailed as error:
                 raise _Unfit(error.message, evidence=error.evidence) from error
         with self.clock.stage("judge"):
-            faults = staged_faults(staged, self.patient, self.practice.facts)
+            removed, others = patient.parted(names)
+            faults = trespasses(staged, removed=removed, others=others, site=patient.site, prefix=patient.prefix)
+            faults = faults or staged_faults(staged, patient, self.practice.facts)
         if faults:
             message = f"{wheels[0].path.name} is not what it was taken for"
             raise _Unfit(message, evidence=faults)

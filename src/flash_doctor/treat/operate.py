@@ -90,11 +90,11 @@ class Operation:
 
     def _swap(self) -> Swap:
         patient = self.patient
-        removed = [package for name in self.names for package in patient.copies(name)]
+        removed, others = patient.parted(self.names)
         return plan_swap(
             self.sheet.title,
             removed=removed,
-            others=[package for package in patient.packages.distributions if package not in removed],
+            others=others,
             staged=self.staged,
             site=patient.site,
             prefix=patient.prefix,

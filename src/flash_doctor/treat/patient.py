@@ -11,9 +11,10 @@ from flash_doctor.install.journal import FOLDER, tidy, unfinished
 from flash_doctor.install.lock import locked
 from flash_doctor.model import Absent, Environment, Packages, Python, Target, Unknown, known
 from flash_doctor.probe import probe
+from flash_doctor.treat.signals import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from flash_doctor.command import Runner
@@ -47,6 +48,11 @@ class Patient:
     def copies(self, name: str) -> tuple[Package, ...]:
         """The distributions of that name that belong to this target; one that it only sees (a base) is not its own."""
         return tuple(one for one in self.packages.copies(name) if one.location in self.python.site_packages)
+
+    def parted(self, names: Collection[str]) -> tuple[list[Package], list[Package]]:
+        """The distributions that go when these names are replaced, and those that stay."""
+        removed = [package for name in names for package in self.copies(name)]
+        return removed, [package for package in self.packages.distributions if package not in removed]
 
     @property
     def torch_folder(self) -> Path | None:
@@ -105,7 +111,8 @@ def admitted(target: Target, runner: Runner) -> Iterator[Patient]:
 
 def _recovered(patient: Patient) -> str:
     try:
-        return recover(patient.state)
+        with uninterrupted():
+            return recover(patient.state)
     except OSError as error:
         message = "an earlier fix was cut off, and could not be undone; its journal is complete, so nothing is lost"
         advice = f"Mend the cause, then: flash-doctor rollback --python {patient.target.python}"

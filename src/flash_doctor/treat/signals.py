@@ -33,11 +33,12 @@ def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 as signal ca
 
 @contextmanager
 def _handled(handler: Callable[[int, object], None] | signal.Handlers) -> Iterator[None]:
-    """Only the main thread may set handlers."""
+    """Only the main thread may set handlers; what was ignored from the start (nohup) stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before: dict[signal.Signals, Any] = {number: signal.signal(number, handler) for number in _ENDING}
+    heeded = [number for number in _ENDING if signal.getsignal(number) not in {signal.SIG_IGN, None}]
+    before: dict[signal.Signals, Any] = {number: signal.signal(number, handler) for number in heeded}
     try:
         yield
     finally:
