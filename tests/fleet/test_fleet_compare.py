@@ -130,7 +130,7 @@ def test_a_plan_is_shared_by_nodes_that_are_alike_but_not_by_those_with_the_wron
     (plan,) = comparison.plans
     assert plan.nodes == ("b", "c")
     assert plan.commands[0] == "flash-doctor plan --for b.json --json > plan-1.json"
-    assert plan.commands[1] == "flash-doctor bundle bundle-1 --plan plan-1.json"
+    assert plan.commands[1] == "flash-doctor bundle bundle-1 --plan plan-1.json --for b.json"
 
 
 def test_an_error_that_all_nodes_have_is_told_although_nothing_differs() -> None:

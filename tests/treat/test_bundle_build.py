@@ -15,6 +15,7 @@ from compiled import MODULE, references
 from flash_doctor.treat.plan_file import read_plan
 from servers import Site, serve
 from trees import snapshot
+from wheels import build_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,17 +116,22 @@ def sdist(clinic: Clinic) -> Path:
     return path
 
 
-@pytest.mark.index
-def test_a_source_build_goes_on_where_it_ended_and_is_kept(clinic: Clinic) -> None:
-    source, seen = sdist(clinic), clinic.folder / "seen"
-    step = {
+def build_step(clinic: Clinic, **more: Any) -> dict[str, Any]:
+    """A Build step for our source; the environment gets what its setup.py asks for."""
+    source = sdist(clinic)
+    c10 = clinic.site / "torch" / "lib" / "libc10.so"
+    clinic.environment |= {"SEEN": str(clinic.folder / "seen"), "C10": str(c10)}
+    return {
         "action": "build", "name": "flash-attn", "requirement": "flash-attn==2.8.3", "because": "no wheel fits",
         "settings": {"FLASH_ATTN_CUDA_ARCHS": "90", "MAX_JOBS": "2", "NVCC_THREADS": "1"}, "jobs": 2, "minutes": 1,
-        "memory": 1, "url": source.as_uri(), "sha256": sha256(source), "size": source.stat().st_size,
+        "memory": 1, "url": source.as_uri(), "sha256": sha256(source), "size": source.stat().st_size, **more,
     }  # fmt: skip
-    plan = write_plan(clinic, step)
-    c10 = clinic.site / "torch" / "lib" / "libc10.so"
-    clinic.environment |= {"SEEN": str(seen), "C10": str(c10)}
+
+
+@pytest.mark.index
+def test_a_source_build_goes_on_where_it_ended_and_is_kept(clinic: Clinic) -> None:
+    seen = clinic.folder / "seen"
+    plan = write_plan(clinic, build_step(clinic))
     before = snapshot(clinic.venv)
     (clinic.folder / "seen.fail").touch()
     arguments = ("fix", "--yes", "--import-only", "--plan", str(plan), "--json")
@@ -146,3 +152,47 @@ def test_a_source_build_goes_on_where_it_ended_and_is_kept(clinic: Clinic) -> No
     start, runs = time.monotonic(), len(seen.read_text().splitlines())
     assert json.loads(clinic.run(*arguments).stdout)["state"] == "installed and verified"
     assert len(seen.read_text().splitlines()) == runs, f"built again, in {time.monotonic() - start:.1f} s"
+
+
+@pytest.mark.index
+def test_a_bundle_carries_what_a_build_needs(clinic: Clinic) -> None:
+    plan = write_plan(clinic, build_step(clinic))
+    bag = clinic.folder / "bag"
+    unnamed = clinic.run("bundle", str(bag), "--plan", str(plan), target=False)
+    assert unnamed.returncode == 2
+    assert "--for REPORT.json" in unnamed.stderr
+    assert clinic.run("bundle", str(bag), "--plan", str(plan)).returncode == 0
+    (step,) = json.loads((bag / "plan.json").read_text())["steps"]
+    assert {"setuptools", "ninja"} <= {need["name"] for need in step["needs"]}
+    assert all(need["sha256"] for need in step["needs"])
+    (clinic.folder / "flash_attn-2.8.3.tar.gz").unlink()
+    nowhere = {"PIP_INDEX_URL": "https://127.0.0.1:9", "UV_DEFAULT_INDEX": "https://127.0.0.1:9"}
+    clinic.environment |= {"FLASH_DOCTOR_CACHE": str(clinic.folder / "another machine"), **nowhere}
+    done = clinic.run("fix", "--yes", "--import-only", "--bundle", str(bag), "--json")
+    outcome = json.loads(done.stdout)
+    assert outcome["state"] == "installed and verified", done.stderr
+    assert "each with its sha256" in outcome["sheet"]["notes"][0]
+    assert outcome["sheet"]["changes"][0]["sha256"] == step["sha256"]
+
+
+@pytest.mark.parametrize("spoiled", ["source", "need"])
+def test_nothing_is_compiled_from_another_file_than_was_promised(clinic: Clinic, spoiled: str) -> None:
+    setuptools = build_wheel(clinic.wheels, "setuptools", "80", {"setuptools/__init__.py": "raise SystemExit(9)"})
+    needs = [install_step("setuptools", "80", setuptools, digest="0" * 64 if spoiled == "need" else "")]
+    wrong = {"sha256": "0" * 64} if spoiled == "source" else {}
+    plan = write_plan(clinic, build_step(clinic, needs=needs, **wrong))
+    before = snapshot(clinic.venv)
+    done = clinic.run("fix", "--yes", "--import-only", "--plan", str(plan), "--wheelhouse", str(clinic.wheels))
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "exit code 9" not in done.stderr
+    assert not (clinic.folder / "seen").exists()
+    assert snapshot(clinic.venv) == before
+
+
+def test_a_source_without_a_published_hash_waits_for_a_word(clinic: Clinic) -> None:
+    plan = write_plan(clinic, build_step(clinic, sha256=None, needs=[]))
+    for name in ("setuptools", "wheel", "packaging", "ninja", "psutil"):
+        build_wheel(clinic.wheels, name, "1", {f"{name}.py": ""})
+    done = clinic.run("fix", "--yes", "--offline", "--plan", str(plan), "--wheelhouse", str(clinic.wheels))
+    assert done.returncode == 2
+    assert "--trust-first-download" in done.stderr

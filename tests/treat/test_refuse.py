@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from packaging.utils import canonicalize_name
@@ -19,7 +19,6 @@ from flash_doctor.install.users import users_of
 from flash_doctor.model import Packages, Target, Torch
 from flash_doctor.treat.patient import Patient, examine
 from flash_doctor.treat.refuse import refuse
-from flash_doctor.treat.source import settle_sources
 
 if TYPE_CHECKING:
     from clinic import Clinic
@@ -105,13 +104,3 @@ def test_pins_are_kept_and_a_damaged_file_stops(tmp_path: Path) -> None:
     (tmp_path / "pins.json").write_text("{")
     with pytest.raises(BadInput, match="cannot be read"):
         Pins.read(tmp_path)
-
-
-def test_a_plan_without_builds_asks_no_index(patient: Patient) -> None:
-    from flash_doctor.model import Goal
-    from flash_doctor.model.plan import Plan
-    from flash_doctor.treat.options import Options
-
-    plan = Plan(goal=Goal(), steps=(), because=())
-    options: Any = Options()
-    assert settle_sources(plan, options) == plan

@@ -1,26 +1,39 @@
-"""Where a source distribution is: asked of an index that answers as PEP 691 says."""
+"""What a build fetches: its source from an index that answers as PEP 691 says, and hashed wheels of what it imports."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 from packaging.utils import canonicalize_name
 
+from flash_doctor.command import SystemRunner
 from flash_doctor.errors import NoPlanFound
+from flash_doctor.facts import Facts
 from flash_doctor.install.fetch import Sources
-from flash_doctor.model import Goal
-from flash_doctor.model.plan import Build, Plan
+from flash_doctor.model import Goal, Target
+from flash_doctor.model.plan import Build, HashState, Plan
+from flash_doctor.resolve.lookup import Found, Question
+from flash_doctor.treat.build import workshop_of
+from flash_doctor.treat.desk import SilentDesk
 from flash_doctor.treat.options import Options
-from flash_doctor.treat.source import index_url, settle_sources
+from flash_doctor.treat.patient import Patient, examine
+from flash_doctor.treat.practice import Practice
+from flash_doctor.treat.source import index_url, settle_builds
 from servers import Site, serve
+from wheels import build_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from clinic import Clinic
+
 NAME = "flash_attn-2.8.3.tar.gz"
+FLASH = canonicalize_name("flash-attn")
+NEEDS = ("setuptools", "wheel", "packaging", "ninja", "psutil")
 
 
 @pytest.fixture
@@ -34,36 +47,103 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         yield site
 
 
-def plan(version: str, url: str | None = None) -> Plan:
+@pytest.fixture
+def patient(clinic: Clinic) -> Patient:
+    return examine(Target(python=clinic.venv / "bin" / "python", why="test"), SystemRunner())
+
+
+@dataclass
+class Catalogue:
+    """An index of our own: version 1 of everything that is asked for, and of what one of them requires."""
+
+    asked: list[Question] = field(default_factory=list)
+
+    def answer(self, question: Question) -> tuple[Found, ...]:
+        self.asked.append(question)
+        names = [canonicalize_name(line) for line in (*question.requirements, "underneath")]
+        return tuple(
+            Found(name=name, version="1", url=f"https://x.invalid/{name}-1.whl", sha256="b" * 64, size=9)
+            for name in names
+        )
+
+
+def practice(folder: Path, catalogue: Catalogue | None = None, *, network: bool = True) -> Practice:
+    sources = Sources(cache=folder / "cache", folders=(folder / "shelf",), network=network)
+    options = Options(sources=sources, data=folder / "data")
+    return Practice(runner=SystemRunner(), facts=Facts(), options=options, desk=SilentDesk(), lookup=lambda: catalogue)
+
+
+def plan(version: str = "2.8.3", url: str | None = None) -> Plan:
     step = Build(
-        name=canonicalize_name("flash-attn"), requirement=f"flash-attn=={version}", because="", settings=(), jobs=1,
-        minutes=1, memory=1, url=url,
+        name=FLASH, requirement=f"flash-attn=={version}", because="", settings=(), jobs=1, minutes=1, memory=1, url=url,
     )  # fmt: skip
     return Plan(goal=Goal(), steps=(step,), because=())
 
 
-def options(folder: Path, *, network: bool = True) -> Options:
-    return Options(sources=Sources(cache=folder, network=network), data=folder)
-
-
-def test_address_and_hash_come_from_the_index(index: Site, tmp_path: Path) -> None:
-    (step,) = settle_sources(plan("2.8.3"), options(tmp_path)).steps
+def settled(plan: Plan, patient: Patient, practice: Practice) -> Build:
+    (step,) = settle_builds(plan, patient, practice).steps
     assert isinstance(step, Build)
+    return step
+
+
+def test_address_and_hash_come_from_the_index(index: Site, patient: Patient, tmp_path: Path) -> None:
+    step = settled(plan(), patient, practice(tmp_path, Catalogue()))
     assert (step.url, step.sha256, step.size) == (f"{index.url}/files/{NAME}", "a" * 64, 7)
 
 
-def test_what_is_known_is_not_asked_for(index: Site, tmp_path: Path) -> None:
-    known = plan("2.8.3", url="https://example.invalid/x.tar.gz")
-    assert settle_sources(known, options(tmp_path, network=False)) == known
-    assert index.requests == []
+def test_what_the_build_imports_comes_with_hashes_and_with_what_it_requires(patient: Patient, tmp_path: Path) -> None:
+    catalogue = Catalogue()
+    step = settled(plan(url="https://x.invalid/y.tar.gz"), patient, practice(tmp_path, catalogue))
+    assert [need.name for need in step.needs] == [*NEEDS, "underneath"]
+    assert {(need.sha256, need.hash_state) for need in step.needs} == {("b" * 64, HashState.PUBLISHED)}
+    (question,) = catalogue.asked
+    assert question.requirements == NEEDS
+    assert f"torch=={patient.environment.torch.version.public}" in question.constraints  # type: ignore[union-attr]
+    assert settled(Plan(goal=Goal(), steps=(step,), because=()), patient, practice(tmp_path)) == step
+
+
+def test_what_the_target_has_is_not_fetched(patient: Patient, tmp_path: Path) -> None:
+    torch = patient.packages.find("torch")
+    assert torch is not None
+    there = [replace(torch, name=canonicalize_name(name), raw_version="1") for name in NEEDS[1:]]
+    packages = replace(patient.packages, distributions=(*patient.packages.distributions, *there))
+    catalogue = Catalogue()
+    settled(plan(url="https://x.invalid/y.tar.gz"), replace(patient, packages=packages), practice(tmp_path, catalogue))
+    assert catalogue.asked[0].requirements == ("setuptools",)
+
+
+def test_a_folder_settles_it_without_asking_anybody(patient: Patient, tmp_path: Path) -> None:
+    for name in NEEDS:
+        build_wheel(tmp_path / "shelf", name, "3.1", {f"{name}.py": ""})
+    step = settled(plan(url="https://x.invalid/y.tar.gz"), patient, practice(tmp_path, network=False))
+    assert [need.requirement for need in step.needs] == [f"{name}==3.1" for name in NEEDS]
+    assert {need.hash_state for need in step.needs} == {HashState.PINNED}
+    (tmp_path / "shelf" / "ninja-3.1-py3-none-any.whl").unlink()
+    with pytest.raises(NoPlanFound, match=r"not here: ninja$") as caught:
+        settled(plan(url="https://x.invalid/y.tar.gz"), patient, practice(tmp_path, network=False))
+    assert "--wheelhouse" in caught.value.advice
+    with pytest.raises(NoPlanFound) as caught:
+        settled(plan(url="https://x.invalid/y.tar.gz"), patient, practice(tmp_path))
+    assert "neither uv nor pip" in caught.value.evidence[0]
+
+
+def test_what_was_compiled_before_asks_nobody(patient: Patient, tmp_path: Path) -> None:
+    (known,) = plan(url="https://x.invalid/y.tar.gz").steps
+    assert isinstance(known, Build)
+    known = replace(known, sha256="c" * 64)
+    workshop = workshop_of(known, "c" * 64, patient, practice(tmp_path))
+    workshop.clear_out()
+    (workshop.out / "flash_attn-2.8.3-py3-none-any.whl").touch()
+    (workshop.folder / "built").touch()
+    assert settled(Plan(goal=Goal(), steps=(known,), because=()), patient, practice(tmp_path, network=False)) == known
 
 
 @pytest.mark.usefixtures("index")
-def test_a_version_that_is_not_there_and_a_network_that_may_not_be_used(tmp_path: Path) -> None:
+def test_a_version_that_is_not_there_and_a_network_that_may_not_be_used(patient: Patient, tmp_path: Path) -> None:
     with pytest.raises(NoPlanFound, match="no source distribution"):
-        settle_sources(plan("9.9"), options(tmp_path))
+        settle_builds(plan("9.9"), patient, practice(tmp_path))
     with pytest.raises(NoPlanFound, match="no network may be used"):
-        settle_sources(plan("2.8.3"), options(tmp_path, network=False))
+        settle_builds(plan(), patient, practice(tmp_path, network=False))
 
 
 def test_without_a_setting_it_is_pips_own_default(monkeypatch: pytest.MonkeyPatch) -> None:

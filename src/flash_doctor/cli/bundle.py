@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path  # noqa: TC003 typer reads the annotations
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,19 +22,22 @@ from flash_doctor.cli.plan_options import (  # noqa: TC001
 from flash_doctor.cli.prescription import for_goal
 from flash_doctor.cli.treatment_options import PlanOption, TrustOption  # noqa: TC001
 from flash_doctor.command import SystemRunner
-from flash_doctor.errors import HEALTHY
+from flash_doctor.errors import HEALTHY, BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.model.plan import Build
 from flash_doctor.target import find_target
-from flash_doctor.treat.bundle import bundle, fetch_needs
+from flash_doctor.treat.bundle import bundle
 from flash_doctor.treat.options import Options, default_sources
 from flash_doctor.treat.patient import Patient, examine, patient_of
 from flash_doctor.treat.plan_file import NAME, read_plan
+from flash_doctor.treat.practice import Practice
+from flash_doctor.treat.source import settle_builds
 
 if TYPE_CHECKING:
     from flash_doctor.command import Runner
     from flash_doctor.model.plan import Plan
     from flash_doctor.treat.bundle import Bundle
+    from flash_doctor.treat.prescribe import ForGoal
 
 
 def command(
@@ -56,27 +60,49 @@ def command(
     options = Options(
         first_seen=trust_first_download, sources=default_sources((wheelhouse,) if wheelhouse else (), network=True)
     )
-    patient = None if plan else _patient(python, recorded, runner)
     chosen = for_goal(want, keep, allow, wheelhouse=wheelhouse)
-    ready = read_plan(plan) if plan else chosen.plan(patient, facts) if patient else None
-    assert ready is not None
-    made = bundle(ready, folder, options, TerminalDesk(yes=True, as_json=as_json))
-    needs = [need for step in made.plan.steps if isinstance(step, Build) for need in facts.flash.build_needs(step.name)]
-    if needs:
-        fetch_needs(folder, needs, patient.python if patient else None, runner)
+    desk = TerminalDesk(yes=True, as_json=as_json)
+    practice = Practice(runner=runner, facts=facts, options=options, desk=desk, lookup=chosen.lookup)
+    machine = _Machine(python=python, recorded=recorded)
+    made = bundle(_ready(plan, chosen, machine, practice), folder, practice)
     write_file(folder / NAME, _document(made.plan))
     emit(_document(made.plan) if as_json else _text(made, folder))
     return HEALTHY
 
 
-def _patient(python: str | None, recorded: Path | None, runner: Runner) -> Patient:
-    """The machine at hand, or the one that a report describes."""
-    if recorded is None:
-        return examine(find_target(python, os.environ), runner)
-    from flash_doctor.render.document import load_report
+def _ready(path: Path | None, goal: ForGoal, machine: _Machine, practice: Practice) -> Plan:
+    """The plan that was given, or the goal's; with everything that its builds need."""
+    if path is None:
+        patient = machine.examine(practice.runner)
+        return settle_builds(goal.plan(patient, practice.facts), patient, practice)
+    plan = read_plan(path)
+    if all(step.needs and step.url for step in plan.steps if isinstance(step, Build)):
+        return plan
+    machine.demand_name()
+    return settle_builds(plan, machine.examine(practice.runner), practice)
 
-    report = load_report(recorded.read_text(encoding="utf-8"))
-    return patient_of(report.target, report.environment)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Machine:
+    """What the bundle is for: an interpreter here, or the one that a report describes."""
+
+    python: str | None
+    recorded: Path | None
+
+    def demand_name(self) -> None:
+        """Refuse a guess: what a build needs is chosen for the machine that compiles."""
+        if self.python is None and self.recorded is None:
+            message = "the plan compiles something, and what that needs depends on the machine that compiles it"
+            advice = "Name it: --for REPORT.json (from flash-doctor check --json there), or --python"
+            raise BadInput(message, advice=advice)
+
+    def examine(self, runner: Runner) -> Patient:
+        if self.recorded is None:
+            return examine(find_target(self.python, os.environ), runner)
+        from flash_doctor.render.document import load_report
+
+        report = load_report(self.recorded.read_text(encoding="utf-8"))
+        return patient_of(report.target, report.environment)
 
 
 def _document(plan: Plan) -> str:

@@ -75,13 +75,14 @@ def shared_plans(nodes: Sequence[Node], differences: Iterable[Difference], polic
 
 def _plan(number: int, group: list[Node]) -> SharedPlan:
     report = group[0].source or f"{group[0].name}.json"
+    recorded = shlex.quote(report)
     folder, python = f"bundle-{number}", shlex.quote(group[0].python)
     return SharedPlan(
         nodes=tuple(node.name for node in group),
         report=report,
         commands=(
-            f"flash-doctor plan --for {shlex.quote(report)} --json > plan-{number}.json",
-            f"flash-doctor bundle {folder} --plan plan-{number}.json",
+            f"flash-doctor plan --for {recorded} --json > plan-{number}.json",
+            f"flash-doctor bundle {folder} --plan plan-{number}.json --for {recorded}",
             f"flash-doctor fix --bundle {folder} --python {python}   # on each of them",
         ),
     )

@@ -1,7 +1,7 @@
 """Compile a source distribution in a folder of ours, so that a second run goes on where the first one ended.
 
-The source is unpacked once and kept; ninja finds its objects again. What setup.py needs beside torch lies in an overlay
-on PYTHONPATH, never in the target.
+The source is unpacked once and kept; ninja finds its objects again. What setup.py needs beside torch is named by the
+caller's settings (PYTHONPATH, PATH), and never lies in the target.
 """
 
 from __future__ import annotations
@@ -43,10 +43,6 @@ class Workshop:
     @property
     def source(self) -> Path:
         return self.folder / "source"
-
-    @property
-    def overlay(self) -> Path:
-        return self.folder / "overlay"
 
     @property
     def out(self) -> Path:
@@ -127,7 +123,7 @@ def compile_wheel(
     command = Command(
         argv=(str(target.python), "-c", _BUILD, str(workshop.out)),
         timeout=TIMEOUT,
-        environment={"PYTHONPATH": str(workshop.overlay), "PYTHONDONTWRITEBYTECODE": "1", **settings},
+        environment={"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1", **settings},
         cwd=tree,
         watch=Progress(tick),
     )

@@ -21,6 +21,10 @@ class LocalWheel:
     url: str
 
     @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    @property
     def requirement(self) -> str:
         """A line with a hash that pip and uv both check; pip takes no hash for a bare path."""
         return f"{self.name} @ {self.path.as_uri()} --hash=sha256:{self.sha256}"

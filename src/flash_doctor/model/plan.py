@@ -202,6 +202,11 @@ class Install:
         """The address is known."""
         return self.url is not None
 
+    @property
+    def files(self) -> tuple[Install, ...]:
+        """What has to be fetched for this step."""
+        return (self,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remove:
@@ -210,10 +215,18 @@ class Remove:
     name: NormalizedName
     because: str
 
+    @property
+    def files(self) -> tuple[()]:
+        """What has to be fetched for this step."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """Compile a source: `settings` are environment variables, `minutes` and `memory` (bytes) estimates."""
+    """Compile a source: `settings` are environment variables, `minutes` and `memory` (bytes) estimates.
+
+    `needs` are the wheels that its setup.py imports and the target lacks; only the build sees them.
+    """
 
     name: NormalizedName
     requirement: str
@@ -225,6 +238,12 @@ class Build:
     url: str | None = None
     sha256: str | None = None
     size: int | None = None
+    needs: tuple[Install, ...] = ()
+
+    @property
+    def files(self) -> tuple[Build | Install, ...]:
+        """What has to be fetched for this step."""
+        return (self, *self.needs)
 
 
 Step: TypeAlias = Build | Install | Remove

@@ -100,7 +100,8 @@ def _step(step: Step) -> Json:
     if isinstance(step, Build):
         settings = {"settings": dict(step.settings), "jobs": step.jobs, "minutes": step.minutes, "memory": step.memory}
         source = {"url": step.url, "sha256": step.sha256, "size": step.size}
-        return {"action": "build", **common, "requirement": step.requirement, **settings, **source}
+        needs = [_step(need) for need in step.needs]
+        return {"action": "build", **common, "requirement": step.requirement, **settings, **source, "needs": needs}
     return {"action": "remove", **common}
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
-from flash_doctor.command import Command
-from flash_doctor.errors import InstallFailed
 from flash_doctor.install.build import Workshop, compile_wheel, unpack
-from flash_doctor.install.fetch import fetch, file_name, hash_of
+from flash_doctor.install.fetch import hash_of
 from flash_doctor.install.interface import LocalWheel
+from flash_doctor.install.swap import staged_site
 from flash_doctor.model import known
 from flash_doctor.treat.judge import visible_gpus
+from flash_doctor.treat.needs import unpack_needs
+from flash_doctor.treat.trust import fetch_trusted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from flash_doctor.install.fetch import Fetched
@@ -26,35 +25,51 @@ if TYPE_CHECKING:
     from flash_doctor.treat.patient import Patient
     from flash_doctor.treat.practice import Practice
 
-_NEEDS_TIMEOUT = 900.0
-
 
 def build_wheel(step: Build, patient: Patient, practice: Practice) -> LocalWheel:
     """The wheel of a Build step, from the cache when everything it depends on is the same.
 
     Raises:
+        BadInput: nobody vouches for the hash of its source.
         InstallFailed: it could not be compiled.
         HttpError: its source could not be read.
         HashMismatch: its source is another file than the index promised.
     """
-    assert step.url is not None
-    with practice.desk.working(file_name(step.url), "B") as tick:
-        source = fetch(step.url, step.sha256, practice.options.sources, tick)
-    settings = build_settings(step, patient)
-    workshop = Workshop(folder=practice.options.sources.cache / "builds" / _key(source, settings, patient))
-    wheel = workshop.wheel or _compile(step, source, workshop, settings, patient, practice)
+    source = fetch_trusted(step, practice)
+    workshop = workshop_of(step, source.sha256, patient, practice)
+    wheel = workshop.wheel or _compile(step, source, workshop, patient, practice)
     return LocalWheel(path=wheel, name=step.name, sha256=hash_of(wheel), url=wheel.as_uri())
 
 
-def _compile(
-    step: Build, source: Fetched, workshop: Workshop, settings: Mapping[str, str], patient: Patient, practice: Practice
-) -> Path:
+def workshop_of(step: Build, sha256: str, patient: Patient, practice: Practice) -> Workshop:
+    """Where the source with that hash is compiled for this patient."""
+    return Workshop(folder=practice.options.sources.cache / "builds" / _key(step, sha256, patient))
+
+
+def _compile(step: Build, source: Fetched, workshop: Workshop, patient: Patient, practice: Practice) -> Path:
+    _demand_hash(source)
     tree = unpack(source.path, workshop)
-    with practice.desk.working(f"what {step.name} needs to be compiled"):
-        _prepare_overlay(step, workshop, patient, practice)
-    paths = os.pathsep.join((str(workshop.overlay / "bin"), os.environ.get("PATH", os.defpath)))
+    settings = build_settings(step, patient)
+    if step.needs:
+        with practice.desk.working(f"what {step.name} needs to be compiled"):
+            settings |= _paths(unpack_needs(step, workshop, patient, practice))
     with practice.desk.working(f"compiling {step.requirement}") as tick:
-        return compile_wheel(tree, workshop, patient.target, practice.runner, {**settings, "PATH": paths}, tick)
+        return compile_wheel(tree, workshop, patient.target, practice.runner, settings, tick)
+
+
+def _demand_hash(source: Fetched) -> None:
+    """Once more, for a file that was here already: an installer does so for a wheel, for a source nobody but us."""
+    from flash_doctor.http import HashMismatch
+
+    if hash_of(source.path) != source.sha256:
+        message = f"{source.path} is not the file that was promised"
+        raise HashMismatch(message, evidence=(f"promised sha256 {source.sha256}",))
+
+
+def _paths(prefix: Path) -> dict[str, str]:
+    """The variables that let a build import what lies in a prefix, and call its programs (ninja)."""
+    programs = os.pathsep.join((str(prefix / "bin"), os.environ.get("PATH", os.defpath)))
+    return {"PYTHONPATH": str(staged_site(prefix)), "PATH": programs}
 
 
 def build_settings(step: Build, patient: Patient) -> dict[str, str]:
@@ -79,42 +94,17 @@ def _home(toolkit: Toolkit) -> Path:
     return toolkit.nvcc.parent.parent
 
 
-def _key(source: Fetched, settings: Mapping[str, str], patient: Patient) -> str:
+def _key(step: Build, sha256: str, patient: Patient) -> str:
     """A name for everything that the wheel depends on: torch's build, nvcc, Python, platform, settings that count."""
     torch, toolchain = known(patient.environment.torch), known(patient.environment.toolchain)
     chosen = toolchain.chosen if toolchain else None
+    settings = build_settings(step, patient)
     counts = {name: value for name, value in settings.items() if name not in {"MAX_JOBS", "NVCC_THREADS"}}
     parts = {
-        "source": source.sha256,
+        "source": sha256,
         "torch": [str(torch.version), known(torch.git), known(torch.cxx11abi)] if torch else [],
         "cuda": str(known(chosen.version)) if chosen else "",
         "python": [patient.python.abi, patient.python.platform],
         "settings": sorted(counts.items()),
     }
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
-
-
-def _prepare_overlay(step: Build, workshop: Workshop, patient: Patient, practice: Practice) -> None:
-    """Install what setup.py imports and the target lacks into a folder that only this build sees."""
-    needs = [need for need in practice.facts.flash.build_needs(step.name) if patient.packages.find(need) is None]
-    done = workshop.folder / "overlay-ready"
-    if not needs or done.exists():
-        return
-    sources = practice.options.sources
-    places = [word for folder in sources.folders for word in ("--find-links", str(folder))]
-    command = Command(
-        argv=(
-            sys.executable, "-m", "pip", "--python", str(patient.target.python), "install", "--quiet", "--no-input",
-            "--disable-pip-version-check", "--only-binary", ":all:", "--ignore-installed", "--no-compile",
-            "--target", str(workshop.overlay), *places, *([] if sources.network else ["--no-index"]), *needs,
-        ),
-        timeout=_NEEDS_TIMEOUT,
-        environment={"PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
-    installed = practice.runner.run(command)
-    if installed.returncode:
-        message = f"what {step.name} needs to be compiled could not be installed: {', '.join(needs)}"
-        evidence = installed.errors.strip().splitlines()[-5:]
-        advice = "Install these into the target yourself, or give them in a folder: --wheelhouse DIR"
-        raise InstallFailed(message, evidence=evidence, advice=advice)
-    done.touch()

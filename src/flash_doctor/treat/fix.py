@@ -28,7 +28,7 @@ from flash_doctor.treat.proving import NOT_RUN, library_of, prove
 from flash_doctor.treat.refuse import refuse
 from flash_doctor.treat.sheet import empty_sheet, sheet_of
 from flash_doctor.treat.signals import ending_by_exception, uninterrupted
-from flash_doctor.treat.source import settle_sources
+from flash_doctor.treat.source import settle_builds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,7 +107,7 @@ class _Fix:
     def _plan(self) -> Plan:
         with self.clock.stage("plan"):
             plan = self.prescription.plan(self.patient, self.practice.facts)
-            plan = settle_sources(plan, self.practice.options)
+            plan = settle_builds(plan, self.patient, self.practice)
         if plan.manual:
             message = "the plan begins with something that only you can do"
             raise NoPlanFound(message, evidence=plan.manual, advice="Do that, then run flash-doctor fix again.")
@@ -155,9 +155,7 @@ class _Fix:
                 self.patient.state.rmdir()
 
     def _gather(self, plan: Plan) -> tuple[LocalWheel, ...]:
-        gatherer = Gatherer(
-            patient=self.patient, options=self.practice.options, desk=self.practice.desk, build=self._build
-        )
+        gatherer = Gatherer(patient=self.patient, practice=self.practice, build=self._build)
         with self.clock.stage("fetch"):
             try:
                 return gatherer.gather(plan.steps)

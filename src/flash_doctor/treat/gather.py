@@ -1,26 +1,21 @@
-"""Every wheel of a plan on this disk, with a hash that somebody vouches for."""
+"""Every wheel of a plan on this disk, fetched or compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flash_doctor.errors import BadInput
-from flash_doctor.install.fetch import fetch, file_name
 from flash_doctor.install.interface import LocalWheel
-from flash_doctor.install.pins import Pins
 from flash_doctor.install.space import demand_room, unpacked_size
-from flash_doctor.model.plan import Build, HashState, Install
-from flash_doctor.treat.desk import Desk
-from flash_doctor.treat.options import Options
+from flash_doctor.model.plan import Build, Install
 from flash_doctor.treat.patient import Patient
-from flash_doctor.treat.sheet import hash_state
+from flash_doctor.treat.practice import Practice
+from flash_doctor.treat.trust import fetch_trusted, hashed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flash_doctor.install.fetch import Fetched
     from flash_doctor.model.plan import Step
 
 
@@ -29,8 +24,7 @@ class Gatherer:
     """Fetches or builds what the steps name; `build` compiles one step into a wheel."""
 
     patient: Patient
-    options: Options
-    desk: Desk
+    practice: Practice
     build: Callable[[Build], LocalWheel]
 
     def gather(self, steps: Sequence[Step]) -> tuple[LocalWheel, ...]:
@@ -41,11 +35,11 @@ class Gatherer:
             HttpError: an address could not be read.
             HashMismatch: it gave another file than was promised.
         """
-        installs = [step for step in steps if isinstance(step, Install)]
-        cache = self.options.sources.cache
-        demand_room(cache, [step.size for step in installs if not _local(step)], "in the cache for the downloads")
+        files = [file for step in steps for file in step.files]
+        cache = self.practice.options.sources.cache
+        demand_room(cache, [file.size for file in files if not _local(file)], "in the cache for the downloads")
         wheels = tuple(
-            self.build(step) if isinstance(step, Build) else self._fetched(step)
+            self.build(step) if isinstance(step, Build) else fetch_wheel(step, self.practice)
             for step in steps
             if isinstance(step, (Install, Build))
         )
@@ -53,45 +47,21 @@ class Gatherer:
         demand_room(self.patient.site, sizes, "in the target for the unpacked files")
         return wheels
 
-    def _fetched(self, step: Install) -> LocalWheel:
-        assert step.url is not None
-        promised = step.sha256 or Pins.read(self.options.data).of(step.url)
-        if promised is None and self.options.first_seen is False:
-            raise _untrusted(step.url)
-        found = self._fetch(step.url, promised)
-        if promised is None:
-            self._ask_for_trust(step.url, found)
-        return LocalWheel(path=found.path, name=step.name, sha256=found.sha256, url=step.url)
 
-    def _fetch(self, url: str, sha256: str | None) -> Fetched:
-        with self.desk.working(file_name(url), "B") as tick:
-            return fetch(url, sha256, self.options.sources, tick)
-
-    def _ask_for_trust(self, url: str, found: Fetched) -> None:
-        """Once trusted, an address is pinned: another file from it is refused from then on."""
-        if not (self.options.first_seen or self.desk.trust(url, found.sha256, found.size)):
-            raise _untrusted(url)
-        Pins.read(self.options.data).plus(url, found.sha256, found.size).write(self.options.data)
+def fetch_wheel(step: Install, practice: Practice) -> LocalWheel:
+    """The wheel of a step; raises what `fetch_trusted` does."""
+    assert step.url is not None
+    found = fetch_trusted(step, practice)
+    return LocalWheel(path=found.path, name=step.name, sha256=found.sha256, url=step.url)
 
 
-def _local(step: Install) -> bool:
-    return bool(step.url and step.url.startswith("file:"))
-
-
-def _untrusted(url: str) -> BadInput:
-    message = f"nobody publishes a sha256 of {file_name(url)}, so it is not used without your word"
-    advice = "Trust this first download, and hold its address to it from then on: --trust-first-download"
-    return BadInput(message, evidence=(url,), advice=advice)
+def _local(file: Install | Build) -> bool:
+    return bool(file.url and file.url.startswith("file:"))
 
 
 def pinned(steps: Sequence[Step], wheels: Sequence[LocalWheel]) -> tuple[Step, ...]:
     """The steps with the hashes and sizes of what was fetched."""
     found = {wheel.url: wheel for wheel in wheels}
     return tuple(
-        _pinned(step, found[step.url]) if isinstance(step, Install) and step.url in found else step for step in steps
+        hashed(step, found[step.url]) if isinstance(step, Install) and step.url in found else step for step in steps
     )
-
-
-def _pinned(step: Install, wheel: LocalWheel) -> Install:
-    state = HashState.PINNED if hash_state(step) is HashState.FIRST_SEEN else step.hash_state
-    return replace(step, sha256=wheel.sha256, size=wheel.path.stat().st_size, hash_state=state)

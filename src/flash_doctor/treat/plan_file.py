@@ -62,8 +62,8 @@ def _step(data: Any, path: str) -> Step:
     if isinstance(data.get("settings"), dict):
         data = {**data, "settings": [list(item) for item in data["settings"].items()]}
     step = decode(_KINDS[data["action"]], {key: value for key, value in data.items() if key != "wheel"}, path)
-    if isinstance(step, (Install, Build)):
-        _check_requirement(step, path)
+    for file in step.files:
+        _check_requirement(file, path)
     return step
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from flash_doctor.errors import BadInput
 from flash_doctor.install.fetch import nearby
 from flash_doctor.model.outcome import Action, Change, Sheet
-from flash_doctor.model.plan import Build, HashState, Install
+from flash_doctor.model.plan import Build, Install
+from flash_doctor.treat.trust import hash_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,13 +59,18 @@ def _change(step: Step, patient: Patient) -> Change:
         )
     if isinstance(step, Build):
         new = step.requirement.partition("==")[2] or None
-        return Change(action=Action.BUILD, name=step.name, old=old, new=new, because=step.because)
+        return Change(
+            action=Action.BUILD,
+            name=step.name,
+            old=old,
+            new=new,
+            because=step.because,
+            source=step.url,
+            size=step.size,
+            sha256=step.sha256,
+            hash_state=hash_state(step),
+        )
     return Change(action=Action.REMOVE, name=step.name, old=old, new=None, because=step.because)
-
-
-def hash_state(step: Install) -> HashState:
-    """A hash that is not there cannot be pinned or published, whatever the row promises."""
-    return step.hash_state if step.sha256 else HashState.FIRST_SEEN
 
 
 def _in_words(change: Change) -> str:
@@ -77,16 +83,16 @@ def _in_words(change: Change) -> str:
 
 def _download(steps: Sequence[Step], sources: Sources) -> int | None:
     """Bytes that are not on this machine yet; None when the size of one is not known."""
-    sizes = [
-        step.size
-        for step in steps
-        if isinstance(step, Install) and step.url and nearby(step.url, step.sha256, sources) is None
-    ]
+    files = [file for step in steps for file in step.files]
+    sizes = [file.size for file in files if file.url and nearby(file.url, file.sha256, sources) is None]
     return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def _notes(patient: Patient, steps: Sequence[Step]) -> Iterator[str]:
     for step in steps:
+        if needs := step.files[1:]:
+            names = ", ".join(need.requirement for need in needs)
+            yield f"compiling {step.name} takes {names}, each with its sha256; they do not go into this environment"
         others = [one for one in patient.packages.copies(step.name) if one not in patient.copies(step.name)]
         for package in others:
             yield f"{package.name} {package.raw_version} in {package.location} stays; the new one comes before it"

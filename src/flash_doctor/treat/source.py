@@ -1,4 +1,4 @@
-"""Where the source of a Build step is: asked of the package index that pip would use (PEP 691)."""
+"""What a Build step fetches: its source, asked of the package index that pip would use (PEP 691), and what it needs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from urllib.parse import urljoin
 from flash_doctor.command import Command, SystemRunner
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.model.plan import Build
+from flash_doctor.treat.build import workshop_of
+from flash_doctor.treat.needs import settle_needs
 
 if TYPE_CHECKING:
     from flash_doctor.model.plan import Plan
-    from flash_doctor.treat.options import Options
+    from flash_doctor.treat.patient import Patient
+    from flash_doctor.treat.practice import Practice
 
 _ACCEPT = {"Accept": "application/vnd.pypi.simple.v1+json"}
 _LIMIT = 64 << 20
@@ -22,22 +25,26 @@ _LIMIT = 64 << 20
 _DEFAULT = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
 
 
-def settle_sources(plan: Plan, options: Options) -> Plan:
-    """The plan with address and hash of every source distribution.
+def settle_builds(plan: Plan, patient: Patient, practice: Practice) -> Plan:
+    """The plan with address and hash of every source distribution, and of what compiling it needs.
 
     Raises:
         NoPlanFound: the index has no such source distribution, or no network may be used.
         HttpError: it could not be read.
     """
-    return replace(
-        plan, steps=tuple(_settled(step, options) if isinstance(step, Build) else step for step in plan.steps)
-    )
+    steps = (_settled(step, patient, practice) if isinstance(step, Build) else step for step in plan.steps)
+    return replace(plan, steps=tuple(steps))
 
 
-def _settled(step: Build, options: Options) -> Build:
-    if step.url is not None:
-        return step
-    if not options.sources.network:
+def _settled(step: Build, patient: Patient, practice: Practice) -> Build:
+    """What was compiled before needs nothing more."""
+    step = step if step.url else _with_source(step, practice)
+    built = step.sha256 and workshop_of(step, step.sha256, patient, practice).wheel
+    return step if built or step.needs else replace(step, needs=settle_needs(step, patient, practice))
+
+
+def _with_source(step: Build, practice: Practice) -> Build:
+    if not practice.options.sources.network:
         message = f"the plan does not say where the source of {step.requirement} is, and no network may be used"
         raise NoPlanFound(message, advice="Make the bundle again with flash-doctor bundle, which writes that down.")
     found = _on_index(step, index_url())

@@ -1,0 +1,77 @@
+"""What a setup.py imports beside torch: hashed with the plan, unpacked into a folder that only the build sees."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from flash_doctor.errors import NoPlanFound
+from flash_doctor.install.staging import stage
+from flash_doctor.model import Goal
+from flash_doctor.model.plan import Install, Plan
+from flash_doctor.resolve.lookup import settle
+from flash_doctor.treat.gather import fetch_wheel
+from flash_doctor.treat.options import choose_installer
+from flash_doctor.treat.shelf import settle_from
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flash_doctor.install.build import Workshop
+    from flash_doctor.model.plan import Build
+    from flash_doctor.treat.patient import Patient
+    from flash_doctor.treat.practice import Practice
+
+
+def settle_needs(step: Build, patient: Patient, practice: Practice) -> tuple[Install, ...]:
+    """Wheels with address and hash for what the build imports and the target lacks: from a folder, else the index.
+
+    Raises:
+        NoPlanFound: they are in no folder, and no index has them or may be asked.
+    """
+    because = f"{step.name} is compiled with it"
+    missing = tuple(
+        Install(name=canonicalize_name(need), requirement=need, because=because)
+        for need in practice.facts.flash.build_needs(step.name)
+        if patient.packages.find(need) is None
+    )
+    plan = Plan(goal=Goal(), steps=missing, because=())
+    for folder in practice.options.sources.folders:
+        plan = settle_from(folder, plan)
+    installs = [one for one in plan.steps if isinstance(one, Install)]
+    if all(one.settled for one in installs):
+        return tuple(installs)
+    lookup = practice.lookup() if practice.options.sources.network else None
+    if lookup is None:
+        raise _out_of_reach(step, installs, network=practice.options.sources.network)
+    asked = settle(plan, patient.environment, lookup)
+    return tuple(replace(one, because=because) for one in asked.steps if isinstance(one, Install))
+
+
+def _out_of_reach(step: Build, needs: list[Install], *, network: bool) -> NoPlanFound:
+    names = ", ".join(one.name for one in needs if not one.settled)
+    why = "neither uv nor pip is there to ask an index" if network else "no network may be used"
+    message = f"{step.name} is to be compiled, and what its setup.py imports is not here: {names}"
+    advice = "Give their wheels in a folder (--wheelhouse DIR), or make the bundle again: flash-doctor bundle DIR"
+    return NoPlanFound(message, evidence=(f"not installed in the target, in no folder, and {why}",), advice=advice)
+
+
+def unpack_needs(step: Build, workshop: Workshop, patient: Patient, practice: Practice) -> Path:
+    """The prefix that holds what the build imports, unpacked from hashed wheels; a finished one is taken again.
+
+    Raises:
+        InstallFailed: they could not be unpacked.
+    """
+    wheels = [fetch_wheel(need, practice) for need in step.needs]
+    name = hashlib.sha256("".join(sorted(wheel.sha256 for wheel in wheels)).encode()).hexdigest()[:16]
+    folder = workshop.folder / "needs" / name
+    done = folder / "done"
+    if not done.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        stage(wheels, folder, patient.target, choose_installer(practice.options.installer), practice.runner)
+        done.touch()
+    return folder / "stage"

@@ -1,0 +1,65 @@
+"""A file of a plan on this disk, with a hash that somebody vouches for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flash_doctor.errors import BadInput
+from flash_doctor.install.fetch import fetch, file_name
+from flash_doctor.install.pins import Pins
+from flash_doctor.model.plan import HashState
+
+if TYPE_CHECKING:
+    from flash_doctor.install.fetch import Fetched
+    from flash_doctor.install.interface import LocalWheel
+    from flash_doctor.model.plan import Build, Install
+    from flash_doctor.treat.practice import Practice
+
+
+def hash_state(file: Build | Install) -> HashState:
+    """A hash that is not there cannot be pinned or published, whatever the row promises."""
+    if not file.sha256:
+        return HashState.FIRST_SEEN
+    return getattr(file, "hash_state", HashState.PUBLISHED)
+
+
+def fetch_trusted(file: Build | Install, practice: Practice) -> Fetched:
+    """The file behind a step's address; without a published hash only with the user's word, and pinned from then on.
+
+    Raises:
+        BadInput: nobody vouches for its hash.
+        InstallFailed: it is not here and may not be fetched.
+        HttpError: its address could not be read.
+        HashMismatch: it is another file than was promised.
+    """
+    url, options = file.url, practice.options
+    assert url is not None
+    promised = file.sha256 or Pins.read(options.data).of(url)
+    if promised is None and options.first_seen is False:
+        raise _untrusted(url)
+    with practice.desk.working(file_name(url), "B") as tick:
+        found = fetch(url, promised, options.sources, tick)
+    if promised is None:
+        _ask_for_trust(url, found, practice)
+    return found
+
+
+def hashed(step: Install, found: Fetched | LocalWheel) -> Install:
+    """The step with the hash of what was fetched; one that was learnt by that is pinned from now on."""
+    state = HashState.PINNED if hash_state(step) is HashState.FIRST_SEEN else step.hash_state
+    return replace(step, sha256=found.sha256, size=found.size, hash_state=state)
+
+
+def _ask_for_trust(url: str, found: Fetched, practice: Practice) -> None:
+    """Once trusted, an address is pinned: another file from it is refused from then on."""
+    options = practice.options
+    if not (options.first_seen or practice.desk.trust(url, found.sha256, found.size)):
+        raise _untrusted(url)
+    Pins.read(options.data).plus(url, found.sha256, found.size).write(options.data)
+
+
+def _untrusted(url: str) -> BadInput:
+    message = f"nobody publishes a sha256 of {file_name(url)}, so it is not used without your word"
+    advice = "Trust this first download, and hold its address to it from then on: --trust-first-download"
+    return BadInput(message, evidence=(url,), advice=advice)
