@@ -18,7 +18,7 @@ from flash_doctor.install.interface import Installer, LocalWheel
 from flash_doctor.install.journal import FOLDER, Journal, journals, tidy
 from flash_doctor.install.pip import Pip
 from flash_doctor.install.staging import stage
-from flash_doctor.install.swap import plan_swap
+from flash_doctor.install.swap import plan_swap, staged_site
 from flash_doctor.install.uv import Uv
 from flash_doctor.model import Packages, Target, known
 from flash_doctor.probe import probe
@@ -157,3 +157,19 @@ def test_a_file_that_nobody_owns_is_kept_for_undo(patient: Path, tmp_path: Path,
     swap_in(local(new), target, patient, uv()).undo()
     tidy(patient / FOLDER)
     assert snapshot(patient) == before
+
+
+@pytest.mark.parametrize("installer", INSTALLERS)
+def test_metadata_that_a_package_carries_inside_is_no_folder_of_packages(
+    tmp_path: Path, venv: Path, installer: str
+) -> None:
+    """As setuptools carries those of the packages that it vendors."""
+    files: dict[str, bytes | str] = {
+        "big/__init__.py": "",
+        "big/_vendor/small-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: small\nVersion: 1\n",
+        "big/_vendor/small-1.dist-info/RECORD": "",
+    }
+    wheel = local(build_wheel(tmp_path / "wheels", "big", "1", files), "big")
+    target = Target(python=venv / "bin" / "python", why="test")
+    prefix = stage([wheel], tmp_path / "work", target, INSTALLERS[installer](), SystemRunner())
+    assert (staged_site(prefix) / "big-1.dist-info").is_dir()
