@@ -1,8 +1,7 @@
-"""What a build fetches: its source from an index that answers as PEP 691 says, and hashed wheels of what it imports."""
+"""What a build fetches: its source distribution, and hashed wheels of what its setup.py imports."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,30 +20,16 @@ from flash_doctor.treat.desk import SilentDesk
 from flash_doctor.treat.options import Options
 from flash_doctor.treat.patient import Patient, examine
 from flash_doctor.treat.practice import Practice
-from flash_doctor.treat.source import index_url, settle_builds
-from servers import Site, serve
+from flash_doctor.treat.source import settle_builds
 from wheels import build_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from clinic import Clinic
 
-NAME = "flash_attn-2.8.3.tar.gz"
 FLASH = canonicalize_name("flash-attn")
 NEEDS = ("setuptools", "wheel", "packaging", "ninja", "psutil")
-
-
-@pytest.fixture
-def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    files = [
-        {"filename": "flash_attn-2.8.2.tar.gz", "url": "../../old", "hashes": {}},
-        {"filename": NAME, "url": f"../../files/{NAME}#sha256=0", "hashes": {"sha256": "a" * 64}, "size": 7},
-    ]
-    with serve(Site(files={"/simple/flash-attn/": json.dumps({"files": files}).encode()})) as site:
-        monkeypatch.setenv("PIP_INDEX_URL", f"{site.url}/simple")
-        yield site
 
 
 @pytest.fixture
@@ -60,6 +45,8 @@ class Catalogue:
 
     def answer(self, question: Question) -> tuple[Found, ...]:
         self.asked.append(question)
+        if question.sources:
+            return (Found(name=FLASH, version="2.8.3", url="https://x.invalid/y.tar.gz", sha256="a" * 64, size=7),)
         names = [canonicalize_name(line) for line in (*question.requirements, "underneath")]
         return tuple(
             Found(name=name, version="1", url=f"https://x.invalid/{name}-1.whl", sha256="b" * 64, size=9)
@@ -86,9 +73,14 @@ def settled(plan: Plan, patient: Patient, practice: Practice) -> Build:
     return step
 
 
-def test_address_and_hash_come_from_the_index(index: Site, patient: Patient, tmp_path: Path) -> None:
-    step = settled(plan(), patient, practice(tmp_path, Catalogue()))
-    assert (step.url, step.sha256, step.size) == (f"{index.url}/files/{NAME}", "a" * 64, 7)
+def test_address_and_hash_come_from_the_index(patient: Patient, tmp_path: Path) -> None:
+    catalogue = Catalogue()
+    step = settled(plan(), patient, practice(tmp_path, catalogue))
+    assert (step.url, step.sha256, step.size) == ("https://x.invalid/y.tar.gz", "a" * 64, 7)
+    assert catalogue.asked[0].requirements == ("flash-attn==2.8.3",)
+    with pytest.raises(NoPlanFound, match="where the source of flash-attn") as caught:
+        settled(plan(), patient, practice(tmp_path, catalogue, network=False))
+    assert caught.value.evidence == ("no network may be used",)
 
 
 def test_what_the_build_imports_comes_with_hashes_and_with_what_it_requires(patient: Patient, tmp_path: Path) -> None:
@@ -136,17 +128,3 @@ def test_what_was_compiled_before_asks_nobody(patient: Patient, tmp_path: Path) 
     (workshop.out / "flash_attn-2.8.3-py3-none-any.whl").touch()
     (workshop.folder / "built").touch()
     assert settled(Plan(goal=Goal(), steps=(known,), because=()), patient, practice(tmp_path, network=False)) == known
-
-
-@pytest.mark.usefixtures("index")
-def test_a_version_that_is_not_there_and_a_network_that_may_not_be_used(patient: Patient, tmp_path: Path) -> None:
-    with pytest.raises(NoPlanFound, match="no source distribution"):
-        settle_builds(plan("9.9"), patient, practice(tmp_path))
-    with pytest.raises(NoPlanFound, match="no network may be used"):
-        settle_builds(plan(), patient, practice(tmp_path, network=False))
-
-
-def test_without_a_setting_it_is_pips_own_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
-    assert index_url().startswith("http")

@@ -24,6 +24,7 @@ class Question:
     """What an index is asked: requirements with everything they need, under constraints, for one Python and platform.
 
     `python` as 3.12, `machine` as x86_64, `glibc` as (2, 35); None where not known. `indexes` come before the default.
+    With `sources` source distributions are asked for, and those of the requirements alone.
     """
 
     requirements: tuple[str, ...]
@@ -32,6 +33,7 @@ class Question:
     machine: str | None
     glibc: tuple[int, int] | None
     indexes: tuple[str, ...]
+    sources: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

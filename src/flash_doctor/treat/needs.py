@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from flash_doctor.errors import NoPlanFound
 from flash_doctor.install.staging import stage
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Install, Plan
@@ -34,30 +33,19 @@ def settle_needs(step: Build, patient: Patient, practice: Practice) -> tuple[Ins
         NoPlanFound: they are in no folder, and no index has them or may be asked.
     """
     because = f"{step.name} is compiled with it"
-    missing = tuple(
+    wanted = tuple(
         Install(name=canonicalize_name(need), requirement=need, because=because)
         for need in practice.facts.flash.build_needs(step.name)
         if patient.packages.find(need) is None
     )
-    plan = Plan(goal=Goal(), steps=missing, because=())
+    plan = Plan(goal=Goal(), steps=wanted, because=())
     for folder in practice.options.sources.folders:
         plan = settle_from(folder, plan)
-    installs = [one for one in plan.steps if isinstance(one, Install)]
-    if all(one.settled for one in installs):
-        return tuple(installs)
-    lookup = practice.lookup() if practice.options.sources.network else None
-    if lookup is None:
-        raise _out_of_reach(step, installs, network=practice.options.sources.network)
-    asked = settle(plan, patient.environment, lookup)
-    return tuple(replace(one, because=because) for one in asked.steps if isinstance(one, Install))
-
-
-def _out_of_reach(step: Build, needs: list[Install], *, network: bool) -> NoPlanFound:
-    names = ", ".join(one.name for one in needs if not one.settled)
-    why = "neither uv nor pip is there to ask an index" if network else "no network may be used"
-    message = f"{step.name} is to be compiled, and what its setup.py imports is not here: {names}"
-    advice = "Give their wheels in a folder (--wheelhouse DIR), or make the bundle again: flash-doctor bundle DIR"
-    return NoPlanFound(message, evidence=(f"not installed in the target, in no folder, and {why}",), advice=advice)
+    names = ", ".join(one.name for one in plan.steps if isinstance(one, Install) and not one.settled)
+    if names:
+        missing = f"{step.name} is to be compiled, and what its setup.py imports is not here: {names}"
+        plan = settle(plan, patient.environment, practice.asking(missing))
+    return tuple(replace(one, because=because) for one in plan.steps if isinstance(one, Install))
 
 
 def unpack_needs(step: Build, workshop: Workshop, patient: Patient, practice: Practice) -> Path:

@@ -1,16 +1,12 @@
-"""What a Build step fetches: its source, asked of the package index that pip would use (PEP 691), and what it needs."""
+"""What a Build step fetches: its source distribution, and what its setup.py imports; asked of the package index."""
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
+from typing import TYPE_CHECKING
 
-from flash_doctor.command import Command, SystemRunner
-from flash_doctor.errors import NoPlanFound
 from flash_doctor.model.plan import Build
+from flash_doctor.resolve.lookup import Question
 from flash_doctor.treat.build import workshop_of
 from flash_doctor.treat.needs import settle_needs
 
@@ -19,18 +15,12 @@ if TYPE_CHECKING:
     from flash_doctor.treat.patient import Patient
     from flash_doctor.treat.practice import Practice
 
-_ACCEPT = {"Accept": "application/vnd.pypi.simple.v1+json"}
-_LIMIT = 64 << 20
-# the default of pip itself, which no setting shows
-_DEFAULT = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
-
 
 def settle_builds(plan: Plan, patient: Patient, practice: Practice) -> Plan:
     """The plan with address and hash of every source distribution, and of what compiling it needs.
 
     Raises:
-        NoPlanFound: the index has no such source distribution, or no network may be used.
-        HttpError: it could not be read.
+        NoPlanFound: the index has no such source distribution, or nobody may be asked.
     """
     steps = (_settled(step, patient, practice) if isinstance(step, Build) else step for step in plan.steps)
     return replace(plan, steps=tuple(steps))
@@ -44,35 +34,15 @@ def _settled(step: Build, patient: Patient, practice: Practice) -> Build:
 
 
 def _with_source(step: Build, practice: Practice) -> Build:
-    if not practice.options.sources.network:
-        message = f"the plan does not say where the source of {step.requirement} is, and no network may be used"
-        raise NoPlanFound(message, advice="Make the bundle again with flash-doctor bundle, which writes that down.")
-    found = _on_index(step, index_url())
-    return replace(step, url=found["url"], sha256=found["hashes"].get("sha256"), size=found.get("size"))
-
-
-def index_url() -> str:
-    """The simple index that pip uses here: its settings, else its default."""
-    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
-        if found := os.environ.get(name):
-            return found
-    pip = (sys.executable, "-m", "pip", "config", "get", "global.index-url")
-    configured = SystemRunner().run(Command(argv=pip))
-    if configured.returncode == 0 and configured.text.strip():
-        return configured.text.strip()
-    return SystemRunner().run(Command(argv=(sys.executable, "-c", _DEFAULT))).text.strip()
-
-
-def _on_index(step: Build, index: str) -> dict[str, Any]:
-    from flash_doctor.http import get_json, public
-
-    page = f"{index.rstrip('/')}/{step.name}/"
-    version = step.requirement.partition("==")[2]
-    wanted = {f"{name}-{version}.tar.gz" for name in (step.name, step.name.replace("-", "_"))}
-    answer = get_json(page, limit=_LIMIT, headers=_ACCEPT)
-    files = answer.get("files", []) if isinstance(answer, dict) else []
-    for file in files:
-        if file.get("filename") in wanted:
-            return {**file, "url": urljoin(page, file["url"]).partition("#")[0]}
-    message = f"{public(page)} has no source distribution of {step.requirement}"
-    raise NoPlanFound(message, evidence=(f"looked for {' or '.join(sorted(wanted))} among {len(files)} files",))
+    question = Question(
+        requirements=(step.requirement,),
+        constraints=(),
+        python=None,
+        machine=None,
+        glibc=None,
+        indexes=(),
+        sources=True,
+    )
+    missing = f"the plan does not say where the source of {step.requirement} is"
+    (found,) = practice.asking(missing).answer(question)
+    return replace(step, url=found.url, sha256=found.sha256, size=found.size)

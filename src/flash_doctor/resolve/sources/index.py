@@ -66,7 +66,8 @@ class UvLookup:
 
     def command(self, question: Question, constraints: Path) -> Command:
         """The run that asks it; nothing is installed and nothing is compiled."""
-        options = ["--format", "pylock.toml", "--no-header", "--no-annotate", "--quiet", "--no-build"]
+        options = ["--format", "pylock.toml", "--no-header", "--no-annotate", "--quiet"]
+        options += ["--no-deps", "--no-binary", ":all:"] if question.sources else ["--no-build"]
         options += ["--constraints", str(constraints), "--index-strategy", "unsafe-best-match"]
         options += ["--python-version", question.python] if question.python else []
         options += ["--python-platform", uv_platform(question)]

@@ -1,9 +1,10 @@
-"""One project's page of a package index (PEP 503 HTML or PEP 691 JSON) as assets."""
+"""One project's page of a package index (PEP 503 HTML or PEP 691 JSON): its files, and its wheels as assets."""
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -24,14 +25,34 @@ def read_page(body: bytes, url: str, release: str) -> Iterator[Asset]:
     Raises:
         BadInput: it is neither of the two formats.
     """
+    for file in page_files(body, url):
+        if file.name.endswith(".whl") and file.address.startswith("https:"):
+            yield Asset(release=release, name=file.name, sha256=file.sha256, size=file.size, address=file.address)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFile:
+    """One file of a page; `address` without the user and password of the page's own, `size` in bytes."""
+
+    name: str
+    address: str
+    sha256: str | None
+    size: int | None
+
+
+def page_files(body: bytes, url: str) -> Iterator[PageFile]:
+    """The files of a page that was read from `url`.
+
+    Raises:
+        BadInput: it is neither of the two formats.
+    """
     text = body.decode("utf-8", "replace")
-    found = _json(text) if text.lstrip().startswith("{") else _html(text)
-    for address, sha256, size in found:
-        whole = urljoin(url, address)
-        name = unquote(urlsplit(whole).path.rpartition("/")[2])
-        if name.endswith(".whl") and urlsplit(whole).scheme == "https":
-            fits = sha256 if sha256 and _HASH.fullmatch(sha256) else None
-            yield Asset(release=release, name=name, sha256=fits, size=size, address=urldefrag(whole)[0])
+    for address, sha256, size in _json(text) if text.lstrip().startswith("{") else _html(text):
+        parts = urlsplit(urldefrag(urljoin(url, address))[0])
+        whole = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+        fits = sha256 if sha256 and _HASH.fullmatch(sha256) else None
+        name = unquote(parts.path.rpartition("/")[2])
+        yield PageFile(name=name, address=whole.geturl(), sha256=fits, size=size)
 
 
 File = tuple[str, "str | None", "int | None"]

@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.resolve.lookup import Found, IndexUnreachable, Question
+from flash_doctor.resolve.sources.pip_pages import find_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,8 @@ class PipLookup:
             NoPlanFound: no set of versions fulfils it; IndexUnreachable when no index answered.
             CommandFailed: pip could not be started, or took too long.
         """
+        if question.sources:
+            return tuple(find_source(line, self.python, self.runner) for line in question.requirements)
         with tempfile.TemporaryDirectory(prefix="flash-doctor-") as name:
             folder = Path(name)
             (folder / "constraints.txt").write_text("\n".join(question.constraints) + "\n", encoding="utf-8")

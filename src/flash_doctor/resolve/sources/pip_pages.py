@@ -1,0 +1,75 @@
+"""Where pip's indexes have a source distribution: read from their pages, since pip itself would run its setup.py."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+from packaging.version import Version
+
+from flash_doctor.command import Command
+from flash_doctor.errors import NoPlanFound
+from flash_doctor.resolve.lookup import Found, IndexUnreachable
+from flash_doctor.resolve.sources.page import ACCEPT, page_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flash_doctor.command import Runner
+
+_LIMIT = 48 << 20  # bytes of a page
+# what pip makes of its defaults, its configuration files and its variables; no command of it prints all three
+_INDEXES = """
+import json
+from pip._internal.commands import create_command
+options, _ = create_command("download").parse_args([])
+print(json.dumps([] if options.no_index else [options.index_url, *options.extra_index_urls]))
+"""
+
+
+def find_source(requirement: str, python: Path, runner: Runner) -> Found:
+    """The newest fitting source distribution.
+
+    Raises:
+        NoPlanFound: no index has one; IndexUnreachable when one did not answer.
+        BadInput: a page of another shape.
+    """
+    wanted = Requirement(requirement)
+    name = canonicalize_name(wanted.name)
+    found = [
+        (version, one)
+        for index in _indexes(python, runner)
+        for one in _on_page(f"{index.rstrip('/')}/{name}/")
+        if one.name == name and wanted.specifier.contains(version := Version(one.version), prereleases=True)
+    ]
+    if not found:
+        message = f"no package index has a source distribution of {requirement}"
+        raise NoPlanFound(message)
+    return max(found, key=lambda pair: pair[0])[1]
+
+
+def _indexes(python: Path, runner: Runner) -> list[str]:
+    """Addresses that can be read here; pip knows more kinds."""
+    told = runner.run(Command(argv=(str(python), "-c", _INDEXES)))
+    urls = json.loads(told.text) if told.returncode == 0 else []
+    return [url for url in urls if url.startswith(("https:", "http:"))]
+
+
+def _on_page(url: str) -> Iterator[Found]:
+    from flash_doctor.http import HttpError, get_bytes
+
+    try:
+        body = get_bytes(url, limit=_LIMIT, headers={"Accept": ACCEPT})
+    except HttpError as error:
+        if error.status is None:
+            raise IndexUnreachable(evidence=(error.message,)) from error
+        return
+    for file in page_files(body, url):
+        try:
+            name, version = parse_sdist_filename(file.name)
+        except InvalidSdistFilename:
+            continue
+        yield Found(name=name, version=str(version), url=file.address, sha256=file.sha256, size=file.size)
