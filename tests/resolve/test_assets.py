@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flash_doctor.errors import BadInput
-from flash_doctor.model.plan import Evidence, HashState
+from flash_doctor.model.wheel import Evidence, HashState
 from flash_doctor.resolve import load_wheels
 from flash_doctor.resolve.sources.assets import Refreshed, read_releases, refresh
 from seats import facts

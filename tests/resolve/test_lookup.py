@@ -13,7 +13,8 @@ from fakes import TableRunner, printed
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.model import Environment, Goal
-from flash_doctor.model.plan import HashState, Install, Plan
+from flash_doctor.model.plan import Install, Plan
+from flash_doctor.model.wheel import HashState
 from flash_doctor.resolve import resolve, settle
 from flash_doctor.resolve.lookup import Found, Question
 from flash_doctor.resolve.sources.index import UvLookup, uv_platform

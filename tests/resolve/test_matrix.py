@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flash_doctor.errors import BadFacts
-from flash_doctor.model.plan import Evidence, HashState
+from flash_doctor.model.wheel import Evidence, HashState
 from flash_doctor.resolve import load_wheels
 from flash_doctor.resolve.sources.lint import lint
 from flash_doctor.resolve.sources.matrix import COLUMNS

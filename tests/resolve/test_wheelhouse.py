@@ -10,7 +10,8 @@ import pytest
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Goal
-from flash_doctor.model.plan import HashState, Plan
+from flash_doctor.model.plan import Plan
+from flash_doctor.model.wheel import HashState
 from flash_doctor.resolve import Wheels, resolve
 from flash_doctor.resolve.sources.wheelhouse import read_wheelhouse
 from seats import described, facts, wheels

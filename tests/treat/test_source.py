@@ -13,7 +13,8 @@ from flash_doctor.errors import NoPlanFound
 from flash_doctor.facts import Facts
 from flash_doctor.install.fetch import Sources
 from flash_doctor.model import Goal, Target
-from flash_doctor.model.plan import Build, HashState, Plan
+from flash_doctor.model.plan import Build, Plan
+from flash_doctor.model.wheel import HashState
 from flash_doctor.resolve.lookup import Found, Question
 from flash_doctor.treat.build import workshop_of
 from flash_doctor.treat.desk import SilentDesk

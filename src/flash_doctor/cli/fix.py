@@ -84,13 +84,8 @@ def command(
         sources=default_sources((folder,) if folder else (), network=not (offline or bundle)),
     )
     goal = for_goal(want, keep, allow, wheelhouse=wheelhouse, offline=offline)
-    practice = Practice(
-        runner=SystemRunner(),
-        facts=Facts(),
-        options=options,
-        desk=TerminalDesk(yes=yes, as_json=as_json),
-        lookup=goal.lookup,
-    )
+    desk = TerminalDesk(yes=yes, as_json=as_json)
+    practice = Practice(runner=SystemRunner(), facts=Facts(), options=options, desk=desk, lookup=goal.lookup)
     outcome = (show if dry_run else fix)(find_target(python, os.environ), _ready(plan, bundle) or goal, practice)
     return _told(outcome, as_json=as_json)
 

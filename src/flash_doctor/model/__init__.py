@@ -1,7 +1,8 @@
 """The nouns: frozen values that flow through the stages. Imports packaging and nothing else of ours.
 
 A name is imported from its module when it is first asked for: making the 40 classes takes 20 ms, and `check` starts
-its children before it needs them (PEP 562). `model.plan` and `model.proof` are imported by their own names.
+its children before it needs them (PEP 562). `model.plan`, `model.wheel`, `model.proof` and others are imported by their
+own names.
 """
 
 from importlib import import_module

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from packaging.utils import NormalizedName
 
-from flash_doctor.model.plan import HashState
 from flash_doctor.model.proof import Proof
 from flash_doctor.model.python import Target
+from flash_doctor.model.wheel import HashState
 
 
 class Action(Enum):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.model.consultation import Knowledge
     from flash_doctor.model.matrix import Cell, Origin, Renewal
-    from flash_doctor.model.plan import Wheel
+    from flash_doctor.model.wheel import Wheel
 
 SHOWN = 40
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.codec import encode
 from flash_doctor.model.outcome import Action, State
-from flash_doctor.model.plan import HashState
+from flash_doctor.model.wheel import HashState
 from flash_doctor.render.proof import LEVELS, proof_lines
 from flash_doctor.render.text import Line, Span, Style, count, span
 

@@ -8,7 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flash_doctor.model.plan import Axis, Build, HashState, Install, NoPlan, Remove, Risk
+from flash_doctor.model.plan import Axis, Build, Install, NoPlan, Remove, Risk
+from flash_doctor.model.wheel import HashState
 from flash_doctor.render.prescription import choose
 from flash_doctor.render.text import BLANK, Line, Span, Style, count, span
 

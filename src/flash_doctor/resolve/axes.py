@@ -13,7 +13,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from flash_doctor.model import Capability
-from flash_doctor.model.plan import Axis, Evidence, GpuCode, Wheel, WheelFamily, python_text
+from flash_doctor.model.plan import Axis
+from flash_doctor.model.wheel import Evidence, GpuCode, Wheel, WheelFamily, python_text
 from flash_doctor.resolve.wish import Wish
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts import Facts
     from flash_doctor.facts.torch import TorchBuild
-    from flash_doctor.model.plan import Wheel
+    from flash_doctor.model.wheel import Wheel
     from flash_doctor.resolve.sources.matrix import Wheels
 
 FLASH = canonicalize_name("flash-attn")

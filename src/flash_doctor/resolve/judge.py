@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flash_doctor.model.plan import Axis, Rejection, Wheel
+from flash_doctor.model.plan import Axis, Rejection
+from flash_doctor.model.wheel import Wheel
 from flash_doctor.resolve.axes import Seat, fits_python, violations
 
 if TYPE_CHECKING:

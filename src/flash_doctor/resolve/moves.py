@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from flash_doctor.model.plan import Axis, Wheel
+from flash_doctor.model.plan import Axis
+from flash_doctor.model.wheel import Wheel
 from flash_doctor.resolve.axes import Seat, SeatTorch, fits_abi, fits_cuda, fits_driver, fits_torch
 from flash_doctor.resolve.rank import addressed, rank
 

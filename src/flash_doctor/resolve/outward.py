@@ -10,7 +10,8 @@ from packaging.utils import canonicalize_name
 
 from flash_doctor.facts import Facts
 from flash_doctor.model import Environment, FlashKind
-from flash_doctor.model.plan import Alternative, Axis, Evidence, Install, Move, Risk, Wheel
+from flash_doctor.model.plan import Alternative, Axis, Install, Move, Risk
+from flash_doctor.model.wheel import Evidence, Wheel
 from flash_doctor.resolve.axes import Seat
 from flash_doctor.resolve.build import Site, source_build
 from flash_doctor.resolve.judge import Verdict

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from flash_doctor.model.plan import Evidence, HashState, Wheel
+from flash_doctor.model.wheel import Evidence, HashState, Wheel
 from flash_doctor.resolve.axes import Cap, Seat
 
 if TYPE_CHECKING:

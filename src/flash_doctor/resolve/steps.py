@@ -8,7 +8,8 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from flash_doctor.model import Absent, Environment, Package, Packages, Unknown, known
-from flash_doctor.model.plan import HashState, Install, Wheel
+from flash_doctor.model.plan import Install
+from flash_doctor.model.wheel import HashState, Wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,8 @@ from flash_doctor.model.plan import Plan
 from flash_doctor.resolve.rank import deciding_term
 
 if TYPE_CHECKING:
-    from flash_doctor.model.plan import NoPlan, Wheel
+    from flash_doctor.model.plan import NoPlan
+    from flash_doctor.model.wheel import Wheel
     from flash_doctor.resolve.axes import Seat
     from flash_doctor.resolve.sources.matrix import Wheels
 

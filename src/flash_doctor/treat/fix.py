@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from flash_doctor.install.interface import LocalWheel
     from flash_doctor.model import Target
     from flash_doctor.model.outcome import Sheet
-    from flash_doctor.model.plan import Build, Install, Plan, Wheel
+    from flash_doctor.model.plan import Build, Install, Plan
     from flash_doctor.model.proof import Proof
+    from flash_doctor.model.wheel import Wheel
 
 
 def fix(target: Target, prescription: Prescription, practice: Practice) -> Outcome:

@@ -9,7 +9,8 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from flash_doctor.install.fetch import hash_of
-from flash_doctor.model.plan import HashState, Install
+from flash_doctor.model.plan import Install
+from flash_doctor.model.wheel import HashState
 
 if TYPE_CHECKING:
     from pathlib import Path

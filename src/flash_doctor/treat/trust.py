@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.errors import BadInput
 from flash_doctor.install.fetch import fetch, file_name
 from flash_doctor.install.pins import Pins
-from flash_doctor.model.plan import HashState
+from flash_doctor.model.wheel import HashState
 
 if TYPE_CHECKING:
     from flash_doctor.install.fetch import Fetched

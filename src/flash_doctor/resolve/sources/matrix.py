@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadFacts
 from flash_doctor.model.matrix import Origin
-from flash_doctor.model.plan import Evidence, HashState, KnownFault, Wheel, WheelFamily
+from flash_doctor.model.wheel import Evidence, HashState, KnownFault, Wheel, WheelFamily
 from flash_doctor.resolve.sources.names import distribution, gpu_code, platform, release, tags, version
 
 if TYPE_CHECKING:

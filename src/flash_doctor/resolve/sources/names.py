@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from flash_doctor.model import Capability
-from flash_doctor.model.plan import GpuCode
+from flash_doctor.model.wheel import GpuCode
 
 _CODE = re.compile(r"(\d+)\.(\d)([a+]?)")
 _TAG = re.compile(r"cp\d{2,3}[mt]?|(?:cp|py)\d{1,3}-(?:abi3|none)")

@@ -13,7 +13,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from flash_doctor.errors import BadInput
-from flash_doctor.model.plan import Evidence, HashState, Wheel, WheelFamily
+from flash_doctor.model.wheel import Evidence, HashState, Wheel, WheelFamily
 from flash_doctor.resolve.sources.names import gpu_code, platform
 from flash_doctor.resolve.wish import FLASH
 
