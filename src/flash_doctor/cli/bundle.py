@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit, write_file
+from flash_doctor.cli.boundary import emit, read_file, write_file
 from flash_doctor.cli.desk import TerminalDesk
 from flash_doctor.cli.options import JsonOption, PythonOption, ReportOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.cli.plan_options import (  # noqa: TC001
@@ -75,7 +75,7 @@ def _patient(python: str | None, recorded: Path | None, runner: Runner) -> Patie
         return examine(find_target(python, os.environ), runner)
     from flash_doctor.render.document import load_report
 
-    report = load_report(recorded.read_text(encoding="utf-8"))
+    report = load_report(read_file(recorded))
     return patient_of(report.target, report.environment)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput, InstallFailed
+from flash_doctor.install.edited import edited_since
 from flash_doctor.install.files import is_there
 from flash_doctor.install.journal import FOLDER, Journal, journals, tidy
 from flash_doctor.install.lock import locked
@@ -66,13 +67,18 @@ def _undo_last(state: Path) -> PastFix:
 
 
 def _refuse_changed(journal: Journal) -> None:
-    """Undoing would mix two states when somebody else changed the same files meanwhile."""
+    """Undoing would mix two states, or lose work, when somebody else changed the same files meanwhile."""
     lost = [arrival.path for arrival in journal.swap.arriving if not is_there(arrival.path)]
     arrived = {arrival.path for arrival in journal.swap.arriving}
     back = [path for path in journal.swap.outgoing if path not in arrived and is_there(path)]
-    if lost or back:
+    edited = [] if lost else edited_since(journal)
+    if lost or back or edited:
         message = "the environment was changed since that fix, so undoing it would mix two states"
-        evidence = [*(f"gone since: {path}" for path in lost[:3]), *(f"there again: {path}" for path in back[:3])]
+        evidence = [
+            *(f"gone since: {path}" for path in lost[:3]),
+            *(f"there again: {path}" for path in back[:3]),
+            *(f"edited since: {path}" for path in edited[:3]),
+        ]
         raise BadInput(message, evidence=evidence, advice="Plan anew for what is there now: flash-doctor fix")
 
 
