@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput, InstallFailed
+from flash_doctor.inquiry import start_script
 from flash_doctor.install.edited import edited_since
 from flash_doctor.install.files import is_there
 from flash_doctor.install.journal import FOLDER, Journal, journals, tidy
 from flash_doctor.install.lock import locked
 from flash_doctor.install.users import users_of
 from flash_doctor.model.outcome import PastFix, Rollback
-from flash_doctor.target import start_script
 from flash_doctor.treat.patient import recover
 from flash_doctor.treat.signals import uninterrupted
 
