@@ -23,10 +23,11 @@ ALLOWED = {
     "codec": EVERYONE,
     "command": EVERYONE,
     "http": EVERYONE | {"command", "part_file"},
-    "target": EVERYONE | {"command", "codec"},
+    "inquiry": EVERYONE | {"command"},
+    "target": EVERYONE | {"command", "codec", "inquiry"},
     "facts": EVERYONE,
     "abi": EVERYONE | {"abi", "facts"},
-    "probe": EVERYONE | {"probe", "target", "command", "codec", "abi", "facts"},
+    "probe": EVERYONE | {"probe", "target", "inquiry", "command", "codec", "abi", "facts"},
     "diagnose": EVERYONE | {"diagnose", "facts", "abi"},
     "resolve": EVERYONE | {"resolve", "facts", "http", "codec", "command", "abi"},
     "install": EVERYONE | {"install", "command", "http", "codec", "abi", "facts", "target"},
@@ -37,7 +38,7 @@ ALLOWED = {
     "node": EVERYONE | {"probe", "diagnose", "facts", "target", "command", "render"},
     "setup_rule": EVERYONE,
     "render": EVERYONE | {"render", "codec", "diagnose", "facts"},
-    "treat": EVERYONE | STAGES | {"command", "codec", "facts", "abi", "target", "http"},
+    "treat": EVERYONE | STAGES | {"command", "codec", "facts", "abi", "target", "inquiry", "http"},
 }
 IN_TARGET = {SOURCE / "probe" / "inside.py", SOURCE / "verify" / "kernel.py"}
 

@@ -23,6 +23,8 @@ ensure_venv() {
 
 make_venv() (
   extra=$1 stamp=$2
+  # meant for other programs; wrong, they would break the making of ours, as (hence -I) a module in the current folder
+  unset PYTHONHOME PYTHONPATH
   # two first uses at once: the second waits, then finds the stamp
   exec 9>"$venv.lock"
   if command -v flock >/dev/null; then flock 9; fi
@@ -30,18 +32,18 @@ make_venv() (
     exit 0
   fi
   log=$venv.log
-  if ! "$venv/bin/python" -m pip --version >"$log" 2>&1; then
+  if ! "$venv/bin/python" -I -m pip --version >"$log" 2>&1; then
     python=$(find_python)
     say "making $venv with $("$python" --version) (first use)"
-    "$python" -m venv --clear "$venv" >"$log" 2>&1 || fail "$python could not make a virtual environment" \
+    "$python" -I -m venv --clear "$venv" >"$log" 2>&1 || fail "$python could not make a virtual environment" \
       "on Debian and Ubuntu: apt install python3-venv"
   fi
   say "installing flash-doctor and its dependencies into $venv (half a minute, once)"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}" \
+  "$venv/bin/python" -I -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}" \
     >"$log" 2>&1 || fail "pip could not install the dependencies" \
     "is a package index reachable? its address is pip's own setting: $venv/bin/python -m pip config list"
   # also where PYTHONDONTWRITEBYTECODE is set: compiling 15,000 lines at every start would cost 0.1 s
-  "$venv/bin/python" -m compileall -q "$root/src" >>"$log" 2>&1
+  "$venv/bin/python" -I -m compileall -q "$root/src" >>"$log" 2>&1
   : >"$stamp"
   say "ready"
 )

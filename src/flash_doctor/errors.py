@@ -56,6 +56,10 @@ class TargetError(BadInput):
     """The interpreter to be treated is missing, is no CPython 3.7 or newer, hangs, or answers rubbish."""
 
 
+class DoesNotStart(TargetError):
+    """The interpreter ends or hangs before it runs a line; started in another manner it may answer."""
+
+
 class CommandFailed(DoctorError):
     """A program could not be started, was stopped at its time limit, or printed more than was asked for."""
 

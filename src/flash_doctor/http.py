@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 
@@ -27,6 +27,9 @@ ATTEMPTS = 4
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # answers that a later try may mend (RFC 9110, 15.5 and 15.6; RFC 6585 for 429)
 _AGAIN = {429, 500, 502, 503, 504}
+
+
+_LOOK = "Look whether that file is there, and may be read."
 
 
 class HttpError(DoctorError):
@@ -169,6 +172,12 @@ def _check_scheme(url: str) -> None:
     raise BadInput(message)
 
 
+def _check_redirect(response: requests.Response, **_: object) -> None:
+    """An https address that sends us on to another scheme would give a file that anybody could have changed."""
+    if response.is_redirect:
+        _check_scheme(urljoin(response.url, response.headers["Location"]))
+
+
 def _get(url: str, headers: dict[str, str]) -> requests.Response:
     """A streamed answer; connection failures and "try again" statuses are tried again with growing pauses."""
     _check_scheme(url)
@@ -181,6 +190,7 @@ def _get(url: str, headers: dict[str, str]) -> requests.Response:
                 headers={"Accept-Encoding": "identity", **headers},
                 stream=True,
                 timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
+                hooks={"response": _check_redirect},
             )
         except requests.RequestException as error:
             failure = HttpError(f"{public(url)} could not be reached: {_reason(error)}")
@@ -270,9 +280,12 @@ def _read_file(url: str, limit: int) -> bytes:
 def _copy_file(url: str, part: PartFile) -> None:
     source = _path_of(url)
     part.restart()
+    if source.exists() and not source.is_file():
+        message = f"{url} is no file"
+        raise HttpError(message, advice=_LOOK)
     try:
         with source.open("rb") as file:
             part.write(iter(lambda: file.read(CHUNK), b""), source.stat().st_size)
     except OSError as error:
         message = f"{url} could not be copied: {error.strerror}"
-        raise HttpError(message) from error
+        raise HttpError(message, advice=_LOOK) from error

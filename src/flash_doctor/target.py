@@ -1,54 +1,22 @@
-"""The target: find its interpreter, run a script of ours in it. The only door to pip_api (see `requirement_of`)."""
+"""The target: find its interpreter. The only door to pip_api (see `requirement_of`)."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flash_doctor.command import Command, Running
-from flash_doctor.errors import BadInput, CommandFailed, TargetError
+from flash_doctor.errors import BadInput, TargetError
+from flash_doctor.inquiry import ADVICE
 from flash_doctor.model import Target
 from flash_doctor.paths import current_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from flash_doctor.command import Completed, Runner
-
-TIMEOUT = 20.0
-_LIMIT = 128 * 1024 * 1024
-_ADVICE = "Give the interpreter or the virtual environment to be examined: --python PATH"
-
-# What `python -c` gets; our script comes on stdin. It must be readable by Python 2.7 and PyPy, so that these can say
-# who they are. The current folder is taken off sys.path: a file there named like a module of ours would run. The
-# standard library is imported from its own folder only; then the path is as the user's programs have it.
-PRELUDE = """\
-import os, sys
-mark = "\\n@@" + sys.argv[1]
-name = getattr(getattr(sys, "implementation", None), "name", "")
-name = name or ("pypy" if "__pypy__" in sys.builtin_module_names else "cpython")
-os.write(1, ("%s python %s %d.%d.%d\\n" % ((mark, name) + tuple(sys.version_info[:3]))).encode("ascii"))
-if name == "cpython" and sys.version_info >= (3, 7):
-    path = [entry for entry in sys.path if entry and isinstance(entry, str)]
-    library = os.path.dirname(os.__file__)
-    sys.path[:] = [entry for entry in path if entry.startswith(library) and "-packages" not in entry]
-    import json
-    sys.path[:] = path
-    space = {"__name__": "inside"}
-    exec(compile(open(0, "rb").read(), "<flash-doctor>", "exec"), space)
-    text = "%s answer %s%s end\\n" % (mark, json.dumps(space["main"](sys.argv[2:])), mark)
-    data = memoryview(text.encode("ascii"))
-    while data:
-        data = data[os.write(1, data):]
-    os._exit(0)
-"""
+    from collections.abc import Mapping
 
 
 def find_target(
@@ -98,7 +66,7 @@ def _outside(private: Path, path: str) -> Path:
         if found := shutil.which(name, path=os.pathsep.join(folders)):
             return Path(found)
     message = "there is no Python on PATH outside of the doctor's own environment"
-    raise TargetError(message, advice=_ADVICE)
+    raise TargetError(message, advice=ADVICE)
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -108,7 +76,7 @@ def _same(one: Path, other: Path) -> bool:
 def _given(given: str, environ: Mapping[str, str]) -> Path:
     if not given.strip():
         message = "--python is empty: the variable that it was taken from is not set"
-        raise TargetError(message, advice=_ADVICE)
+        raise TargetError(message, advice=ADVICE)
     return _interpreter(Path(_on_path(given, environ)))
 
 
@@ -130,10 +98,10 @@ def _interpreter(place: Path) -> Path:
             raise _missing(python)
     except PermissionError as error:
         message = f"{python} cannot be looked at: a folder above it is not readable for this user"
-        raise TargetError(message, advice=_ADVICE) from error
+        raise TargetError(message, advice=ADVICE) from error
     if not os.access(python, os.X_OK):
         message = f"{python} is not executable, so it cannot be the Python to be examined"
-        raise TargetError(message, advice=_ADVICE)
+        raise TargetError(message, advice=ADVICE)
     return python
 
 
@@ -142,7 +110,7 @@ def _in_folder(folder: Path) -> Path:
         if _is_there(folder / "bin" / name):
             return folder / "bin" / name
     message = f"{folder} is a folder without bin/python: it is no virtual environment and no Python installation"
-    raise TargetError(message, advice=_ADVICE)
+    raise TargetError(message, advice=ADVICE)
 
 
 def _is_there(path: Path) -> bool:
@@ -158,88 +126,7 @@ def _missing(python: Path) -> TargetError:
     if python.is_symlink():
         message = f"{python} is a link to {python.readlink()}, which is not there: its Python was removed or moved"
         return TargetError(message, advice="Make the virtual environment again, or give another one: --python PATH")
-    return TargetError(f"{python}: there is no such interpreter", advice=_ADVICE)
-
-
-@dataclass(frozen=True, slots=True)
-class RunningScript:
-    """A script of ours at work in the target; `answer` gives what its `main` returned."""
-
-    target: Target
-    running: Running
-    nonce: str
-
-    def answer(self) -> Any:
-        """The parsed JSON document.
-
-        Raises:
-            TargetError: it is no Python, not CPython 3.7 or newer, hangs, or fails at its start.
-        """
-        try:
-            completed = self.running.wait()
-        except CommandFailed as error:
-            message = f"the target does not answer: {error.message}"
-            advice = "Something that every Python start runs may hang (sitecustomize, a .pth file, a network folder)."
-            raise TargetError(message, advice=advice) from error
-        mark = f"\n@@{self.nonce} "
-        _, begun, rest = completed.text.partition(mark + "python ")
-        if not begun:
-            raise self._no_python(completed)
-        name, version = rest.partition("\n")[0].split(" ")
-        if name != "cpython" or tuple(map(int, version.split("."))) < (3, 7):
-            raise self._unsuitable(name, version)
-        _, answered, rest = rest.partition(mark + "answer ")
-        text, ended, _ = rest.partition(mark + "end\n")
-        if not (answered and ended):
-            raise self._failed(completed)
-        return json.loads(text)
-
-    def _no_python(self, completed: Completed) -> TargetError:
-        message = f"{self.target.python} is not a working Python interpreter: it does not run a line of Python"
-        return TargetError(message, evidence=_evidence(completed), advice=_ADVICE)
-
-    def _unsuitable(self, name: str, version: str) -> TargetError:
-        kind = {"cpython": "Python", "pypy": "PyPy"}.get(name, name)
-        message = (
-            f"{self.target.python} is {kind} {version}; torch and flash-attn, and so this doctor, "
-            "need CPython 3.7 or newer"
-        )
-        return TargetError(message, advice=_ADVICE)
-
-    def _failed(self, completed: Completed) -> TargetError:
-        message = f"{self.target.python} starts, but could not be examined: it ended before it answered"
-        return TargetError(message, evidence=_evidence(completed))
-
-
-def _evidence(completed: Completed) -> tuple[str, ...]:
-    """How it ended and the last lines it printed."""
-    lines = (completed.errors.strip() or completed.text.strip()).splitlines()[-5:]
-    return (f"exit code {completed.returncode}", *(line[:200] for line in lines))
-
-
-def start_script(
-    target: Target, runner: Runner, script: str, arguments: Sequence[str] = (), *, timeout: float = TIMEOUT
-) -> RunningScript:
-    """Start `script` in the target; its `main(arguments: list[str])` returns what JSON can hold.
-
-    The script may not import anything of ours, and sees the sys.path of the user's programs less the current folder.
-
-    Raises:
-        TargetError: the interpreter cannot even be started.
-    """
-    nonce = "flash-doctor-" + os.urandom(8).hex()
-    command = Command(
-        argv=(str(target.python), "-c", PRELUDE, nonce, *arguments),
-        stdin=script.encode(),
-        timeout=timeout,
-        limit=_LIMIT,
-        environment={"PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    try:
-        return RunningScript(target, runner.start(command), nonce)
-    except CommandFailed as error:
-        message = f"{target.python} is not a Python interpreter: {error.message}"
-        raise TargetError(message, advice=_ADVICE) from error
+    return TargetError(f"{python}: there is no such interpreter", advice=ADVICE)
 
 
 # a name, extras, and then nothing or what limits it; pip-api would join `torch 2.1` to torch2.1

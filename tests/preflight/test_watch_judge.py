@@ -81,7 +81,8 @@ def test_one_thing_wrong_is_told_once_and_nothing_else(code: str) -> None:
 def test_every_rule_of_the_facts_is_tried_here_or_with_the_disk() -> None:
     elsewhere = {"W-overfit", "W-no-eval", "W-memory-creep", "W-grpo-length"}
     disk = {"W-disk", "W-disk-eta", "W-checkpoints", "W-checkpoint-size"}
-    assert ONE_THING.keys() | elsewhere | disk == FACTS.rules.keys()
+    preference = {"W-pref-untrained", "W-pref-saturated", "W-pref-swapped"}
+    assert ONE_THING.keys() | elsewhere | disk | preference == FACTS.rules.keys()
 
 
 def test_a_planted_value_is_told_at_its_own_step() -> None:
@@ -193,7 +194,7 @@ def test_the_alignment_of_ebft() -> None:
 
 def test_reward_functions_of_dpo_are_not_judged_as_grpo_or_sft() -> None:
     dpo = {"loss": 0.0, "rewards/chosen": 0.0, "rewards/rejected": 0.0, "rewards/accuracies": 1.0, "grad_norm": 0.0}
-    assert codes({**dpo, "step": step} for step in range(1, 60)) == []
+    assert codes({**dpo, "step": step} for step in range(1, 60)) == ["W-pref-saturated"]
     assert codes([{**dpo, "loss": math.nan}]) == ["W-nan"]
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import TargetError
+from flash_doctor.inquiry import start_script
 from flash_doctor.model import Target
-from flash_doctor.target import start_script
 from sites import site_of
 
 ECHO = "def main(arguments):\n    return {'arguments': arguments}\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,4 +102,24 @@ def test_it_runs_through_a_link_from_anywhere(checkout: Path, tmp_path: Path) ->
     link = tmp_path / "doctor"
     link.symlink_to(checkout / "scripts" / "doctor")
     done = subprocess.run([str(link), "check", "a b"], capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout == f"{tmp_path}: -m flash_doctor check a b\n", "arguments and the caller's folder are kept"
+    assert done.stdout == f"{tmp_path}: -I -m flash_doctor check a b\n", "arguments and the caller's folder are kept"
+
+
+def test_variables_that_break_every_python_do_not_break_this_one(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "venv" / ".flash-doctor").touch()
+    for name in ("enum", "types", "random", "typing"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger ran')\n")
+    sick = {"PYTHONHOME": "/nowhere", "PYTHONPATH": f"{tmp_path}:{tmp_path}/", "PYTHONSTARTUP": "/nowhere"}
+    done = run(checkout, "doctor", "--version", FLASH_DOCTOR_VENV=str(tmp_path / "venv"), **sick)
+    assert done.stdout.startswith("flash-doctor "), done.stderr
+
+
+@pytest.mark.index
+def test_the_first_use_does_not_mind_them_either(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "enum.py").write_text("raise SystemExit('a stranger ran')\n")
+    done = run(checkout, "doctor", "--version", PYTHONHOME="/nowhere", PYTHONPATH=str(tmp_path))
+    assert done.stdout.startswith("flash-doctor "), done.stderr

@@ -61,6 +61,6 @@ def test_the_question_is_asked_and_the_answer_counts(clinic: Clinic, answer: byt
     before = snapshot(clinic.venv)
     ended, shown = at_terminal(clinic, answer)
     assert ended == code, shown
-    assert "flash-attn not there -> 2.8.3" in " ".join(shown.split())
+    assert "install flash-attn 2.8.3" in " ".join(shown.split())
     assert "Traceback" not in shown
     assert (snapshot(clinic.venv) == before) is (code != 0)

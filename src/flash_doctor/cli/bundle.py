@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit, write_file
+from flash_doctor.cli.boundary import emit, read_file, write_file
 from flash_doctor.cli.desk import TerminalDesk
 from flash_doctor.cli.options import JsonOption, PythonOption, ReportOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.cli.plan_options import (  # noqa: TC001
@@ -101,7 +101,7 @@ class _Machine:
             return examine(find_target(self.python, os.environ), runner)
         from flash_doctor.render.document import load_report
 
-        report = load_report(self.recorded.read_text(encoding="utf-8"))
+        report = load_report(read_file(self.recorded))
         return patient_of(report.target, report.environment)
 
 

@@ -43,7 +43,9 @@ class TerminalDesk:
 
     def trust(self, url: str, sha256: str, size: int) -> bool:
         """Ask a person; the word for everything (--yes) does not cover it."""
-        self._say(f"{url}\n  {size} bytes, sha256 {sha256}\n  nobody publishes a hash to compare it with\n")
+        from flash_doctor.install.fetch import shown
+
+        self._say(f"{shown(url)}\n  {size} bytes, sha256 {sha256}\n  nobody publishes a hash to compare it with\n")
         return not self.yes and _asked("Trust it, and hold this address to it from now on?")
 
     def note(self, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.shadows import evidence, remedy, shadows
 from flash_doctor.diagnose.tags import misfit
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
@@ -200,33 +201,40 @@ def module_without_metadata(flash: FlashAttention) -> Iterator[Finding]:
 
 
 @check("F606", Family.FLASH)
-def shadowed(flash: FlashAttention) -> Iterator[Finding]:
-    """A folder of the same name hides the installed flash-attn.
+def shadowed(flash: FlashAttention, python: Python, packages: Packages) -> Iterator[Finding]:
+    """A folder or file of the same name hides the installed flash-attn.
 
-    Python takes the first `flash_attn` on its path, and the current folder and PYTHONPATH come before site-packages.
-    A checkout of the flash-attention repository, or a script named `flash_attn.py`, is then imported instead of the
-    installed package, and has no compiled part: `No module named 'flash_attn_2_cuda'`, with a path outside of
-    site-packages in the traceback.
+    Python takes the first `flash_attn` on its path, and the folder of the script (with `python -c` and `python -m` the
+    current folder) and PYTHONPATH come before site-packages. A checkout of the flash-attention repository, or a script
+    named `flash_attn.py`, is then imported instead of the installed package, and has no compiled part: `No module
+    named 'flash_attn_2_cuda'`, with a path outside of site-packages in the traceback. The doctor knows the folder in
+    which it was started and PYTHONPATH, not the folder of your script: start it where you start training.
 
     Check by hand: `python -c "import flash_attn; print(flash_attn.__file__)"`, in the folder where you start training.
 
     What to do: start from another folder, or rename that one.
     """
+    hiding = shadows(python, packages, ("flash_attn",))
     modules = [module for module in flash.modules if module.name == "flash_attn"]
     editable = any(package.editable for package in flash.packages)
-    if modules and not modules[0].in_site_packages and not editable:
+    if hiding and not editable:
+        yield _hidden(hiding[0].path, evidence(hiding[0]), Severity.ERROR, remedy(hiding[0]))
+    elif modules and not modules[0].in_site_packages and not editable:
         hidden = [module.path for module in modules if module.in_site_packages]
-        yield Finding(
-            code="F606",
-            severity=Severity.ERROR if hidden else Severity.WARNING,
-            subject=FLASH_ATTN,
-            summary=f"Python imports flash_attn from {modules[0].path}, which is not an installed package",
-            evidence=(
-                f"{modules[0].path} comes first on the search path",
-                *(f"it hides {path}" for path in hidden),
-            ),
-            remedy=Remedy(text="Start from another folder, or take that one off the path (PYTHONPATH)."),
-        )
+        told = (f"{modules[0].path} comes first on the search path", *(f"it hides {path}" for path in hidden))
+        away = Remedy(text="Start from another folder, or take that one off the path (PYTHONPATH).")
+        yield _hidden(modules[0].path, told, Severity.ERROR if hidden else Severity.WARNING, away)
+
+
+def _hidden(path: Path, evidence: tuple[str, ...], severity: Severity, remedy: Remedy) -> Finding:
+    return Finding(
+        code="F606",
+        severity=severity,
+        subject=FLASH_ATTN,
+        summary=f"Python imports flash_attn from {path}, which is not an installed package",
+        evidence=evidence,
+        remedy=remedy,
+    )
 
 
 @check("F607", Family.FLASH)

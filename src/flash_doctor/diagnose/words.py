@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OURS = "flash-doctor"
 # our commands that change or look at the target: they must name it, since they may be typed anywhere
-_ABOUT_TARGET = re.compile(rf"^{OURS} (plan|fix|verify|rollback)(?!.* --python)")
+_ABOUT_TARGET = re.compile(rf"^{OURS} (?:plan|fix|verify|rollback|check(?!.* --host-only))(?!.* --python)")
 PLAN = "flash-doctor plan"
 FIX = "flash-doctor fix"
 

@@ -47,7 +47,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "pep668": ("P406",),
     "python-headers": ("B805",),
     "rocm-platform": ("T509",),
-    "shadowed-package": ("F606",),
+    "shadowed-package": ("F606", "T512", "P410", "P411"),
     "source-build-oom": ("B807",),
     "te-fa-cap": ("C707",),
     "tmp-full-on-install": ("H102",),

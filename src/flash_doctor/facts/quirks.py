@@ -1,4 +1,4 @@
-"""Published files that are not what their name says, and the CUDA versions that bitsandbytes brings libraries for."""
+"""Files that are not what their name says, bitsandbytes' CUDA versions, what torch needs of the standard library."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ class BitsAndBytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirks:
-    """quirks.toml."""
+    """quirks.toml; `torch_needs` are the modules of the standard library that importing torch loads."""
 
     wheels: tuple[FaultyWheel, ...]
     bitsandbytes: Mapping[Version, BitsAndBytes]
+    torch_needs: frozenset[str]
 
     def faulty_wheel(self, url: str, version: Version, torch: Version, named_abi: bool | None) -> FaultyWheel | None:
         """What is known against a wheel from that address whose name says `torch` (2.6) and `named_abi`."""
@@ -74,6 +75,7 @@ def load(path: Path) -> Quirks:
     quirks = Quirks(
         wheels=tuple(map(_wheel, table.rows("wheel"))),
         bitsandbytes={row.since: row for row in map(_bitsandbytes, table.rows("bitsandbytes"))},
+        torch_needs=frozenset(name for row in table.rows("standard_library") for name in row.text("modules").split()),
     )
     table.finish()
     return quirks

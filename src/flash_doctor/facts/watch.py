@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "preflight/watch.toml"
-TRAINERS = frozenset({"any", "sft", "grpo", "ebft"})
+TRAINERS = frozenset({"any", "sft", "grpo", "ebft", "preference"})
 _RELATIONS = ("above", "below", "equal")
 
 

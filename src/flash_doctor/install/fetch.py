@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from flash_doctor.errors import InstallFailed
+from flash_doctor.errors import BadInput, InstallFailed
 
 if TYPE_CHECKING:
     from flash_doctor.http import Downloaded, Progress
@@ -38,8 +38,30 @@ class Fetched:
 
 
 def file_name(url: str) -> str:
-    """The file's name in an address."""
-    return unquote(urlsplit(url).path.rpartition("/")[2])
+    """The file's name in an address; a quoted slash in it leads nowhere."""
+    return unquote(urlsplit(url).path).rpartition("/")[2]
+
+
+def check_address(url: str) -> None:
+    """Raises BadInput for an address that cannot be taken apart, or that names no file."""
+    try:
+        port = urlsplit(url).port
+        name = file_name(url)
+    except ValueError as error:
+        message = f"{url!r} is no address: {error}"
+        raise BadInput(message) from error
+    if port == 0 or name in {"", ".", ".."} or not name.isprintable():
+        message = f"{shown(url)!r} names no file"
+        raise BadInput(message)
+
+
+def shown(url: str) -> str:
+    """The address as it may be shown and stored: without user name, password and query."""
+    if not any(mark in url for mark in "@?#"):
+        return url
+    from flash_doctor.http import public
+
+    return public(url)
 
 
 def nearby(url: str, sha256: str | None, sources: Sources) -> Path | None:

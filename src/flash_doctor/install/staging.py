@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from flash_doctor.errors import InstallFailed
+from flash_doctor.install.fetch import shown
 from flash_doctor.install.swap import staged_site, staged_sites
 
 if TYPE_CHECKING:
@@ -91,14 +92,14 @@ def _size(path: Path) -> int:
 def _name_publisher(wheel: LocalWheel, site: Path) -> None:
     """direct_url.json names the publisher's address and the hash, so that `pip freeze` makes sense elsewhere.
 
-    As PEP 610 specifies it.
+    As PEP 610 specifies it, which forbids credentials in it.
     """
     metadata = next((path for path in site.glob("*.dist-info") if _dist_name(path) == wheel.name), None)
     if metadata is None:
         message = f"{wheel.path.name} holds another distribution than {wheel.name}"
         found = [path.name for path in site.glob("*.dist-info")]
         raise InstallFailed(message, evidence=found[:8])
-    origin = {"url": wheel.url, "archive_info": {"hashes": {"sha256": wheel.sha256}}}
+    origin = {"url": shown(wheel.url), "archive_info": {"hashes": {"sha256": wheel.sha256}}}
     content = json.dumps(origin).encode()
     path = metadata / "direct_url.json"
     path.unlink(missing_ok=True)

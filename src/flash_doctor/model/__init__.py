@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         FlashAttention as FlashAttention,
         FlashKind as FlashKind,
         FlashModule as FlashModule,
+        Hider as Hider,
         IndexSetting as IndexSetting,
         OtherDoctor as OtherDoctor,
         Package as Package,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
         PythonKind as PythonKind,
         RecordCheck as RecordCheck,
         RequirementLine as RequirementLine,
+        Shadow as Shadow,
+        Start as Start,
         Target as Target,
         Torch as Torch,
     )

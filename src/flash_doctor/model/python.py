@@ -27,12 +27,51 @@ class PythonKind(Enum):
     SYSTEM = "system"
 
 
+class Hider(Enum):
+    """Why a folder comes before the standard library and the installed packages."""
+
+    CURRENT_FOLDER = "current folder"
+    PYTHONPATH = "PYTHONPATH"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """A module or package at `path` that is imported by `name` instead of the one at `hides`.
+
+    `lacks_compiled`: the hidden one has shared objects, this one has none; `source_tree`: it lies beside a setup.py or
+    pyproject.toml.
+    """
+
+    name: str
+    path: Path
+    hides: Path
+    hider: Hider
+    lacks_compiled: bool
+    source_tree: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How the interpreter starts with the variables that are set.
+
+    `failure` holds the last words of a start that came to nothing; it was then read without PYTHONHOME and PYTHONPATH
+    and, where `bare`, without the code of sitecustomize, usercustomize and .pth files. `complaints` are what site.py
+    said of start-up files that failed, `printed` is what they wrote to stdout.
+    """
+
+    failure: tuple[str, ...] = ()
+    bare: bool = False
+    complaints: tuple[str, ...] = ()
+    printed: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Python:
     """The target's interpreter as it describes itself.
 
     `abi` is its wheel ABI tag (cp312, cp313t), `platform` its wheel platform (linux_x86_64); `markers` the
     PEP 508 marker environment; `search_path` its sys.path; `managed` the text of EXTERNALLY-MANAGED (PEP 668).
+    `shadows` are what the current folder and PYTHONPATH hide.
     """
 
     version: Version
@@ -52,6 +91,8 @@ class Python:
     writable: bool
     pip: Part[Version]
     headers: Part[Path]
+    start: Start = field(default_factory=Start)
+    shadows: Part[tuple[Shadow, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

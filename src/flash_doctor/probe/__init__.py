@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.target import TIMEOUT, start_script
+from flash_doctor.inquiry import TIMEOUT, Manner, start_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flash_doctor.command import Runner
+    from flash_doctor.inquiry import RunningScript
     from flash_doctor.model import Environment, Target
-    from flash_doctor.target import RunningScript
 
 DEEP_TIMEOUT = 900.0
 # Whose files are compared with their RECORD when the caller names no others: torch and what must fit it.
@@ -62,15 +62,23 @@ def probe(
         TargetError: the target is no Python that can be examined.
         BadInput: the requirements file is missing or wrong.
     """
-    script = None if host_only else start_inside(target, runner, recorded or RECORDED, deep=deep)
+    names = recorded or RECORDED
+    script = None if host_only else start_inside(target, runner, names, deep=deep)
     # late: the target's script works while the rest is imported
     from flash_doctor.probe.compose import compose
+    from flash_doctor.probe.start import Inquiry
 
-    return compose(script, runner, requirements=requirements, cache=cache)
+    def again(manner: Manner) -> RunningScript:
+        return start_inside(target, runner, names, deep=deep, manner=manner)
+
+    return compose(Inquiry(script, again) if script else None, runner, requirements=requirements, cache=cache)
 
 
-def start_inside(target: Target, runner: Runner, recorded: Sequence[str], *, deep: bool) -> RunningScript:
+def start_inside(
+    target: Target, runner: Runner, recorded: Sequence[str], *, deep: bool, manner: Manner = Manner.PLAIN
+) -> RunningScript:
     """Start inside.py in the target."""
     script = Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
     arguments = [",".join(recorded), *["deep"] * deep]
-    return start_script(target, runner, script, arguments, timeout=DEEP_TIMEOUT if deep else TIMEOUT)
+    timeout = DEEP_TIMEOUT if deep else TIMEOUT
+    return start_script(target, runner, script, arguments, timeout=timeout, manner=manner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flash_doctor.errors import DoctorError
@@ -25,6 +25,7 @@ from flash_doctor.model import (
 from flash_doctor.model.binaries import Extension
 from flash_doctor.paths import cache_folder, current_folder
 from flash_doctor.probe import doctors, flash, gpu, host, indexes, loader, packages, toolkit, torch
+from flash_doctor.probe.shadows import read_shadows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.command import Runner
     from flash_doctor.probe.requirements import Requirements
-    from flash_doctor.target import RunningScript
+    from flash_doctor.probe.start import Inquiry
 
 # `flash_doctor.probe.requirements` is imported where it is needed: packaging's grammar takes 30 ms
 T = TypeVar("T")
@@ -41,9 +42,7 @@ P = ParamSpec("P")
 _NO_REQUIREMENTS = Absent(absent="no requirements file was given (-r)")
 
 
-def compose(
-    script: RunningScript | None, runner: Runner, *, requirements: Path | None, cache: Path | None
-) -> Environment:
+def compose(inquiry: Inquiry | None, runner: Runner, *, requirements: Path | None, cache: Path | None) -> Environment:
     """`probe` of this package, the target's script being at work (None: the host alone is looked at).
 
     The GPUs' child is started next; the rest is read while both work.
@@ -51,9 +50,9 @@ def compose(
     environ = dict(os.environ)
     pending = gpu.start_gpus(runner)
     try:
-        prefix = script.target.python.parent.parent if script else None
+        prefix = inquiry.target.python.parent.parent if inquiry else None
         read_host, other_doctor = read_meanwhile(prefix, cache or cache_folder(environ), environ)
-        patient = read_patient(script, environ, requirements)
+        patient = read_patient(inquiry, environ, requirements)
         toolchain = attempt(toolkit.read_toolchain, patient.site_packages, patient.headers, runner)
     finally:
         driver, gpus = pending.finish()
@@ -117,9 +116,9 @@ class Patient:
         return self.python if isinstance(self.python, (Absent, Unknown)) else self.python.headers
 
 
-def read_patient(script: RunningScript | None, environ: Mapping[str, str], requirements: Path | None) -> Patient:
+def read_patient(inquiry: Inquiry | None, environ: Mapping[str, str], requirements: Path | None) -> Patient:
     """What the started script answers, and what of torch and flash-attn lies on the disk."""
-    if script is None:
+    if inquiry is None:
         unknown = Unknown(unknown="not looked at: --host-only")
         settings = attempt(indexes.read_indexes, indexes.Places(environ, None, current_folder()))
         unread = unknown if requirements else _NO_REQUIREMENTS
@@ -132,9 +131,12 @@ def read_patient(script: RunningScript | None, environ: Mapping[str, str], requi
             requirements=unread,
             extensions=unknown,
         )
-    raw: dict[str, Any] = script.answer()
+    answer, start = inquiry.examine()
+    raw: dict[str, Any] = answer.value
     found = packages.read_packages(raw)
     python = packages.read_python(raw, found)
+    shadows = attempt(read_shadows, python, found, answer.started, environ, current_folder())
+    python = replace(python, start=start, shadows=shadows)
     settings = attempt(indexes.read_indexes, indexes.Places(environ, python.prefix, current_folder()))
     wanted = _requirements(requirements, python, environ)
     owners = packages.binary_owners(raw)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from flash_doctor.errors import BadInput
+from flash_doctor.inquiry import start_script
 from flash_doctor.model import Absent, Part
 from flash_doctor.probe.packages import assigned, parse_version
-from flash_doctor.target import start_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

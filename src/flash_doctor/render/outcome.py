@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
+from dataclasses import replace
+from shlex import quote
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from flash_doctor.codec import encode
 from flash_doctor.model.outcome import Action, State
+from flash_doctor.model.proof import Level
 from flash_doctor.model.wheel import HashState
-from flash_doctor.render.proof import LEVELS, proof_lines
-from flash_doctor.render.text import Line, Span, Style, count, span
+from flash_doctor.render.plan import is_local, size_text
+from flash_doctor.render.proof import LEVELS, agreement_lines, speed_lines
+from flash_doctor.render.text import BLANK, Line, Span, Style, count, finding_lines, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,12 +24,10 @@ if TYPE_CHECKING:
 
 OUTCOME = "flash-doctor/outcome/1"
 ROLLBACK = "flash-doctor/rollback/1"
-_MIB = 1 << 20
-_SIGNS = {Action.INSTALL: "+", Action.BUILD: "*", Action.REMOVE: "-"}
 _HASHES = {
-    HashState.PINNED: "sha256 pinned",
-    HashState.PUBLISHED: "sha256 from the index",
-    HashState.FIRST_SEEN: "no sha256 published: it will be shown after the download",
+    HashState.PINNED: "sha256 pinned in the doctor's facts",
+    HashState.PUBLISHED: "sha256 by its publisher",
+    HashState.FIRST_SEEN: "no sha256 is published: it is shown and asked for after the download",
 }
 _STYLES = {
     State.NOTHING: Style.GOOD,
@@ -39,6 +43,8 @@ _WORDS = {
     State.UNVERIFIED: "Installed, not verified",
     State.RESTORED: "Verification failed: the environment is as it was before",
 }
+# a change that was not run on a GPU is no proof, whoever asked for it
+_IMPORTED = "Installed, and it imports; no kernel was run"
 
 
 def outcome_document(outcome: Outcome, exit_code: int) -> dict[str, Any]:
@@ -53,42 +59,74 @@ def rollback_document(rollback: Rollback, exit_code: int) -> dict[str, Any]:
 
 def sheet_lines(sheet: Sheet) -> tuple[Line, ...]:
     """What is about to be done."""
-    return (
-        Line((Span("Treating "), span(str(sheet.target.python), Style.STRONG)), verbatim=True),
-        *(line for change in sheet.changes for line in _change(change)),
-        *_cost(sheet),
-        *(Line((span(text, Style.DIM),), first="  because ", rest="    ") for text in sheet.because),
-        *(Line((span(text),), first="  note: ", rest="    ") for text in sheet.notes),
-    )
+    return tuple(_sheet(sheet))
 
 
-def _change(change: Change) -> Iterator[Line]:
-    old = change.old or "not there"
-    new = "away" if change.action is Action.REMOVE else change.new or "its newest version"
-    verb = ", compiled here" if change.action is Action.BUILD else ""
-    text = (span(f"{change.name} ", Style.STRONG), span(f"{old} -> {new}{verb}"))
-    yield Line(text, first=f"  {_SIGNS[change.action]} ", rest="      ")
-    yield Line((span(change.because, Style.DIM),), first="      ", rest="      ")
+def _sheet(sheet: Sheet) -> Iterator[Line]:
+    yield Line((span(f"{count(len(sheet.changes), 'change')} to "), span(str(sheet.target.python), Style.STRONG)))
+    for number, change in enumerate(sheet.changes, 1):
+        yield BLANK
+        yield Line(tuple(_title(change)), first=f"{number:>3}  ", rest="     ")
+        if change.source:
+            yield Line((span(_file(change.source), Style.DIM),), first="     ", verbatim=True)
+        for label, text in _details(change):
+            style = Style.WARN if label == "hash" and change.hash_state is HashState.FIRST_SEEN else Style.PLAIN
+            yield Line((span(f"{label:<6}", Style.DIM), span(text, style)), first="     ", rest=" " * 11)
+    yield from _section("Why", sheet.because)
+    yield from _section("Look at this as well", sheet.notes, Style.WARN)
+    yield BLANK
+    yield Line((span(_cost(sheet)),))
+
+
+def _section(title: str, lines: Sequence[str], style: Style = Style.STRONG) -> Iterator[Line]:
+    if lines:
+        yield BLANK
+        yield Line((Span(title, style),))
+    yield from (Line((span(text),), first="  - ", rest="    ") for text in lines)
+
+
+def _title(change: Change) -> Iterator[Span]:
+    verb = {Action.REMOVE: "remove", Action.BUILD: "build"}.get(change.action, "replace" if change.old else "install")
+    yield span(f"{verb} {change.name}", Style.STRONG)
+    if change.old:
+        yield span(f" {change.old}", Style.DIM if change.new else Style.STRONG)
+    if change.action is not Action.REMOVE:
+        yield span(f"{' by' if change.old else ''} {change.new or 'its newest version'}", Style.STRONG)
+
+
+def _details(change: Change) -> Iterator[tuple[str, str]]:
     if change.source:
-        yield Line((span(change.source, Style.DIM),), first="      from ", verbatim=True)
-    if change.hash_state:
-        warn = Style.WARN if change.hash_state is HashState.FIRST_SEEN else Style.DIM
-        size = f"{size_text(change.size)}, " if change.size is not None else ""
-        known = f" ({change.sha256[:16]}…)" if change.sha256 else ""
-        yield Line((span(f"{size}{_HASHES[change.hash_state]}{known}", warn),), first="      ", rest="      ")
+        size = f", {size_text(change.size)}" if change.size is not None else ""
+        yield "from", f"{_place(change.source)}{size}"
+    if change.source and change.hash_state:
+        yield "hash", _hash(change, change.source)
+    yield "why", change.because
 
 
-def _cost(sheet: Sheet) -> Iterator[Line]:
-    fetched = "a download of unknown size" if sheet.download is None else f"{size_text(sheet.download)} to fetch"
+def _file(source: str) -> str:
+    return unquote(urlsplit(source).path.rpartition("/")[2])
+
+
+def _place(source: str) -> str:
+    """Where a file is fetched: the site and its project, or a folder of this machine."""
+    parts = urlsplit(source)
+    folder = unquote(parts.path.rpartition("/")[0])
+    return folder if is_local(source) else "/".join((parts.netloc, *folder.split("/")[1:3]))
+
+
+def _hash(change: Change, source: str) -> str:
+    if change.sha256 is None or change.hash_state is None:
+        return _HASHES[HashState.FIRST_SEEN]
+    known = "sha256 of that very file" if is_local(source) else _HASHES[change.hash_state]
+    return f"{change.sha256[:12]}…, {known}"
+
+
+def _cost(sheet: Sheet) -> str:
+    fetched = "A download of unknown size" if sheet.download is None else f"{size_text(sheet.download)} to download"
     if sheet.download == 0:
-        fetched = "nothing to fetch"
-    built = f", about {sheet.minutes} min to compile" if sheet.minutes else ""
-    yield Line((span(f"{fetched}{built}; unpacked by {sheet.installer}, then swapped in file by file"),), first="  ")
-
-
-def size_text(size: int) -> str:
-    """Bytes for people."""
-    return f"{size / _MIB:.0f} MiB" if size >= 10 * _MIB else f"{size / 1024:.0f} KiB"
+        fetched = "Nothing to download"
+    built = f"; about {sheet.minutes} min to compile" if sheet.minutes else ""
+    return f"{fetched}{built}. {sheet.installer} unpacks beside the environment; then files are swapped in one by one."
 
 
 def outcome_lines(outcome: Outcome) -> tuple[Line, ...]:
@@ -97,51 +135,80 @@ def outcome_lines(outcome: Outcome) -> tuple[Line, ...]:
 
 
 def _outcome(outcome: Outcome) -> Iterator[Line]:
-    yield Line((span(_WORDS[outcome.state], _STYLES[outcome.state]), Span(".")))
-    yield from (Line((span(text),), first="  - ", rest="    ") for text in outcome.why)
+    if outcome.sheet.changes:
+        yield BLANK
+    yield Line((span(_word(outcome), _STYLES[outcome.state]), Span(".")))
+    yield from _proof(outcome)
     yield from (Line((span(text),), first="  refused: ", rest="    ") for text in outcome.refused)
-    if outcome.proof is not None:
-        yield Line((span(f"proof: {LEVELS[outcome.proof.level]}"),), first="  ", rest="  ")
-        yield from proof_lines(outcome.proof) if outcome.proof.devices else ()
     if outcome.seconds:
         stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
-        yield Line((span(stages, Style.DIM),), first="  ", rest="  ")
+        yield Line((span(f"Took: {stages}", Style.DIM),), first="  ", rest="  ")
     if outcome.receipt:
-        yield Line((span(f"receipt: {outcome.receipt}", Style.DIM),), first="  ", verbatim=True)
-        yield Line((Span("  Undo: "), Span("flash-doctor rollback", Style.COMMAND), *_kept(outcome.kept)))
+        yield Line((span(f"Receipt: {outcome.receipt}", Style.DIM),), first="  ", verbatim=True)
+        yield Line((span(f"{size_text(outcome.kept)} of old files are kept. To undo:"),), first="  ", rest="  ")
+        yield _command("rollback", outcome)
     if outcome.state is State.UNVERIFIED:
-        yield Line((Span("  Prove it where the GPU is free: "), Span("flash-doctor verify", Style.COMMAND)))
+        yield Line((Span("  To prove it where the GPU is free:"),))
+        yield _command("verify", outcome)
 
 
-def _kept(size: int) -> tuple[Span, ...]:
-    return (span(f" ({size_text(size)} of old files are kept for it)", Style.DIM),)
+def _word(outcome: Outcome) -> str:
+    imported = outcome.state is State.VERIFIED and outcome.proof and outcome.proof.level is Level.IMPORT
+    return _IMPORTED if imported else _WORDS[outcome.state]
+
+
+def _command(verb: str, outcome: Outcome) -> Line:
+    text = f"flash-doctor {verb} --python {quote(str(outcome.sheet.target.python))}"
+    return Line((span(text, Style.COMMAND),), first="      ", verbatim=True)
+
+
+def _proof(outcome: Outcome) -> Iterator[Line]:
+    """What was proved, or what stood against it; the reasons in short where there was no proof at all."""
+    proof = outcome.proof
+    if proof is None or not (proof.findings or proof.level is Level.KERNEL):
+        yield from (Line((span(text),), first="  - ", rest="    ") for text in outcome.why)
+        return
+    if proof.level is Level.KERNEL:
+        yield Line((span(f"{LEVELS[proof.level]}".capitalize()), Span(".")), first="  ", rest="  ")
+    yield from agreement_lines(proof)
+    yield from speed_lines(proof)
+    for finding in proof.findings:
+        # what to do next is said below, once
+        told = replace(finding, remedy=None) if outcome.state is State.UNVERIFIED else finding
+        yield from finding_lines(told)
 
 
 def rollback_lines(rollback: Rollback) -> tuple[Line, ...]:
     """What was undone, or the list of what could be."""
     if rollback.undone:
-        word = "A fix" if rollback.undone.finished else "A fix that had been cut off"
-        done = Line((Span(f"{word} was undone", Style.GOOD), span(f": {rollback.undone.title}.")))
-        return (done, Line((Span("The environment is as it was before it."),)))
+        word = "Undone" if rollback.undone.finished else "Undone, a fix that had been cut off"
+        done = Line((Span(word, Style.GOOD), span(f": {rollback.undone.title}.")), rest="  ")
+        return (done, Line((Span("The environment is as it was before."),)))
     if not rollback.fixes:
         return (Line((Span("There is no fix that could be undone here."),)),)
-    return (Line((span(count(len(rollback.fixes), "fix").replace("fixs", "fixes")),)), *_fixes(rollback.fixes))
+    return (Line((Span("This can be undone:"),)), *_fixes(rollback.fixes))
 
 
 def _fixes(fixes: Sequence[PastFix]) -> Iterator[Line]:
     for one in fixes:
-        cut = "" if one.finished else "  cut off: flash-doctor rollback undoes it"
-        yield Line(
-            (span(f"{one.id}  {one.title}  ({size_text(one.kept)} kept)"), span(cut, Style.WARN)),
-            first="  ",
-            rest="    ",
-        )
+        cut = "" if one.finished else "; it was cut off"
+        text = (span(f"{_when(one.id)}  {one.title}"), span(cut, Style.WARN), span(f" ({size_text(one.kept)} kept)"))
+        yield Line(text, first="  ", rest="    ")
+
+
+def _when(fix: str) -> str:
+    """The local time that a fix is named for; its name where that is no time."""
+    try:
+        return f"{datetime.datetime.strptime(fix[:15], '%Y%m%dT%H%M%S'):%Y-%m-%d %H:%M}"
+    except ValueError:
+        return fix
 
 
 def bundle_lines(files: Sequence[Path], size: int, folder: Path) -> tuple[Line, ...]:
     """What lies in a bundle, and what to do with it."""
     return (
-        Line((Span("Packed", Style.GOOD), span(f": {count(len(files), 'file')}, {size_text(size)}, in {folder}."))),
+        Line((Span("Packed", Style.GOOD), span(f": {count(len(files), 'file')}, {size_text(size)}, in {folder}"))),
         *(Line((span(path.name),), first="  ", verbatim=True) for path in files),
-        Line((Span("Carry it over, and there: "), Span(f"flash-doctor fix --bundle {folder}", Style.COMMAND))),
+        Line((Span("Carry the folder over, and there:"),)),
+        Line((span(f"flash-doctor fix --bundle {quote(str(folder))}", Style.COMMAND),), first="    ", verbatim=True),
     )

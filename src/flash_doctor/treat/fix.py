@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from flash_doctor.errors import DoctorError, InstallFailed, Interrupted, NoPlanFound
 from flash_doctor.install.bounds import trespasses
+from flash_doctor.install.fetch import shown
 from flash_doctor.install.staging import stage
 from flash_doctor.model.outcome import Outcome, State
 from flash_doctor.resolve.steps import wheel_steps
@@ -117,7 +118,9 @@ class _Fix:
 
     def _sheet(self, plan: Plan) -> Sheet:
         installer = choose_installer(self.practice.options.installer)
-        return sheet_of(self.patient, plan, installer=installer.name, sources=self.practice.options.sources)
+        sheet = sheet_of(self.patient, plan, installer=installer.name, sources=self.practice.options.sources)
+        changes = [replace(change, source=change.source and shown(change.source)) for change in sheet.changes]
+        return replace(sheet, changes=tuple(changes))
 
     def _attempt(self, plan: Plan) -> Outcome:
         """One candidate, from the question to the proof.

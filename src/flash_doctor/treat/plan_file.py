@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -10,6 +11,7 @@ from packaging.utils import canonicalize_name
 
 from flash_doctor.codec import decode
 from flash_doctor.errors import BadInput, NoPlanFound
+from flash_doctor.install.fetch import check_address
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Build, Install, Plan, Remove
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 SCHEMA = "flash-doctor/plan/1"
 NAME = "plan.json"
 _KINDS: dict[str, type[Step]] = {"install": Install, "remove": Remove, "build": Build}
+_LIMIT = 64 << 20  # bytes; a pipe or a device may never end
+_SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 _ADVICE = "Make one with: flash-doctor plan --json > plan.json"
 
 
@@ -32,8 +36,10 @@ def read_plan(path: Path) -> Plan:
         NoPlanFound: the document says that there is no plan.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            text = file.read(_LIMIT + 1)
+        data = json.loads(text) if len(text) <= _LIMIT else {}
+    except (OSError, ValueError, RecursionError) as error:
         message = f"the plan {path} cannot be read"
         raise BadInput(message, evidence=(str(error),), advice=_ADVICE) from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
@@ -56,15 +62,30 @@ def _list(data: dict[str, Any], key: str) -> list[Any]:
 
 
 def _step(data: Any, path: str) -> Step:
-    if not isinstance(data, dict) or data.get("action") not in _KINDS:
+    if not isinstance(data, dict) or not isinstance(data.get("action"), str) or data["action"] not in _KINDS:
         message = f"{path}.action: expected one of {', '.join(_KINDS)}"
         raise BadInput(message)
     if isinstance(data.get("settings"), dict):
         data = {**data, "settings": [list(item) for item in data["settings"].items()]}
+    if isinstance(data.get("sha256"), str):
+        data = {**data, "sha256": data["sha256"].lower()}
     step = decode(_KINDS[data["action"]], {key: value for key, value in data.items() if key != "wheel"}, path)
     for file in step.files:
         _check_requirement(file, path)
+        _check_file(file, path)
     return step
+
+
+def _check_file(step: Install | Build, path: str) -> None:
+    """Address and hash become names of files and words of a requirements file: they must be nothing else."""
+    if step.url is not None:
+        check_address(step.url)
+    if step.sha256 is not None and not _SHA256.fullmatch(step.sha256):
+        message = f"{path}.sha256: expected 64 hexadecimal digits"
+        raise BadInput(message)
+    if step.size is not None and step.size < 0:
+        message = f"{path}.size: {step.size} bytes are no size"
+        raise BadInput(message)
 
 
 def _check_requirement(step: Install | Build, path: str) -> None:

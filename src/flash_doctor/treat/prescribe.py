@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from flash_doctor.errors import NoPlanFound
+from flash_doctor.install.fetch import shown
 from flash_doctor.model import Goal, known
-from flash_doctor.model.plan import Install, NoPlan, Plan
+from flash_doctor.model.plan import Build, Install, NoPlan, Plan, Remove
 from flash_doctor.resolve.lookup import Lookup
 from flash_doctor.resolve.steps import unmet
 from flash_doctor.resolve.wish import FLASH, read_goal
@@ -113,30 +115,36 @@ class AsPlanned:
     ready: Plan
 
     def fulfilled(self, patient: Patient, facts: Facts) -> tuple[str, ...]:
-        left = remaining(self.ready.steps, patient)
-        names = [step.name for step in self.ready.steps if step.name in FLASH]
+        left = remaining(self.ready.steps, patient, facts)
+        names = [step.name for step in self.ready.steps if step.name in FLASH and not isinstance(step, Remove)]
         if left or any(flash_faults(patient, name, facts) for name in names):
             return ()
         return ("everything in the plan is there already",)
 
-    def plan(self, patient: Patient, facts: Facts) -> Plan:  # noqa: ARG002 the interface's
-        return replace(self.ready, steps=remaining(self.ready.steps, patient) or self.ready.steps)
+    def plan(self, patient: Patient, facts: Facts) -> Plan:
+        return replace(self.ready, steps=remaining(self.ready.steps, patient, facts) or self.ready.steps)
 
 
-def remaining(steps: Sequence[Step], patient: Patient) -> tuple[Step, ...]:
+def remaining(steps: Sequence[Step], patient: Patient, facts: Facts) -> tuple[Step, ...]:
     """The steps that are not done yet."""
-    return tuple(step for step in steps if not _done(step, patient))
+    return tuple(step for step in steps if not _done(step, patient, facts))
 
 
-def _done(step: Step, patient: Patient) -> bool:
-    """A library is known by the address it came from, since its metadata may lack the local version."""
+def _done(step: Step, patient: Patient, facts: Facts) -> bool:
+    """A library is known by the address it came from, since its metadata may lack the local version.
+
+    What was compiled has no address that would tell: it is done when that version is there and fits.
+    """
+    if isinstance(step, Remove):
+        return not patient.copies(step.name)
     package = patient.packages.find(step.name)
-    if not isinstance(step, Install):
-        return False
     if package is None or known_loss(package):
         return False
+    if isinstance(step, Build):
+        wanted = Requirement(step.requirement).specifier
+        return wanted.contains(package.raw_version, prereleases=True) and not flash_faults(patient, step.name, facts)
     if known(package.url) is not None:
-        return known(package.url) == step.url
+        return step.url is not None and known(package.url) == shown(step.url)
     return step.name not in FLASH and step.requirement in {f"{step.name}=={package.raw_version}", step.name}
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flash_doctor.diagnose.words import OURS, addressed
 from flash_doctor.model.proof import Blame, Level, Proof
 from flash_doctor.treat.judge import visible_gpus
 from flash_doctor.verify import verify
@@ -69,7 +71,7 @@ def prove(
         return NOT_RUN
     scratch = Path(tempfile.mkdtemp(prefix="flash-doctor-"))
     try:
-        return verify(
+        proof = verify(
             patient.target,
             runner,
             entry=entry_of(name, patient.site),
@@ -80,6 +82,7 @@ def prove(
             scratch=scratch,
             progress=_counting(tick),
         )
+        return replace(proof, findings=tuple(addressed(one, patient.target.python, OURS) for one in proof.findings))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput, InstallFailed
+from flash_doctor.inquiry import start_script
+from flash_doctor.install.edited import edited_since
 from flash_doctor.install.files import is_there
 from flash_doctor.install.journal import FOLDER, Journal, journals, tidy
 from flash_doctor.install.lock import locked
 from flash_doctor.install.users import users_of
 from flash_doctor.model.outcome import PastFix, Rollback
-from flash_doctor.target import start_script
 from flash_doctor.treat.patient import recover
 from flash_doctor.treat.signals import uninterrupted
 
@@ -66,13 +67,18 @@ def _undo_last(state: Path) -> PastFix:
 
 
 def _refuse_changed(journal: Journal) -> None:
-    """Undoing would mix two states when somebody else changed the same files meanwhile."""
+    """Undoing would mix two states, or lose work, when somebody else changed the same files meanwhile."""
     lost = [arrival.path for arrival in journal.swap.arriving if not is_there(arrival.path)]
     arrived = {arrival.path for arrival in journal.swap.arriving}
     back = [path for path in journal.swap.outgoing if path not in arrived and is_there(path)]
-    if lost or back:
+    edited = [] if lost else edited_since(journal)
+    if lost or back or edited:
         message = "the environment was changed since that fix, so undoing it would mix two states"
-        evidence = [*(f"gone since: {path}" for path in lost[:3]), *(f"there again: {path}" for path in back[:3])]
+        evidence = [
+            *(f"gone since: {path}" for path in lost[:3]),
+            *(f"there again: {path}" for path in back[:3]),
+            *(f"edited since: {path}" for path in edited[:3]),
+        ]
         raise BadInput(message, evidence=evidence, advice="Plan anew for what is there now: flash-doctor fix")
 
 

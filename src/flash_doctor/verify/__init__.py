@@ -49,7 +49,7 @@ def verify(
     command = Command(
         argv=(str(target.python), "-c", KERNEL.read_text(encoding="utf-8"), json.dumps(options)),
         timeout=timeout,
-        environment={"PYTHONDONTWRITEBYTECODE": "1", **_caches(scratch)},
+        environment={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore", **_caches(scratch)},
         watch=progress,
     )
     return judge(_run(runner, command), import_only=import_only)

@@ -22,6 +22,9 @@ _MACHINE = (
     "system not yet initialized",
     "all CUDA-capable devices are busy",
 )
+_MEND_TORCH = "Mend torch first: the check tells what is wrong with it."
+_REPLACE = "Look what is wrong with this build, and which one fits."
+_BY = ("flash-doctor check", "flash-doctor plan")
 # Slower than this share of torch's own attention: some kernel took a slow path.
 _SLOW = 0.5
 
@@ -99,7 +102,8 @@ def _findings(ending: Ending, *, import_only: bool) -> Iterator[Finding]:
             "the machine",
             "no GPU is visible, so no kernel could be run",
             ("torch.cuda.device_count() is 0 in the target",),
-            "Run the verification where the GPUs are: flash-doctor verify",
+            "Run the verification where the GPUs are.",
+            "flash-doctor verify",
         )
 
 
@@ -108,16 +112,15 @@ def _refusal(step: str, event: Mapping[str, Any]) -> Finding:
     error = str(event["error"])
     evidence = (f"{event['kind']}: {error}" if event["kind"] not in error else error, *map(str, event["where"]))
     if step == "import torch":
-        return _finding("V101", "torch", "torch itself does not import", evidence, "flash-doctor check")
+        return _finding("V101", "torch", "torch itself does not import", evidence, _MEND_TORCH, "flash-doctor check")
     if any(word in error for word in _MACHINE):
-        return _finding(
-            "V103", "the machine", "the GPU could not be used", evidence, "Free the GPU, then: flash-doctor verify"
-        )
+        text = "Free the GPU, then verify again."
+        return _finding("V103", "the machine", "the GPU could not be used", evidence, text, "flash-doctor verify")
     if step.startswith("import "):
-        return _finding("V201", step.split()[1], "the library does not import", evidence, "flash-doctor check")
+        return _finding("V201", step.split()[1], "the library does not import", evidence, _REPLACE, *_BY)
     if "no kernel image" in error:
-        return _finding("V202", "flash-attn", "this build has no code for this GPU", evidence, "flash-doctor plan")
-    return _finding("V203", "flash-attn", "a kernel ended with an error", evidence, "flash-doctor plan")
+        return _finding("V202", "flash-attn", "this build has no code for this GPU", evidence, _REPLACE, *_BY)
+    return _finding("V203", "flash-attn", "a kernel ended with an error", evidence, _REPLACE, *_BY)
 
 
 def _fault(event: Mapping[str, Any]) -> Finding:
@@ -125,7 +128,9 @@ def _fault(event: Mapping[str, Any]) -> Finding:
     proven = event["again"] > 0
     evidence = (f"{event['case']} on {event['device']}", str(event["fault"]))
     if proven:
-        return _finding("V204", "flash-attn", "a kernel computes wrong numbers", evidence, "flash-doctor plan")
+        return _finding(
+            "V204", "flash-attn", "a kernel computes wrong numbers", evidence, f"Do not train with it. {_REPLACE}", *_BY
+        )
     return Finding(
         code="V301",
         severity=Severity.WARNING,
@@ -153,8 +158,10 @@ def _cut_off(ending: Ending) -> Finding:
     how = f"did not end within {ending.hung:g} seconds" if ending.hung is not None else _death(ending.code)
     evidence = (f"in the step: {where}", *ending.stderr.strip().splitlines()[-3:])
     mine = str(step["step"]) in {"start", "import torch", "use"}
-    code, subject = ("V101", "torch") if mine else ("V205", "flash-attn")
-    return _finding(code, subject, f"the process that ran the kernels {how}", evidence, "flash-doctor check")
+    summary = f"the process that ran the kernels {how}"
+    if mine:
+        return _finding("V101", "torch", summary, evidence, _MEND_TORCH, "flash-doctor check")
+    return _finding("V205", "flash-attn", summary, evidence, _REPLACE, *_BY)
 
 
 def _death(code: int) -> str:
@@ -167,13 +174,12 @@ def _death(code: int) -> str:
     return f"was killed by {name}"
 
 
-def _finding(code: str, subject: str, summary: str, evidence: tuple[str, ...], following: str) -> Finding:
-    command = following if following.startswith("flash-doctor") else ""
+def _finding(code: str, subject: str, summary: str, evidence: tuple[str, ...], text: str, *commands: str) -> Finding:
     return Finding(
         code=code,
         severity=Severity.ERROR,
         subject=subject,
         summary=summary,
         evidence=evidence,
-        remedy=Remedy(text="" if command else following, commands=(command,) if command else ()),
+        remedy=Remedy(text=text, commands=commands),
     )

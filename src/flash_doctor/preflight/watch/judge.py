@@ -41,7 +41,11 @@ def _applies(finding: Finding, series: Series, facts: WatchFacts) -> bool:
 def _without_consequences(found: list[Finding]) -> list[Finding]:
     """NaN makes the loss that is shown 0.0: one disease, told once."""
     lost = any(finding.code == "W-nan" for finding in found)
-    return [finding for finding in found if not (lost and finding.code in {"W-loss-zero", "W-loss-collapse"})]
+    return [
+        finding
+        for finding in found
+        if not (lost and finding.code in {"W-loss-zero", "W-loss-collapse", "W-pref-saturated"})
+    ]
 
 
 def _tell(series: Series, record: Record, found: list[Finding]) -> tuple[Series, tuple[Finding, ...]]:

@@ -31,10 +31,14 @@ _WORDS = (b"loss", b"reward", b"train_runtime", b"grad_norm")
 
 @dataclass
 class LogReader:
-    """Reads one log. What it keeps is the training's progress bar: printed records name no step, the bar does."""
+    """Reads one log. What it keeps is the training's progress bar: printed records name no step, the bar does.
+
+    `late`: the bar was at its end when the first record came, since what was printed was kept back: no step is known.
+    """
 
     total: int | None = None
     bar: bytes = b""
+    late: bool | None = None
 
     def records(self, lines: Iterable[bytes]) -> Iterator[Record]:
         for line in lines:
@@ -53,7 +57,7 @@ class LogReader:
 
     @property
     def step(self) -> int | None:
-        match = _BAR.match(_plain(self.bar))
+        match = None if self.late else _BAR.match(_plain(self.bar))
         return int(match[1]) if match else None
 
     def _found(self, line: bytes) -> Iterator[Record]:
@@ -63,10 +67,13 @@ class LogReader:
         stream = next((group for group in rank.groups() if group), "") if rank else ""
         for raw, excerpt in _dicts(text[begin:]):
             record = record_of(raw, excerpt, stream)
-            if record:
-                yield record if record.step is not None else replace(record, step=self.step)
-            if record and record.is_final:
-                self.total, self.bar = None, b""
+            if record is None:
+                continue
+            if self.late is None:
+                self.late = self.total not in (None, 1) and self.step == self.total and not record.is_final
+            yield record if record.step is not None else replace(record, step=self.step)
+            if record.is_final:
+                self.total, self.bar, self.late = None, b"", None
 
 
 def _plain(line: bytes) -> str:

@@ -15,6 +15,7 @@ SHARE = "trainable share of tokens"
 FINAL = "train_runtime"
 
 _STEP = ("step", "global_step", "train/global_step", "current_steps", "_step")
+_OF_ALL = "global_step/max_steps"  # ms-swift: "5/3766"
 _EPOCH = ("epoch", "train/epoch")
 _ALIASES = {"lr": "learning_rate", "train/lr": "learning_rate"}
 # a dict with none of these is a configuration or something else that was printed
@@ -50,6 +51,8 @@ def record_of(raw: Mapping[str, object], excerpt: str, stream: str = "") -> Reco
         return None
     numbers = {str(key)[:_LONGEST_NAME]: value for key, each in raw.items() if (value := number(each)) is not None}
     step, epoch = _first(numbers, _STEP), _first(numbers, _EPOCH)
+    if step is None and _OF_ALL in raw:
+        step = number(str(raw[_OF_ALL]).partition("/")[0])
     metrics = dict(_named(numbers))
     if not any(_TELLING.fullmatch(name) for name in metrics):
         return None

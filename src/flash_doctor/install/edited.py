@@ -1,0 +1,44 @@
+"""Which files of a fix somebody edited afterwards: undoing it would throw their work away."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+from typing import TYPE_CHECKING
+
+from flash_doctor.install.journal import DONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flash_doctor.install.journal import Journal
+
+
+def edited_since(journal: Journal) -> list[Path]:
+    """Files that came in and are others now, as their RECORD tells.
+
+    Only what is newer than the end of the fix is read: in a copy of the environment that may be all of it, unchanged.
+    """
+    finished = (journal.folder / DONE).stat().st_mtime_ns
+    arrived = [arrival.path for arrival in journal.swap.arriving]
+    newer = [path for path in arrived if path.lstat().st_mtime_ns > finished and path.is_file()]
+    if not newer:
+        return []
+    records = [path for path in arrived if path.name == "RECORD" and path.parent.suffix == ".dist-info"]
+    promised = {path: digest for record in records for path, digest in _promised(record)}
+    return [path for path in newer if path in promised and promised[path] != _digest(path)]
+
+
+def _promised(record: Path) -> Iterator[tuple[Path, str]]:
+    """Paths and digests as RECORD writes them: the algorithm, and base64 without its padding."""
+    with record.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        for row in csv.reader(file):
+            if len(row) > 1 and row[1].startswith("sha256="):
+                yield record.parents[1] / row[0], row[1]
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
