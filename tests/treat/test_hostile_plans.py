@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clinic import Clinic, install_step, sha256, write_plan
+from flash_doctor.download import download
 from flash_doctor.errors import BadInput, DoctorError
-from flash_doctor.http import HttpError, download
+from flash_doctor.http import HttpError
 from flash_doctor.treat.plan_file import read_plan
 from servers import Site, serve
 from trees import snapshot

@@ -8,10 +8,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from flash_doctor.address import file_name
 from flash_doctor.command import Command
 from flash_doctor.errors import InstallFailed
 from flash_doctor.install.build import Workshop, compile_wheel, unpack
-from flash_doctor.install.fetch import fetch, file_name, hash_of
+from flash_doctor.install.fetch import Wanted, fetch, hash_of
 from flash_doctor.install.interface import LocalWheel
 from flash_doctor.model import known
 from flash_doctor.treat.judge import visible_gpus
@@ -39,7 +40,8 @@ def build_wheel(step: Build, patient: Patient, practice: Practice) -> LocalWheel
     """
     assert step.url is not None
     with practice.desk.working(file_name(step.url), "B") as tick:
-        source = fetch(step.url, step.sha256, practice.options.sources, tick)
+        wanted = Wanted(url=step.url, sha256=step.sha256, size=step.size)
+        source = fetch(wanted, practice.options.sources, tick)
     settings = build_settings(step, patient)
     workshop = Workshop(folder=practice.options.sources.cache / "builds" / _key(source, settings, patient))
     wheel = workshop.wheel or _compile(step, source, workshop, settings, patient, practice)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flash_doctor.address import file_name, public
 from flash_doctor.command import Command
 from flash_doctor.errors import BadInput, InstallFailed, NoPlanFound
-from flash_doctor.install.fetch import fetch, file_name
+from flash_doctor.install.fetch import Wanted, fetch
 from flash_doctor.install.pins import Pins
 from flash_doctor.install.space import demand_room
 from flash_doctor.model.plan import Build, HashState, Install, Plan
@@ -70,16 +71,18 @@ def _pack(step: Step, folder: Path, options: Options, desk: Desk) -> Step:
     promised = step.sha256 or Pins.read(options.data).of(step.url)
     if promised is None and not options.first_seen:
         message = f"nobody publishes a sha256 of {file_name(step.url)}, so it is not used without your word"
-        raise BadInput(message, evidence=(step.url,), advice="Trust this first download: --trust-first-download")
+        raise BadInput(
+            message, evidence=(public(step.url),), advice="Trust this first download: --trust-first-download"
+        )
     with desk.working(file_name(step.url), "B") as tick:
-        found = fetch(step.url, promised, options.sources, tick)
+        found = fetch(Wanted(url=step.url, sha256=promised, size=step.size), options.sources, tick)
     place = folder / file_name(step.url)
     if not (place.exists() and place.samefile(found.path)):
         shutil.copyfile(found.path, place)
     if isinstance(step, Build):
-        return replace(step, sha256=found.sha256, size=found.size)
+        return replace(step, url=public(step.url), sha256=found.sha256, size=found.size)
     state = step.hash_state if step.sha256 else HashState.PINNED
-    return replace(step, sha256=found.sha256, size=found.size, hash_state=state)
+    return replace(step, url=public(step.url), sha256=found.sha256, size=found.size, hash_state=state)
 
 
 def fetch_needs(folder: Path, needs: Sequence[str], python: Python | None, runner: Runner) -> None:

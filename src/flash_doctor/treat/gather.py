@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from flash_doctor.address import file_name, public
 from flash_doctor.errors import BadInput
-from flash_doctor.install.fetch import fetch, file_name
+from flash_doctor.install.fetch import Wanted, fetch
 from flash_doctor.install.interface import LocalWheel
 from flash_doctor.install.pins import Pins
 from flash_doctor.install.space import demand_room, unpacked_size
@@ -58,14 +59,14 @@ class Gatherer:
         promised = step.sha256 or Pins.read(self.options.data).of(step.url)
         if promised is None and self.options.first_seen is False:
             raise _untrusted(step.url)
-        found = self._fetch(step.url, promised)
+        found = self._fetch(Wanted(url=step.url, sha256=promised, size=step.size))
         if promised is None:
             self._ask_for_trust(step.url, found)
         return LocalWheel(path=found.path, name=step.name, sha256=found.sha256, url=step.url)
 
-    def _fetch(self, url: str, sha256: str | None) -> Fetched:
-        with self.desk.working(file_name(url), "B") as tick:
-            return fetch(url, sha256, self.options.sources, tick)
+    def _fetch(self, wanted: Wanted) -> Fetched:
+        with self.desk.working(wanted.name, "B") as tick:
+            return fetch(wanted, self.options.sources, tick)
 
     def _ask_for_trust(self, url: str, found: Fetched) -> None:
         """Once trusted, an address is pinned: another file from it is refused from then on."""
@@ -81,7 +82,7 @@ def _local(step: Install) -> bool:
 def _untrusted(url: str) -> BadInput:
     message = f"nobody publishes a sha256 of {file_name(url)}, so it is not used without your word"
     advice = "Trust this first download, and hold its address to it from then on: --trust-first-download"
-    return BadInput(message, evidence=(url,), advice=advice)
+    return BadInput(message, evidence=(public(url),), advice=advice)
 
 
 def pinned(steps: Sequence[Step], wheels: Sequence[LocalWheel]) -> tuple[Step, ...]:

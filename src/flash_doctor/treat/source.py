@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from flash_doctor.address import public
 from flash_doctor.command import Command, SystemRunner
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.model.plan import Build
@@ -57,7 +58,7 @@ def index_url() -> str:
 
 
 def _on_index(step: Build, index: str) -> dict[str, Any]:
-    from flash_doctor.http import get_json, public
+    from flash_doctor.http import get_json
 
     page = f"{index.rstrip('/')}/{step.name}/"
     version = step.requirement.partition("==")[2]
