@@ -44,11 +44,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Message:
-    """A message from a thread that is none of the cases."""
+    """A message from a thread that is none of the cases; `kept` ones are measured and never written from."""
 
     source: str
     family: str
     symptom: str
+    date: str = ""
+    kept: bool = False
 
 
 @cache

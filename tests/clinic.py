@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -41,10 +42,11 @@ class Clinic:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     stub: bool = True
+    name: str = "venv"
 
     @cached_property
     def venv(self) -> Path:
-        venv = self.folder / "venv"
+        venv = self.folder / self.name
         if venv.exists():
             return venv
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
@@ -119,6 +121,13 @@ class Clinic:
             self.folder / (folder or "wheels"), "flash-attn", version + LABEL, files, tag=tag, metadata_version=version,
             requires=("torch", "einops"),
         )  # fmt: skip
+
+    def mismatched(self, version: str, *, ballast: int = 0) -> None:
+        """Put a flash-attn there that was built for another torch, as an installer without a doctor would."""
+        wheel = self.flash(version, symbol=FOREIGN, folder="elsewhere", ballast=ballast)
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(self.site)
+        (self.site / f"flash_attn-{version}.dist-info" / "INSTALLER").write_text("pip\n")
 
     def einops(self, folder: str = "wheels") -> Path:
         return build_wheel(self.folder / folder, "einops", "0.8.1", {"einops/__init__.py": "__version__ = '0.8.1'\n"})

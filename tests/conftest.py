@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.command import SystemRunner
-from kept import CACHE
+from kept import CACHE, TORCH, TORCH_VENV
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-TORCH = "torch==2.13.0"
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def torch_venv() -> Path:
 
     Skipped, with the reason, where pip finds only multi-gigabyte builds; `.ci/run` forbids that skip.
     """
-    folder = CACHE / f"{TORCH}-cp{sys.version_info.major}{sys.version_info.minor}"
+    folder = TORCH_VENV
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

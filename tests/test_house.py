@@ -14,15 +14,18 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Stages never import each other; only treat, cli and render may bring their values together.
 STAGES = {"probe", "diagnose", "resolve", "install", "verify", "explain", "preflight", "fleet"}
-EVERYONE = {"model", "errors", "paths", ""}
+EVERYONE = {"model", "errors", "paths", "address", ""}
 ALLOWED = {
     "model": {"model"},
     "errors": set(),
     "paths": set(),
     "part_file": set(),
+    "address": {"errors"},
+    "trouble": EVERYONE,
     "codec": EVERYONE,
     "command": EVERYONE,
-    "http": EVERYONE | {"command", "part_file"},
+    "http": EVERYONE | {"trouble", "part_file"},
+    "download": EVERYONE | {"http", "part_file"},
     "inquiry": EVERYONE | {"command"},
     "target": EVERYONE | {"command", "codec", "inquiry"},
     "facts": EVERYONE,
@@ -30,7 +33,7 @@ ALLOWED = {
     "probe": EVERYONE | {"probe", "target", "inquiry", "command", "codec", "abi", "facts"},
     "diagnose": EVERYONE | {"diagnose", "facts", "abi"},
     "resolve": EVERYONE | {"resolve", "facts", "http", "codec", "command", "abi"},
-    "install": EVERYONE | {"install", "command", "http", "codec", "abi", "facts", "target"},
+    "install": EVERYONE | {"install", "command", "http", "download", "part_file", "codec", "abi", "facts", "target"},
     "verify": EVERYONE | {"verify", "command", "codec", "target", "facts"},
     "explain": EVERYONE | {"explain", "facts", "abi", "codec"},
     "preflight": EVERYONE | {"preflight", "facts", "codec"},
@@ -38,7 +41,7 @@ ALLOWED = {
     "node": EVERYONE | {"probe", "diagnose", "facts", "target", "command", "render"},
     "setup_rule": EVERYONE,
     "render": EVERYONE | {"render", "codec", "diagnose", "facts"},
-    "treat": EVERYONE | STAGES | {"command", "codec", "facts", "abi", "target", "inquiry", "http"},
+    "treat": EVERYONE | STAGES | {"command", "codec", "facts", "abi", "target", "inquiry", "http", "download"},
 }
 IN_TARGET = {SOURCE / "probe" / "inside.py", SOURCE / "verify" / "kernel.py"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pytest
 from flash_doctor import __version__
 from flash_doctor.cli import COMMANDS
 from flash_doctor.setup_rule import lint_setup
-from transcripts import commands, output_of, room, tables_refreshed
+from transcripts import is_treatment, needs_torch, output_of, prepare_proof, room, stories, tables_refreshed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +28,25 @@ def folder() -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.parametrize("command", commands(README))
-def test_a_transcript_is_what_the_command_prints(command: str, folder: Path) -> None:
-    assert output_of(command, folder) in README, "scripts/dev/readme.py brings it up to date"
+STORIES = [story for story in stories(README) if not needs_torch(story[0])]
+PROOFS = [command for story in stories(README) for command in story if needs_torch(command)]
+HAS_GPU = bool(shutil.which("nvidia-smi")) or Path("/proc/driver/nvidia").exists()
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story[0])
+def test_a_transcript_is_what_the_command_prints(story: tuple[str, ...], folder: Path) -> None:
+    if HAS_GPU and is_treatment(story[0]):
+        pytest.skip("these transcripts tell of a machine without a GPU")
+    for command in story:
+        assert output_of(command, folder) in README, "scripts/dev/readme.py brings it up to date"
+
+
+@pytest.mark.torch
+def test_a_proof_is_what_the_command_prints(folder: Path, torch_venv: Path) -> None:
+    prepare_proof(folder, torch_venv)
+    assert PROOFS
+    for command in PROOFS:
+        assert output_of(command, folder) in README, "scripts/dev/readme.py brings it up to date"
 
 
 def test_the_generated_tables_are_the_codes_own() -> None:
@@ -37,7 +54,7 @@ def test_the_generated_tables_are_the_codes_own() -> None:
 
 
 def test_every_verb_has_a_transcript_or_says_why_not() -> None:
-    shown = {command.split()[0] for command in commands(README)}
+    shown = {command.split()[0] for story in stories(README) for command in story}
     excused = set(re.findall(r"<!-- no transcript: ([\w-]+)", README))
     assert shown | excused == set(COMMANDS)
     assert not shown & excused

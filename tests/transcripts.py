@@ -1,4 +1,8 @@
-"""The README's transcripts: run each command for real, in a folder prepared for it, 80 columns wide."""
+"""The README's transcripts: run each command for real, in a folder prepared for it, 80 columns wide.
+
+`<!-- run: what is really run -->` stands before a console block whose first line is what a user would type;
+`<!-- then: … -->` before one that goes on where the block before it ended, as a rollback after a fix.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from typing import TYPE_CHECKING
 import reports
 import ward
 
+import standins
+from clinic import Clinic
 from flash_doctor.diagnose import diagnose
 from flash_doctor.diagnose.score import WEIGHTS
 from flash_doctor.errors import EXIT_CODES
@@ -25,10 +31,19 @@ from flash_doctor.render.document import report_document, to_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# <!-- run: what is really run --> before a console block whose first line is what a user would type
-_BLOCK = re.compile(r"(<!-- run: (.+?) -->\n```console\n\$ [^\n]*\n)(.*?)(```)", re.DOTALL)
-# what another day or another disk changes
+_BLOCK = re.compile(r"(<!-- (run|then): ([^\n]+?) -->\n```console\n\$ [^\n]*\n)(.*?)(```)", re.DOTALL)
+_TREATMENTS = ("fix", "rollback", "bundle")
+# what another day, another disk, another Python or another compiler changes, as long as what stands in its place
 _UNSTEADY = {
+    r"python3\.\d+": "python3.12",
+    r"\bcp3\d+\b": "cp312",
+    r"[0-9a-f]{12}(?=…, sha256 of that very file)": "5f0c2e9ab714",
+    r"(?<= )\d\.\d s\b": "0.1 s",
+    r"\d{8}T\d{6}-\d{6}-\d+": "20261121T120000-000000-4242",
+    r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b": "2026-11-21 12:00",
+    r"off by \S+, allowed \S+": "off by 0.592, allowed 0.00393",
+    r"cpu: \S+ TFLOP/s; torch's own attention \S+,": "cpu: 0.070 TFLOP/s; torch's own attention 0.080,",
+    r"(?<=matrix product\n    )\S+": "0.980",
     r"^\d\d:\d\d:\d\d": "12:00:00",
     r"disk \d+% used, [\d.]+ [GT]B free": "disk 39% used, 66.1 GB free",
     r"\(\d+ days? old\)": "(0 days old)",
@@ -36,6 +51,7 @@ _UNSTEADY = {
 # the symbol of a C++ extension that was compiled for torch 2.10 to 2.13
 _SHOWN = "/home/ada/proj-1"
 _PATIENTS = ("flash-built-for-newer-torch",)
+_MEGABYTES = 8 << 20
 _CASE = Path(__file__).parent / "preflight_cases" / "sick-07-t4-flash-and-bf16"
 _SYMBOL = "_ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_jb"
 _SOURCE = f'extern char wanted[] __asm__("{_SYMBOL}");\nchar *table[] = {{wanted}};\n'
@@ -54,8 +70,21 @@ undefined symbol: _ZN3c104cuda29c10_cuda_check_implementationEiPKcS2_jb
 """
 
 
-def commands(readme: str) -> list[str]:
-    return [match.group(2) for match in _BLOCK.finditer(readme)]
+def stories(readme: str) -> list[tuple[str, ...]]:
+    """The commands of the README; those that go on where another ended stand behind it."""
+    told: list[tuple[str, ...]] = []
+    for match in _BLOCK.finditer(readme):
+        _, how, command, *_ = match.groups()
+        told.append((*told.pop(), command) if how == "then" else (command,))
+    return told
+
+
+def needs_torch(command: str) -> bool:
+    return command.startswith("verify ")
+
+
+def is_treatment(command: str) -> bool:
+    return command.startswith(_TREATMENTS)
 
 
 @contextmanager
@@ -94,8 +123,28 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
+def prepare_treatment(folder: Path) -> None:
+    """A project whose flash-attn was built for another torch, and a folder of wheels with one that fits."""
+    clinic = Clinic(folder, name=".venv")
+    clinic.mismatched("2.8.2", ballast=_MEGABYTES)
+    clinic.flash("2.8.3", ballast=_MEGABYTES)
+    clinic.einops()
+    output_of("plan --python .venv --wheelhouse wheels --offline --json --output plan.json", folder)
+
+
+def prepare_proof(folder: Path, torch: Path) -> None:
+    """Two environments with the real torch of another one, and stand-ins for flash-attn that run on a CPU."""
+    for name, disease in (("honest", "honest"), ("liar", "wrong gradients")):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / name)], check=True)
+        site = next((folder / name).glob("lib/python3*/site-packages"))
+        (site / "torch.pth").write_text(f"{next(torch.glob('lib/python3*/site-packages'))}\n")
+        standins.make(site, disease)
+
+
 def output_of(command: str, folder: Path) -> str:
     """What the command prints, run in the folder."""
+    if is_treatment(command) and not (folder / ".venv").exists():
+        prepare_treatment(folder)
     environment = {"COLUMNS": "80", "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
     done = subprocess.run(
         [sys.executable, "-m", "flash_doctor", *shlex.split(command)],
@@ -110,10 +159,20 @@ def output_of(command: str, folder: Path) -> str:
     return text
 
 
-def refreshed(readme: str, folder: Path) -> str:
-    """The README with every transcript and generated table as they are today."""
-    text = _BLOCK.sub(lambda match: match.group(1) + output_of(match.group(2), folder) + match.group(4), readme)
-    return tables_refreshed(text)
+def refreshed(readme: str, folder: Path, torch: Path) -> str:
+    """The README with every transcript and generated table as they are today.
+
+    Proofs stay as they are where there is no environment `torch`.
+    """
+    if torch.is_dir():
+        prepare_proof(folder, torch)
+
+    def run(match: re.Match[str]) -> str:
+        head, _, command, old, tail = match.groups()
+        new = old if needs_torch(command) and not torch.is_dir() else output_of(command, folder)
+        return f"{head}{new}{tail}"
+
+    return tables_refreshed(_BLOCK.sub(run, readme))
 
 
 def tables_refreshed(readme: str) -> str:

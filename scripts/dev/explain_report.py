@@ -22,7 +22,7 @@ from flash_doctor.facts import Facts
 if TYPE_CHECKING:
     import re
 
-    from flash_doctor.facts.complaints import Complaint, Complaints
+    from flash_doctor.facts.complaints import Complaint, Complaints, Question
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -36,8 +36,8 @@ def threads_of_patterns(complaints: Complaints) -> dict[tuple[str, str], set[str
     for complaint in complaints.by_id.values():
         for pattern, finder in zip(complaint.patterns, complaint.finders, strict=True):
             found[complaint.id, pattern] = matching(finder)
-        for topic, (_, finder) in zip(complaint.asked, complaint.topics, strict=True):
-            found[complaint.id, topic] = matching(finder)
+        for question in complaint.asked:
+            found[complaint.id, question.text] = asking(question)
     return found
 
 
@@ -45,6 +45,12 @@ def matching(finder: re.Pattern[str]) -> set[str]:
     """Threads whose recorded text the pattern matches."""
     own = {case.thread for case in cases() if finder.search(flowing(case))}
     return own | {message.source for message in messages() if finder.search(flowing(message))}
+
+
+def asking(question: Question) -> set[str]:
+    """Threads whose recorded text asks the question."""
+    own = {case.thread for case in cases() if any(question.weight(flowing(case)))}
+    return own | {message.source for message in messages() if any(question.weight(flowing(message)))}
 
 
 def flowing(case: Case | Message) -> str:
@@ -65,8 +71,8 @@ class Without(Facts):
 
 def without_thread(complaint: Complaint, thread: str, written_from: dict[tuple[str, str], set[str]]) -> Complaint:
     patterns = tuple(pattern for pattern in complaint.patterns if written_from[complaint.id, pattern] != {thread})
-    topics = tuple(topic for topic in complaint.asked if written_from[complaint.id, topic] != {thread})
-    return replace(complaint, patterns=patterns, asked=topics)
+    asked = tuple(question for question in complaint.asked if written_from[complaint.id, question.text] != {thread})
+    return replace(complaint, patterns=patterns, asked=asked)
 
 
 def main() -> None:

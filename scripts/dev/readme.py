@@ -10,11 +10,12 @@ sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("", "diagnose", "fle
 
 
 def main() -> None:
+    from kept import TORCH_VENV
     from transcripts import refreshed, room
 
     readme = ROOT / "README.md"
     with room() as folder:
-        readme.write_text(refreshed(readme.read_text(encoding="utf-8"), folder), encoding="utf-8")
+        readme.write_text(refreshed(readme.read_text(encoding="utf-8"), folder, TORCH_VENV), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor import http
+from flash_doctor.address import public
+from flash_doctor.download import HashMismatch, download
 from flash_doctor.errors import BadInput, DoctorError
 from servers import Site, serve
 
@@ -27,7 +29,7 @@ def site() -> Iterator[Site]:
 
 def test_a_download_is_hashed_and_arrives_by_rename(site: Site, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
-    done = http.download(site.url + "/wheel", tmp_path / "w", sha256=SHA.upper(), progress=lambda *n: told.append(n))
+    done = download(site.url + "/wheel", tmp_path / "w", sha256=SHA.upper(), progress=lambda *n: told.append(n))
     assert (done.sha256, done.size) == (SHA, len(BODY))
     assert (tmp_path / "w").read_bytes() == BODY
     assert told[-1] == (len(BODY), len(BODY))
@@ -36,7 +38,7 @@ def test_a_download_is_hashed_and_arrives_by_rename(site: Site, tmp_path: Path) 
 
 def test_a_cut_download_is_continued_not_repeated(site: Site, tmp_path: Path) -> None:
     site.cuts = [1_000_000, 300_000]
-    assert http.download(site.url + "/wheel", tmp_path / "w", sha256=SHA).size == len(BODY)
+    assert download(site.url + "/wheel", tmp_path / "w", sha256=SHA).size == len(BODY)
     starts = [wanted for _, wanted in site.requests]
     assert starts[0] is None
     begins = [int(wanted.removeprefix("bytes=").removesuffix("-")) for wanted in starts[1:] if wanted]
@@ -46,32 +48,32 @@ def test_a_cut_download_is_continued_not_repeated(site: Site, tmp_path: Path) ->
 
 def test_without_a_validator_a_cut_download_starts_again(site: Site, tmp_path: Path) -> None:
     site.etag, site.cuts = False, [1_000_000]
-    assert http.download(site.url + "/wheel", tmp_path / "w", sha256=None).sha256 == SHA
+    assert download(site.url + "/wheel", tmp_path / "w", sha256=None).sha256 == SHA
     assert [wanted for _, wanted in site.requests] == [None, None]
 
 
 def test_a_file_that_changed_between_two_attempts_is_not_mixed(site: Site, tmp_path: Path) -> None:
     site.cuts = [1_000_000] + [0] * http.ATTEMPTS
     with pytest.raises(http.HttpError):
-        http.download(site.url + "/wheel", tmp_path / "w", sha256=None)
+        download(site.url + "/wheel", tmp_path / "w", sha256=None)
     site.files["/wheel"], site.cuts = BODY[::-1], []
-    http.download(site.url + "/wheel", tmp_path / "w", sha256=None)
+    download(site.url + "/wheel", tmp_path / "w", sha256=None)
     assert (tmp_path / "w").read_bytes() == BODY[::-1]
 
 
 def test_another_file_than_promised_is_refused_and_deleted(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(http.HashMismatch) as caught:
-        http.download(site.url + "/wheel", tmp_path / "w", sha256="0" * 64)
+    with pytest.raises(HashMismatch) as caught:
+        download(site.url + "/wheel", tmp_path / "w", sha256="0" * 64)
     assert SHA in caught.value.evidence[1]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_server_errors_are_tried_again_and_missing_files_are_not(site: Site, tmp_path: Path) -> None:
     site.failures = [503, 500]
-    http.download(site.url + "/wheel", tmp_path / "w", sha256=SHA)
+    download(site.url + "/wheel", tmp_path / "w", sha256=SHA)
     site.requests.clear()
     with pytest.raises(http.HttpError) as caught:
-        http.download(site.url + "/absent", tmp_path / "x", sha256=None)
+        download(site.url + "/absent", tmp_path / "x", sha256=None)
     assert caught.value.status == 404
     assert len(site.requests) == 1
 
@@ -79,26 +81,26 @@ def test_server_errors_are_tried_again_and_missing_files_are_not(site: Site, tmp
 def test_a_wrong_length_is_an_error_not_a_short_file(site: Site, tmp_path: Path) -> None:
     site.announce = len(BODY) + 7
     with pytest.raises(http.HttpError):
-        http.download(site.url + "/wheel", tmp_path / "w", sha256=None)
+        download(site.url + "/wheel", tmp_path / "w", sha256=None)
     assert not (tmp_path / "w").exists()
 
 
 def test_redirects_are_followed(site: Site, tmp_path: Path) -> None:
     site.redirects["/latest"] = "/wheel"
-    assert http.download(site.url + "/latest", tmp_path / "w", sha256=SHA).size == len(BODY)
+    assert download(site.url + "/latest", tmp_path / "w", sha256=SHA).size == len(BODY)
 
 
 def test_local_files_are_hashed_too(tmp_path: Path) -> None:
     (tmp_path / "a b").write_bytes(BODY)
-    assert http.download((tmp_path / "a b").as_uri(), tmp_path / "w", sha256=SHA).size == len(BODY)
+    assert download((tmp_path / "a b").as_uri(), tmp_path / "w", sha256=SHA).size == len(BODY)
     with pytest.raises(http.HttpError):
-        http.download((tmp_path / "absent").as_uri(), tmp_path / "x", sha256=None)
+        download((tmp_path / "absent").as_uri(), tmp_path / "x", sha256=None)
 
 
 @pytest.mark.parametrize("url", ["http://example.invalid/x", "ftp://example.invalid/x", "x", ""])
 def test_only_https_and_files_are_opened(url: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput):
-        http.download(url, tmp_path / "w", sha256=None)
+        download(url, tmp_path / "w", sha256=None)
 
 
 def test_json_is_bounded_and_checked(site: Site) -> None:
@@ -130,4 +132,4 @@ def test_an_unreachable_server_is_one_sentence() -> None:
 
 
 def test_secrets_of_an_address_are_not_shown() -> None:
-    assert http.public("https://me:secret@example.invalid:8443/a/b?token=x#y") == "https://example.invalid:8443/a/b"
+    assert public("https://me:secret@example.invalid:8443/a/b?token=x#y") == "https://example.invalid:8443/a/b"

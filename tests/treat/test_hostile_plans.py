@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clinic import Clinic, install_step, sha256, write_plan
+from flash_doctor.download import download
 from flash_doctor.errors import BadInput, DoctorError
-from flash_doctor.http import HttpError, download
+from flash_doctor.http import HttpError
 from flash_doctor.treat.plan_file import read_plan
 from servers import Site, serve
 from trees import snapshot
@@ -83,7 +84,7 @@ def test_nobody_is_sent_on_to_an_address_that_anyone_could_change(tmp_path: Path
         port = site.url.rpartition(":")[2]
         for place in (f"http://0.0.0.0:{port}/real.whl", "file:///etc/hostname", "ftp://h.invalid/x"):
             site.redirects["/x.whl"] = place
-            with pytest.raises(DoctorError, match="only https"):
+            with pytest.raises(DoctorError, match="which is not https"):
                 download(f"{site.url}/x.whl", tmp_path / "copy", sha256=None)
         assert "/real.whl" not in [path for path, _ in site.requests]
 

@@ -61,3 +61,13 @@ def test_text_says_what_happens_and_what_to_do_next(clinic: Clinic) -> None:
     assert "install flash-attn 2.8.3" in listed
     assert "Undone: install" in clinic.run("rollback").stdout
     assert Path(clinic.site / "torch").exists()
+
+
+def test_the_installed_library_is_proved_and_not_one_in_the_current_folder(clinic: Clinic) -> None:
+    clinic.flash("2.8.3")
+    clinic.einops()
+    (clinic.folder / "flash_attn.py").write_text("raise ImportError('a source tree, without its compiled part')")
+    done = clinic.fix()
+    assert done.returncode == 0, done.stdout
+    assert "it imports" in done.stdout
+    assert clinic.run("verify", "--import-only").returncode == 0

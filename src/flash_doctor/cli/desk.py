@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flash_doctor.address import public
 from flash_doctor.cli.boundary import emit
 from flash_doctor.errors import BadInput
 
@@ -43,9 +44,7 @@ class TerminalDesk:
 
     def trust(self, url: str, sha256: str, size: int) -> bool:
         """Ask a person; the word for everything (--yes) does not cover it."""
-        from flash_doctor.install.fetch import shown
-
-        self._say(f"{shown(url)}\n  {size} bytes, sha256 {sha256}\n  nobody publishes a hash to compare it with\n")
+        self._say(f"{public(url)}\n  {size} bytes, sha256 {sha256}\n  nobody publishes a hash to compare it with\n")
         return not self.yes and _asked("Trust it, and hold this address to it from now on?")
 
     def note(self, text: str) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _TEXT_LIMIT = 600  # characters of a line that is shown
 _CLUE_LINES = 40
+_VAGUE = 35  # complaints up to this rank say only that something failed: what a question asks says more
 
 
 def explain(stream: Readable, facts: Facts, report: Report | None = None) -> Explanations:
@@ -52,7 +53,9 @@ def explain(stream: Readable, facts: Facts, report: Report | None = None) -> Exp
             log.pass_over(excerpt)
     clues = gather("\n".join([log.head, *surroundings]), facts, report.environment if report else None)
     teller = _Teller(facts, clues, report)
-    found = list(sightings.found.values()) or _asked(log, facts)
+    seen = list(sightings.found.values())
+    vague = all(sighting.complaint.rank <= _VAGUE for sighting in seen)
+    found = (_asked(log, facts) if vague else []) or seen
     told = in_causal_order([teller.tell(sighting) for sighting in found], facts.complaints)
     return Explanations(
         explanations=told,
@@ -63,7 +66,7 @@ def explain(stream: Readable, facts: Facts, report: Report | None = None) -> Exp
 
 
 def _asked(log: Log, facts: Facts) -> list[Sighting]:
-    """What a short text without a message speaks of."""
+    """What a short text asks."""
     sighting = asked.sight(log.head, facts.complaints) if log.size <= 4 * asked.LONGEST else None
     return [sighting] if sighting else []
 

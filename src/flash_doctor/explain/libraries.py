@@ -27,6 +27,12 @@ def _sentence(file: str, major: str, row: Library) -> str:
     return f"{f'{file}.{major}' if major else file} is {row.what}; it comes with {package}."
 
 
+def library_named(text: str, complaints: Complaints) -> Library | None:
+    """The first library of the CUDA family that a text names."""
+    rows = (complaints.library_of_file(file) for file, _ in _FILE.findall(text))
+    return next((row for row in rows if row is not None), None)
+
+
 def symbol_sentence(symbol: str, complaints: Complaints) -> str:
     """Whose a symbol such as ncclCommRegister is; empty where it is no library's of the CUDA family."""
     row = complaints.library_of_symbol(symbol)

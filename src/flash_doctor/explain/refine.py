@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.explain.guess import guessed_wheel_exists
+from flash_doctor.explain.libraries import library_named
 from flash_doctor.explain.sighting import small
 from flash_doctor.model import Capability
 from flash_doctor.model.explanation import Confidence
@@ -83,8 +84,9 @@ def _symbol(sighting: Sighting, symbol: MissingSymbol, clues: Clues, complaints:
     path = small(symbol.file or sighting.first.line)
     if any(word in path for word in _JIT):
         return Meaning(complaint="stale-jit-cache", why="The file lies in a cache of extensions compiled at run time.")
-    library = complaints.library_of_symbol(symbol.name)
-    if library and symbol.name:
+    named = symbol.name or sighting.first.line
+    library = complaints.library_of_symbol(named) if symbol.name else library_named(named, complaints)
+    if library:
         return Meaning(complaint=library.family)
     owner = next((complaint for name, complaint in _OWNERS.items() if name in path), None)
     if owner:

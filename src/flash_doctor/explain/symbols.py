@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from flash_doctor.abi.atlas import Atlas
 
+# the three forms of loaders: Linux, macOS, and Linux again where a library of that name lacks the symbol's version
 _MISSING = re.compile(
-    r"(?:[Uu]ndefined symbol|[Ss]ymbol not found(?: in flat namespace)?)[:\s]{0,4}['\"(`‘]{0,2}"
+    r"(?:[Uu]ndefined symbol|[Ss]ymbol not found(?: in flat namespace)?"
+    r"|\bsymbol (?=\w{1,2000}, version [\w.]{1,80} not defined in file))[:\s]{0,4}['\"(`‘]{0,2}"
     r"(?P<symbol>[\w.$]{0,2000})"
 )
 _FILE = re.compile(r"([^\s:'\"`(]{1,600}\.(?:so|pyd|dylib)[.\w-]{0,40})")

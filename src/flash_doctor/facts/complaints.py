@@ -15,6 +15,30 @@ from flash_doctor.model.explanation import Confidence
 if TYPE_CHECKING:
     from pathlib import Path
 
+_WORD = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A short text asks it that holds every term of `text` (they stand between ` & `), and none of those with `!`."""
+
+    text: str
+
+    @cached_property
+    def terms(self) -> tuple[re.Pattern[str], ...]:
+        return tuple(re.compile(term, re.ASCII) for term in self.text.split(" & ") if not term.startswith("!"))
+
+    @cached_property
+    def never(self) -> tuple[re.Pattern[str], ...]:
+        return tuple(re.compile(term[1:], re.ASCII) for term in self.text.split(" & ") if term.startswith("!"))
+
+    def weight(self, lowered: str) -> tuple[int, int]:
+        """How special it is where the text asks it: the number of terms, then of letters they matched; else 0."""
+        found = [term.search(lowered) for term in self.terms]
+        if any(term.search(lowered) for term in self.never) or not all(found):
+            return 0, 0
+        return len(found), sum(len(match[0]) for match in found if match)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Complaint:
@@ -22,9 +46,8 @@ class Complaint:
 
     Patterns are in lower case, since they are searched in text whose ASCII letters were made small; `stage` orders
     causes (a lower one comes first), `rank` decides between complaints on one line, and `absorbs` names the complaints
-    (or families) that this one explains. `asked` are topics of a question about it (with ~: shared with others); they
-    are looked for only in a short text without a known message. `title` and `cause` may hold {names} of groups in
-    every pattern.
+    (or families) that this one explains. `asked` are questions about it; they are looked for only in a short text
+    without a known message. `title` and `cause` may hold {names} of groups in every pattern.
     """
 
     id: str
@@ -41,14 +64,9 @@ class Complaint:
     rank: int
     absorbs: tuple[str, ...]
     confidence: Confidence
-    asked: tuple[str, ...]
+    asked: tuple[Question, ...]
     threads: tuple[str, ...]
     source: Source
-
-    @cached_property
-    def topics(self) -> tuple[tuple[bool, re.Pattern[str]], ...]:
-        """What a question about it speaks of: (whether the topic is its own, the pattern)."""
-        return tuple((not text.startswith("~"), re.compile(text.removeprefix("~"))) for text in self.asked)
 
     @cached_property
     def finders(self) -> tuple[re.Pattern[str], ...]:
@@ -113,8 +131,9 @@ class Complaints:
 def load(path: Path) -> Complaints:
     """Complaints from complaints.toml; raises BadFacts with every fault of the file."""
     table = Table.read(path)
+    words = {row.name: row.text("means") for row in table.rows("word")}
     complaints = Complaints(
-        by_id={row.name: _complaint(row) for row in table.rows("complaint")},
+        by_id={row.name: _complaint(row, words) for row in table.rows("complaint")},
         libraries=tuple(map(_library, table.rows("library"))),
         landmarks=tuple(
             Landmark(part=row.text("part"), says=row.text("says"), source=row.source) for row in table.rows("landmark")
@@ -124,14 +143,14 @@ def load(path: Path) -> Complaints:
     return complaints
 
 
-def _complaint(row: Row) -> Complaint:
+def _complaint(row: Row, words: Mapping[str, str]) -> Complaint:
     complaint = Complaint(
         id=row.name,
         family=row.text("family"),
         title=row.text("title"),
-        patterns=_patterns(row, "patterns"),
-        near=_patterns(row, "near"),
-        unless=_patterns(row, "unless"),
+        patterns=_patterns(row, "patterns", words),
+        near=_patterns(row, "near", words),
+        unless=_patterns(row, "unless", words),
         cause=row.text("cause"),
         tell_apart=_words(row, "tell_apart"),
         advice=row.text("advice"),
@@ -140,7 +159,7 @@ def _complaint(row: Row) -> Complaint:
         rank=row.number("rank") if "rank" in row.fields else 50,
         absorbs=_words(row, "absorbs"),
         confidence=row.parse("confidence", row.text("confidence"), confidence, Confidence.POSSIBLE),
-        asked=_patterns(row, "asked"),
+        asked=tuple(Question(text=text) for text in _patterns(row, "asked", words)),
         threads=_words(row, "threads"),
         source=row.source,
     )
@@ -163,18 +182,29 @@ def _words(row: Row, key: str) -> tuple[str, ...]:
     return row.words(key) if key in row.fields else ()
 
 
-def _patterns(row: Row, key: str) -> tuple[str, ...]:
-    """Regular expressions; one that cannot be compiled, or can match nothing at all, is a fault."""
-    patterns = _words(row, key)
-    for pattern in patterns:
-        try:
-            matches_nothing = re.compile(pattern).search("") is not None
-        except re.error as error:
-            row.fault(key, f"{pattern!r} is no regular expression: {error}")
-            return ()
-        if matches_nothing:
+def _patterns(row: Row, key: str, words: Mapping[str, str]) -> tuple[str, ...]:
+    """Regular expressions, with each {word} spelt out; one that is none, or can match nothing at all, is a fault."""
+    spelt = [_spelt(row, key, pattern, words) for pattern in _words(row, key)]
+    for pattern in spelt:
+        for part in pattern.split(" & "):
+            _check(row, key, part.removeprefix("!"))
+    return tuple(spelt) if not row.table.faults else ()
+
+
+def _spelt(row: Row, key: str, pattern: str, words: Mapping[str, str]) -> str:
+    for name in set(_WORD.findall(pattern)):
+        if name not in words:
+            row.fault(key, f"{{{name}}} is not among the words")
+        pattern = pattern.replace(f"{{{name}}}", f"(?:{words.get(name, name)})")
+    return pattern
+
+
+def _check(row: Row, key: str, pattern: str) -> None:
+    try:
+        if re.compile(pattern).search(""):
             row.fault(key, f"{pattern!r} matches the empty text")
-    return patterns
+    except re.error as error:
+        row.fault(key, f"{pattern!r} is no regular expression: {error}")
 
 
 def _check_placeholders(row: Row, complaint: Complaint) -> None:

@@ -6,16 +6,21 @@ installer checks the hash once more while it unpacks.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
-from flash_doctor.errors import BadInput, InstallFailed
+from flash_doctor.address import file_name, is_file, path_of
+from flash_doctor.errors import DoctorError, InstallFailed
 
 if TYPE_CHECKING:
-    from flash_doctor.http import Downloaded, Progress
+    from collections.abc import Iterator
+
+    from flash_doctor.part_file import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,19 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A file by its address; `sha256` and `size` (bytes) as promised, None where nobody promises them."""
+
+    url: str
+    sha256: str | None = None
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        return file_name(self.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
     """A file on this disk, its hash, and whether it had to travel."""
 
@@ -37,46 +55,19 @@ class Fetched:
     size: int
 
 
-def file_name(url: str) -> str:
-    """The file's name in an address; a quoted slash in it leads nowhere."""
-    return unquote(urlsplit(url).path).rpartition("/")[2]
-
-
-def check_address(url: str) -> None:
-    """Raises BadInput for an address that cannot be taken apart, or that names no file."""
-    try:
-        port = urlsplit(url).port
-        name = file_name(url)
-    except ValueError as error:
-        message = f"{url!r} is no address: {error}"
-        raise BadInput(message) from error
-    if port == 0 or name in {"", ".", ".."} or not name.isprintable():
-        message = f"{shown(url)!r} names no file"
-        raise BadInput(message)
-
-
-def shown(url: str) -> str:
-    """The address as it may be shown and stored: without user name, password and query."""
-    if not any(mark in url for mark in "@?#"):
-        return url
-    from flash_doctor.http import public
-
-    return public(url)
-
-
 def nearby(url: str, sha256: str | None, sources: Sources) -> Path | None:
     """The file on this machine, if it is here; one of that name in a folder is only taken when its hash fits."""
-    name, parts = file_name(url), urlsplit(url)
+    name = file_name(url)
     if sha256 and (kept := _place(sources.cache, sha256, name)).is_file():
         return kept
     # the address itself is the promise, and the installer checks the hash
-    if parts.scheme == "file" and (local := Path(unquote(parts.path))).is_file():
+    if is_file(url) and (local := path_of(url)).is_file():
         return local
     inside = [folder / name for folder in sources.folders]
     return next((path for path in inside if path.is_file() and (not sha256 or hash_of(path) == sha256)), None)
 
 
-def fetch(url: str, sha256: str | None, sources: Sources, progress: Progress | None = None) -> Fetched:
+def fetch(wanted: Wanted, sources: Sources, progress: Progress | None = None) -> Fetched:
     """The file, with its hash; where none was promised it is learnt, and the caller decides about it.
 
     Raises:
@@ -84,42 +75,64 @@ def fetch(url: str, sha256: str | None, sources: Sources, progress: Progress | N
         HttpError: no source has it.
         HashMismatch: it is another file than was promised.
     """
-    found = nearby(url, sha256, sources)
+    found = nearby(wanted.url, wanted.sha256, sources)
     if found is not None:
-        return Fetched(path=found, sha256=sha256 or hash_of(found), size=found.stat().st_size)
+        return _fetched(found, wanted.sha256)
     if not sources.network:
-        message = f"{file_name(url)} is not in {', '.join(map(str, sources.folders)) or 'the cache'}"
+        message = f"{wanted.name} is not in {', '.join(map(str, sources.folders)) or 'the cache'}"
         raise InstallFailed(message, advice="Make the bundle again, for this plan: flash-doctor bundle DIR")
-    return _download(url, sha256, sources, progress)
+    if sources.mirror and wanted.sha256:  # only a hash tells whether a mirror has the right file
+        return _from_mirror(sources.mirror, wanted, sources.cache, progress)
+    return _arrive(wanted.url, wanted, sources.cache, progress)
 
 
-def _download(url: str, sha256: str | None, sources: Sources, progress: Progress | None) -> Fetched:
-    from flash_doctor.http import download
-
-    name = file_name(url)
-    waiting = sources.cache / "incoming" / hashlib.sha256(url.encode()).hexdigest()[:16]
-    waiting.mkdir(parents=True, exist_ok=True)
-    mirrored = _from_mirror(name, sha256, waiting, sources.mirror, progress)
-    done = mirrored or download(url, waiting / name, sha256=sha256, progress=progress)
-    place = _place(sources.cache, done.sha256, name)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    done.path.replace(place)
-    waiting.rmdir()
-    return Fetched(path=place, sha256=done.sha256, size=done.size)
+def _fetched(path: Path, sha256: str | None) -> Fetched:
+    return Fetched(path=path, sha256=sha256 or hash_of(path), size=path.stat().st_size)
 
 
-def _from_mirror(
-    name: str, sha256: str | None, waiting: Path, mirror: str | None, progress: Progress | None
-) -> Downloaded | None:
-    """From the mirror, when there is one and a hash tells that it has the right file."""
-    from flash_doctor.http import HashMismatch, HttpError, download
+def _from_mirror(mirror: str, wanted: Wanted, cache: Path, progress: Progress | None) -> Fetched:
+    """From the mirror; else from the publisher."""
+    from flash_doctor.download import HashMismatch
+    from flash_doctor.http import HttpError
 
-    if mirror is None or sha256 is None:
-        return None
     try:
-        return download(f"{mirror.rstrip('/')}/{quote(name)}", waiting / name, sha256=sha256, progress=progress)
-    except (HttpError, HashMismatch):
-        return None
+        return _arrive(f"{mirror.rstrip('/')}/{quote(wanted.name)}", wanted, cache, progress)
+    except (HttpError, HashMismatch) as fault:
+        try:
+            return _arrive(wanted.url, wanted, cache, progress)
+        except DoctorError as error:
+            error.evidence = (*error.evidence, f"the mirror, asked first: {fault.message}")
+            raise
+
+
+def _arrive(address: str, wanted: Wanted, cache: Path, progress: Progress | None) -> Fetched:
+    """From one address into the cache; whoever else fetches it at this moment is waited for, and what it got taken."""
+    from flash_doctor.download import download
+
+    waiting = cache / "incoming" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    waiting.mkdir(parents=True, exist_ok=True)
+    with _alone(waiting / "lock"):
+        if wanted.sha256 and (kept := _place(cache, wanted.sha256, wanted.name)).is_file():
+            return _fetched(kept, wanted.sha256)
+        sha256, size = wanted.sha256, wanted.size
+        done = download(address, waiting / wanted.name, sha256=sha256, size=size, progress=progress)
+        place = _place(cache, done.sha256, wanted.name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        done.path.replace(place)
+        return Fetched(path=place, sha256=done.sha256, size=done.size)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until nobody else holds this lock, on this machine or another that shares the folder.
+
+    A file, opened for writing: of a folder NFS would lock nothing. It stays, for whoever waits for a deleted one
+    waits alone. Where a file system knows no locks the hash still tells what two at once have mixed up.
+    """
+    with path.open("w") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _place(cache: Path, sha256: str, name: str) -> Path:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flash_doctor.address import public
 from flash_doctor.codec import decode, encode
 from flash_doctor.errors import BadInput
 from flash_doctor.install.files import write_whole
@@ -48,11 +49,11 @@ class Pins:
             raise BadInput(message, advice="Move it away; what was trusted before will be asked for again.") from error
 
     def of(self, url: str) -> str | None:
-        return next((pin.sha256 for pin in self.pins if pin.url == url), None)
+        return next((pin.sha256 for pin in self.pins if pin.url == public(url)), None)
 
     def plus(self, url: str, sha256: str, size: int) -> Pins:
-        fresh = Pin(url=url, sha256=sha256, size=size, date=datetime.date.today().isoformat())
-        return Pins(pins=(*(pin for pin in self.pins if pin.url != url), fresh))
+        fresh = Pin(url=public(url), sha256=sha256, size=size, date=datetime.date.today().isoformat())
+        return Pins(pins=(*(pin for pin in self.pins if pin.url != fresh.url), fresh))
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

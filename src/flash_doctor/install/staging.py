@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from flash_doctor.address import public
 from flash_doctor.errors import InstallFailed
-from flash_doctor.install.fetch import shown
 from flash_doctor.install.swap import staged_site, staged_sites
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _name_publisher(wheel: LocalWheel, site: Path) -> None:
         message = f"{wheel.path.name} holds another distribution than {wheel.name}"
         found = [path.name for path in site.glob("*.dist-info")]
         raise InstallFailed(message, evidence=found[:8])
-    origin = {"url": shown(wheel.url), "archive_info": {"hashes": {"sha256": wheel.sha256}}}
+    origin = {"url": public(wheel.url), "archive_info": {"hashes": {"sha256": wheel.sha256}}}
     content = json.dumps(origin).encode()
     path = metadata / "direct_url.json"
     path.unlink(missing_ok=True)

@@ -59,7 +59,7 @@ def _compile(step: Build, source: Fetched, workshop: Workshop, patient: Patient,
 
 def _demand_hash(source: Fetched) -> None:
     """Once more, for a file that was here already: an installer does so for a wheel, for a source nobody but us."""
-    from flash_doctor.http import HashMismatch
+    from flash_doctor.download import HashMismatch
 
     if hash_of(source.path) != source.sha256:
         message = f"{source.path} is not the file that was promised"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from flash_doctor.address import file_name, public
 from flash_doctor.errors import NoPlanFound
-from flash_doctor.install.fetch import file_name
 from flash_doctor.install.space import demand_room
 from flash_doctor.model.plan import Install, Plan, Remove
 from flash_doctor.treat.trust import fetch_trusted, hashed
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from flash_doctor.install.fetch import Fetched
     from flash_doctor.model.plan import Build, Step
     from flash_doctor.treat.practice import Practice
+
+File = TypeVar("File", "Install", "Build")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +52,15 @@ def _packed(step: Step, folder: Path, practice: Practice) -> Step:
     if isinstance(step, Remove):
         return step
     if isinstance(step, Install):
-        return hashed(step, _placed(step, folder, practice))
+        return _public(hashed(step, _placed(step, folder, practice)))
     source = _placed(step, folder, practice)
-    needs = tuple(hashed(need, _placed(need, folder, practice)) for need in step.needs)
-    return replace(step, sha256=source.sha256, size=source.size, needs=needs)
+    needs = tuple(_public(hashed(need, _placed(need, folder, practice))) for need in step.needs)
+    return _public(replace(step, sha256=source.sha256, size=source.size, needs=needs))
+
+
+def _public(file: File) -> File:
+    """Without the login that its address may hold: the bundle is carried elsewhere."""
+    return replace(file, url=file.url and public(file.url))
 
 
 def _placed(file: Install | Build, folder: Path, practice: Practice) -> Fetched:

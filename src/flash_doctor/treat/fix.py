@@ -11,7 +11,6 @@ from packaging.version import InvalidVersion, Version
 
 from flash_doctor.errors import DoctorError, InstallFailed, Interrupted, NoPlanFound
 from flash_doctor.install.bounds import trespasses
-from flash_doctor.install.fetch import shown
 from flash_doctor.install.staging import stage
 from flash_doctor.model.outcome import Outcome, State
 from flash_doctor.resolve.steps import wheel_steps
@@ -118,9 +117,7 @@ class _Fix:
 
     def _sheet(self, plan: Plan) -> Sheet:
         installer = choose_installer(self.practice.options.installer)
-        sheet = sheet_of(self.patient, plan, installer=installer.name, sources=self.practice.options.sources)
-        changes = [replace(change, source=change.source and shown(change.source)) for change in sheet.changes]
-        return replace(sheet, changes=tuple(changes))
+        return sheet_of(self.patient, plan, installer=installer.name, sources=self.practice.options.sources)
 
     def _attempt(self, plan: Plan) -> Outcome:
         """One candidate, from the question to the proof.
@@ -224,7 +221,8 @@ def _because(wheel: Wheel) -> str:
 
 def _unfit_if_replaceable(error: DoctorError) -> DoctorError:
     """A missing or wrong file says something about that wheel; a network that is down, or a full disk, does not."""
-    from flash_doctor.http import HashMismatch, HttpError
+    from flash_doctor.download import HashMismatch
+    from flash_doctor.http import HttpError
 
     gone = isinstance(error, HttpError) and error.status is not None
     if gone or isinstance(error, HashMismatch):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from flash_doctor.address import public
 from flash_doctor.errors import NoPlanFound
-from flash_doctor.install.fetch import shown
 from flash_doctor.model import Goal, known
 from flash_doctor.model.plan import Build, Install, NoPlan, Plan, Remove
 from flash_doctor.resolve.lookup import Lookup
@@ -144,7 +144,7 @@ def _done(step: Step, patient: Patient, facts: Facts) -> bool:
         wanted = Requirement(step.requirement).specifier
         return wanted.contains(package.raw_version, prereleases=True) and not flash_faults(patient, step.name, facts)
     if known(package.url) is not None:
-        return step.url is not None and known(package.url) == shown(step.url)
+        return step.url is not None and known(package.url) == public(step.url)
     return step.name not in FLASH and step.requirement in {f"{step.name}=={package.raw_version}", step.name}
 
 

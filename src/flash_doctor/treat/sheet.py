@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flash_doctor.address import public
 from flash_doctor.errors import BadInput
 from flash_doctor.install.fetch import nearby
 from flash_doctor.model.outcome import Action, Change, Sheet
@@ -52,7 +53,7 @@ def _change(step: Step, patient: Patient) -> Change:
             old=old,
             new=step.wheel.version if step.wheel else step.requirement.partition("==")[2] or None,
             because=step.because,
-            source=step.url,
+            source=public(step.url),
             size=step.size,
             sha256=step.sha256,
             hash_state=hash_state(step),
@@ -65,7 +66,7 @@ def _change(step: Step, patient: Patient) -> Change:
             old=old,
             new=new,
             because=step.because,
-            source=step.url,
+            source=step.url and public(step.url),
             size=step.size,
             sha256=step.sha256,
             hash_state=hash_state(step),

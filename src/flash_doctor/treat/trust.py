@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from flash_doctor.address import file_name, public
 from flash_doctor.errors import BadInput
-from flash_doctor.install.fetch import fetch, file_name
+from flash_doctor.install.fetch import Wanted, fetch
 from flash_doctor.install.pins import Pins
 from flash_doctor.model.wheel import HashState
 
@@ -38,8 +39,9 @@ def fetch_trusted(file: Build | Install, practice: Practice) -> Fetched:
     promised = file.sha256 or Pins.read(options.data).of(url)
     if promised is None and options.first_seen is False:
         raise _untrusted(url)
-    with practice.desk.working(file_name(url), "B") as tick:
-        found = fetch(url, promised, options.sources, tick)
+    wanted = Wanted(url=url, sha256=promised, size=file.size)
+    with practice.desk.working(wanted.name, "B") as tick:
+        found = fetch(wanted, options.sources, tick)
     if promised is None:
         _ask_for_trust(url, found, practice)
     return found
@@ -62,4 +64,4 @@ def _ask_for_trust(url: str, found: Fetched, practice: Practice) -> None:
 def _untrusted(url: str) -> BadInput:
     message = f"nobody publishes a sha256 of {file_name(url)}, so it is not used without your word"
     advice = "Trust this first download, and hold its address to it from then on: --trust-first-download"
-    return BadInput(message, evidence=(url,), advice=advice)
+    return BadInput(message, evidence=(public(url),), advice=advice)

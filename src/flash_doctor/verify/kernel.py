@@ -268,6 +268,8 @@ def devices(torch: Any, kind: str) -> list[Any]:
 
 def main() -> None:
     options = json.loads(sys.argv[1])
+    # a folder that happens to be the current one, as a source tree of the library, is not what is proved
+    sys.path[:] = [folder for folder in sys.path if folder]
     library = import_all(options["entry"])
     if library is None or options.get("import_only"):
         return

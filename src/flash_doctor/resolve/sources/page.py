@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
+from flash_doctor.address import without_login
 from flash_doctor.errors import BadInput
 from flash_doctor.resolve.sources.assets import Asset
 
@@ -49,10 +50,10 @@ def page_files(body: bytes, url: str) -> Iterator[PageFile]:
     text = body.decode("utf-8", "replace")
     for address, sha256, size in _json(text) if text.lstrip().startswith("{") else _html(text):
         parts = urlsplit(urldefrag(urljoin(url, address))[0])
-        whole = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+        whole = without_login(parts.geturl())
         fits = sha256 if sha256 and _HASH.fullmatch(sha256) else None
         name = unquote(parts.path.rpartition("/")[2])
-        yield PageFile(name=name, address=whole.geturl(), sha256=fits, size=size)
+        yield PageFile(name=name, address=whole, sha256=fits, size=size)
 
 
 File = tuple[str, "str | None", "int | None"]
