@@ -20,6 +20,7 @@ from flash_doctor.model.fleet import Comparison, FleetVerdict
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flash_doctor.command import Runner
     from flash_doctor.fleet.gather import Engine, Gathered
     from flash_doctor.model.fleet import Lost, Node
 
@@ -84,26 +85,28 @@ def check(
     refuses is told as unreachable. Inside a Slurm allocation the check sees the GPUs of the job; outside of one it
     sees those that a job without GPUs sees.
     """
+    from flash_doctor.command import EndingRunner
     from flash_doctor.fleet.gather import Errand, gather
+    from flash_doctor.treat.signals import ending_by_exception
 
     seconds = timeout or (DEEP_TIMEOUT if deep else TIMEOUT)
     errand = Errand(python=python, deep=deep, host_only=host_only, timeout=seconds)
-    gathered = gather(_engine(engine, address=address, nodelist=nodelist, python=python), errand)
-    return _tell(_read(gathered, save), _Wishes(against, strict, as_json, prometheus))
+    with ending_by_exception(), EndingRunner() as runner:
+        chosen = _engine(engine, runner, address=address, nodelist=nodelist, python=python)
+        found = _read(gather(chosen, errand), save)
+    return _tell(found, _Wishes(against, strict, as_json, prometheus))
 
 
-def _engine(name: EngineName, *, address: str, nodelist: str, python: str) -> Engine:
-    from flash_doctor.command import SystemRunner
-
+def _engine(name: EngineName, runner: Runner, *, address: str, nodelist: str, python: str) -> Engine:
     if name is EngineName.RAY:
         from flash_doctor.fleet.ray import Ray
 
         _refuse(nodelist, "--nodelist", "slurm")
-        return Ray(runner=SystemRunner(), environ=os.environ, address=address, python=python)
+        return Ray(runner=runner, environ=os.environ, address=address, python=python)
     from flash_doctor.fleet.slurm import Slurm
 
     _refuse(address, "--address", "ray")
-    return Slurm(runner=SystemRunner(), environ=os.environ, nodelist=nodelist)
+    return Slurm(runner=runner, environ=os.environ, nodelist=nodelist)
 
 
 def _refuse(value: str, option: str, engine: str) -> None:
