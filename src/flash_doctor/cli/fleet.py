@@ -1,4 +1,4 @@
-"""Compare the nodes of a joint run: gather reports through Ray or Slurm, or take those that are there."""
+"""Compare the nodes of a joint run, and name the odd ones."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def check(
     as_json: JsonOption = False,
     prometheus: Prometheus = None,
 ) -> int:
-    """Check every live node once, through Ray or Slurm, and compare them.
+    """Check every node through Ray or Slurm, and compare them.
 
-    The doctor brings itself along: nodes need a Python 3.10 or newer and nothing else. A node that hangs, dies or
-    refuses is told as unreachable. Inside a Slurm allocation the check sees the GPUs of the job; outside of one it
-    sees those that a job without GPUs sees.
+    Each node that is up is asked once. The doctor brings itself along: nodes need a Python 3.10 or newer and nothing
+    else. A node that hangs, dies or refuses is told as unreachable. Inside a Slurm allocation the check sees the GPUs
+    of the job; outside of one it sees those that a job without GPUs sees.
     """
     from flash_doctor.command import EndingRunner
     from flash_doctor.fleet.gather import Errand, gather
@@ -144,7 +144,7 @@ def compare(
     as_json: JsonOption = False,
     prometheus: Prometheus = None,
 ) -> int:
-    """Say which nodes differ from the others, and what that does to a run on all of them.
+    """Say which nodes differ, and what that does to a run.
 
     Reads what flash-doctor check --json printed on each node; a line may begin with the node's name and a colon.
     Reports are data: they are checked, limited in size, and a broken one is a row of its own.
