@@ -7,23 +7,52 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
 from flash_doctor.errors import BadInput
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_INDEXES = (
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL",
+)  # fmt: skip
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_LOGIN = re.compile(r"(?<=//)[^/\s]*@")
+# also with signs in the password that should have been quoted; a port is no password
+_LOGIN = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:\[]*:(?!\d*(?:/|$))[^@\s]*@)")
 _ADVICE = "Give an https address; or fetch the file yourself and name its folder: --wheelhouse DIR"
 
 
 def public(url: str) -> str:
     """The address without user name, password and query: fit to be shown and stored. Never fails."""
-    return without_login(url.partition("#")[0].partition("?")[0])
+    return without_login(url).partition("#")[0].partition("?")[0]
 
 
 def without_login(text: str) -> str:
     """The same text, without the `user:password@` of every address in it."""
     return _LOGIN.sub("", text)
+
+
+def login_for(url: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """User name and password of the same server, where the address of a package index in the environment has them.
+
+    pip and uv use them for every file of that server, and leave them out of the addresses that they answer with.
+    """
+    if _LOGIN.search(url):
+        return None
+    words = " ".join(environ.get(name, "") for name in _INDEXES).split()
+    for index in (word[word.find("http") :] for word in words):  # uv allows NAME=ADDRESS
+        found = _LOGIN.search(index)
+        if found and _server(public(index)) == _server(public(url)):
+            user, _, password = found[0].rstrip("@").partition(":")
+            return unquote(user), unquote(password)
+    return None
+
+
+def _server(url: str) -> str:
+    """Scheme, host and port."""
+    return "/".join(url.lower().split("/", 3)[:3])
 
 
 def check(url: str) -> None:

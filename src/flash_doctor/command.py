@@ -148,6 +148,18 @@ class _Child:
             truncated=self.out.truncated or self.err.truncated,
         )
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the whole session, if it still runs."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, number)
+
+    def ended(self, within: float) -> bool:
+        """Whether it has ended, waiting for that at most so many seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(within)
+        return self.process.returncode is not None
+
     def _abandon(self) -> None:
         """Kill the whole session; a process in uninterruptible sleep stays and is not waited for."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -167,6 +179,45 @@ class SystemRunner:
 
     def run(self, command: Command) -> Completed:
         return self.start(command).wait()
+
+
+class EndingRunner(SystemRunner):
+    """In a `with` block: what still runs when the block is left is ended, whichever thread waits for it.
+
+    It may tidy up first: srun cancels its step on SIGTERM, and would leave it behind on SIGKILL.
+    """
+
+    patience = 3.0  # seconds for all of them together
+
+    def __init__(self) -> None:
+        self.children: list[_Child] = []
+        self.lock = threading.Lock()
+        self.over = False
+
+    def start(self, command: Command) -> Running:
+        with self.lock:
+            if self.over:
+                message = f"{command.argv[0]} was not started: the program is ending"
+                raise CommandFailed(message)
+            self.children = [child for child in self.children if child.process.returncode is None]
+            self.children.append(_Child(command))
+            return self.children[-1]
+
+    def __enter__(self) -> EndingRunner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        deadline = time.monotonic() + self.patience
+        with self.lock:
+            self.over = True
+        try:
+            for child in self.children:
+                child.signal(signal.SIGTERM)
+            for child in self.children:
+                child.ended(max(0.0, deadline - time.monotonic()))
+        finally:
+            for child in self.children:
+                child.signal(signal.SIGKILL)
 
 
 @dataclass

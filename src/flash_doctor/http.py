@@ -1,6 +1,7 @@
 """The only door to requests: bounded answers, JSON, range reads; downloads are in download.py.
 
-Which addresses are opened is said in address.py. Proxies, logins (.netrc) and certificates come from the environment.
+Which addresses are opened is said in address.py. Proxies, logins (.netrc, those of
+pip's and uv's indexes) and certificates come from the environment.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 import urllib3
 
-from flash_doctor.address import check, is_file, path_of, public, redirected
+from flash_doctor.address import check, is_file, login_for, path_of, public, redirected
 from flash_doctor.errors import BadInput, DoctorError
 from flash_doctor.part_file import CHUNK
 from flash_doctor.trouble import authorities, reason, trouble_of
@@ -170,6 +171,7 @@ def _ask(url: str, headers: dict[str, str]) -> Response:
             headers={"Accept-Encoding": "identity", **headers},
             stream=True,
             timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
+            auth=login_for(url, os.environ),
             verify=trusted.path or True,
             proxies={"http": ""},  # plain http is for this machine alone: it never leaves it
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from flash_doctor.command import SystemRunner
+from flash_doctor.command import EndingRunner
 from flash_doctor.diagnose import diagnose
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, DoctorError
 from flash_doctor.facts import Facts
@@ -20,7 +20,8 @@ def main(python: str, *, deep: bool, host_only: bool) -> str:
     """The document that `check --json` would print here; `python` is "" for the one that check would choose."""
     try:
         target = find_target(python or None, os.environ)
-        environment = probe(target, SystemRunner(), deep=deep, host_only=host_only)
+        with EndingRunner() as runner:
+            environment = probe(target, runner, deep=deep, host_only=host_only)
         report = diagnose(target, environment, Facts(), host_only=host_only)
     except DoctorError as error:
         return to_json(error_document(error))

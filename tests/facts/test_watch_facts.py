@@ -35,7 +35,7 @@ def test_what_crosses_a_limit() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ('trainer = "any"', 'trainer = "all"', "rule.W-nan: trainer: is none of any, ebft, grpo, sft"),
+        ('trainer = "any"', 'trainer = "all"', "rule.W-nan: trainer: is none of any, ebft, grpo, preference, sft"),
         ('code = "W-loss-zero"', 'code = "W-nothing"', "limit.1: code: no such rule"),
         ("equal = 0.0\n", "equal = 0.0\nabove = 1.0\n", "limit.1: above: must have one of above, below, equal"),
         ("count = 2\nwindow = 2", "count = 3\nwindow = 2", "limit.1: count: must lie between 1 and window"),

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 # command -> the module under flash_doctor.cli whose function `command` it is, or whose `GROUP` of commands
 COMMANDS = {
     "check": "check",
+    "explain": "explain",
+    "run": "run",
     "abi": "abi",
     "plan": "plan",
-    "stacks": "stacks",
-    "matrix": "matrix",
     "fix": "fix",
     "verify": "verify",
     "rollback": "rollback",
     "bundle": "bundle",
-    "explain": "explain",
-    "run": "run",
-    "fleet": "fleet",
-    "lint-setup": "lint_setup",
     "preflight": "preflight",
     "watch": "watch",
+    "stacks": "stacks",
+    "lint-setup": "lint_setup",
+    "matrix": "matrix",
+    "fleet": "fleet",
 }
 
 # typer carries its own click since 0.29 and used the plain one before: both are reached this way

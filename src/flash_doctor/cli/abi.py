@@ -38,8 +38,8 @@ def command(
 ) -> int:
     """Say what a compiled extension or a wheel was built for.
 
-    Reads which torch releases have all it needs, its C++ ABI, GPU code, Python and glibc, and what the loader of
-    the target environment would say. Nothing is loaded, and a wheel is not unpacked.
+    Reads which torch releases have all it needs, its C++ ABI, GPU code, Python and glibc, and what an import in
+    the environment would say. Nothing is loaded, and a wheel is not unpacked.
     """
     inspection = examine(files, find_target(python, os.environ))
     code = BROKEN if any(file.fails for file in inspection.files) else HEALTHY

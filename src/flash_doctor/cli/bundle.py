@@ -12,10 +12,11 @@ import typer
 
 from flash_doctor.cli.boundary import emit, read_file, write_file
 from flash_doctor.cli.desk import TerminalDesk
-from flash_doctor.cli.options import JsonOption, PythonOption, ReportOption  # noqa: TC001 typer reads the annotations
+from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.cli.plan_options import (  # noqa: TC001
     AllowOption,
     KeepOption,
+    RecordedOption,
     WantOption,
     WheelhouseOption,
 )
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that is filled.")],
     python: PythonOption = None,
-    recorded: ReportOption = None,
+    recorded: RecordedOption = None,
     want: WantOption = None,
     keep: KeepOption = None,
     allow: AllowOption = None,
@@ -52,9 +53,9 @@ def command(
     trust_first_download: TrustOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Fetch everything that a plan installs into one folder.
+    """Put everything that a plan installs into one folder.
 
-    Carry the folder to the machine that has no network, and there: flash-doctor fix --bundle DIR
+    Carry it to the machine without network, and type there: flash-doctor fix --bundle DIR
     """
     runner, facts = SystemRunner(), Facts()
     options = Options(

@@ -22,7 +22,7 @@ from flash_doctor.cli.options import (
     StackOption,
     StrictOption,
 )
-from flash_doctor.command import Meanwhile, SystemRunner
+from flash_doctor.command import EndingRunner, Meanwhile
 from flash_doctor.model import Target
 from flash_doctor.probe import probe
 from flash_doctor.target import find_target
@@ -77,8 +77,9 @@ def examine(
     # the machine can be looked at where no Python can: a stale VIRTUAL_ENV does not matter then
     bare = host_only and python is None
     target = Target(python=Path(sys.executable), why=_NO_PYTHON) if bare else find_target(python, os.environ)
-    runner = Meanwhile(SystemRunner(), partial(_prepare, facts, text))
-    environment = probe(target, runner, deep=deep, requirements=requirements, host_only=host_only)
+    with EndingRunner() as children:
+        runner = Meanwhile(children, partial(_prepare, facts, text))
+        environment = probe(target, runner, deep=deep, requirements=requirements, host_only=host_only)
 
     from flash_doctor.diagnose import diagnose
 

@@ -34,10 +34,12 @@ def command(
     report: Annotated[
         Path | None, typer.Option("--for", metavar="REPORT", help="Compare with the machine of `check --json`.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if the log fails for no known cause.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 6 if something failed and no cause is known.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> int:
-    """Say what an error text means: its cause, how we know, and what to do.
+    """Say what an error text or a code means, and what to do.
 
     Reads a traceback, a build log or a training log of any size; secrets in it are masked.
     Nothing is looked at but the text, unless --python or --for names a machine to compare with.

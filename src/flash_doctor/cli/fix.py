@@ -68,10 +68,10 @@ def command(
     device: DeviceOption = "cuda",
     as_json: JsonOption = False,
 ) -> int:
-    """Install what makes flash-attention work, and prove it; or leave everything as it was.
+    """Make flash-attention work and prove it, or change nothing.
 
-    Shows the plan and asks; unpacks beside the target, judges what was unpacked, swaps it in by renaming, runs it.
-    What fails is undone to the last byte; what works can be undone with rollback.
+    Shows what would change, and asks. Unpacks beside the environment, judges the binaries there, swaps them in by
+    renaming, and runs them. What fails is undone to the last byte; what works can be undone with rollback.
     """
     folder = bundle or wheelhouse
     options = Options(

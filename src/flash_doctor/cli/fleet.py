@@ -1,4 +1,4 @@
-"""Compare the nodes of a joint run: gather reports through Ray or Slurm, or take those that are there."""
+"""Compare the nodes of a joint run, and name the odd ones."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from flash_doctor.model.fleet import Comparison, FleetVerdict
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flash_doctor.command import Runner
     from flash_doctor.fleet.gather import Engine, Gathered
     from flash_doctor.model.fleet import Lost, Node
 
@@ -78,32 +79,34 @@ def check(
     as_json: JsonOption = False,
     prometheus: Prometheus = None,
 ) -> int:
-    """Check every live node once, through Ray or Slurm, and compare them.
+    """Check every node through Ray or Slurm, and compare them.
 
-    The doctor brings itself along: nodes need a Python 3.10 or newer and nothing else. A node that hangs, dies or
-    refuses is told as unreachable. Inside a Slurm allocation the check sees the GPUs of the job; outside of one it
-    sees those that a job without GPUs sees.
+    Each node that is up is asked once. The doctor brings itself along: nodes need a Python 3.10 or newer and nothing
+    else. A node that hangs, dies or refuses is told as unreachable. Inside a Slurm allocation the check sees the GPUs
+    of the job; outside of one it sees those that a job without GPUs sees.
     """
+    from flash_doctor.command import EndingRunner
     from flash_doctor.fleet.gather import Errand, gather
+    from flash_doctor.treat.signals import ending_by_exception
 
     seconds = timeout or (DEEP_TIMEOUT if deep else TIMEOUT)
     errand = Errand(python=python, deep=deep, host_only=host_only, timeout=seconds)
-    gathered = gather(_engine(engine, address=address, nodelist=nodelist, python=python), errand)
-    return _tell(_read(gathered, save), _Wishes(against, strict, as_json, prometheus))
+    with ending_by_exception(), EndingRunner() as runner:
+        chosen = _engine(engine, runner, address=address, nodelist=nodelist, python=python)
+        found = _read(gather(chosen, errand), save)
+    return _tell(found, _Wishes(against, strict, as_json, prometheus))
 
 
-def _engine(name: EngineName, *, address: str, nodelist: str, python: str) -> Engine:
-    from flash_doctor.command import SystemRunner
-
+def _engine(name: EngineName, runner: Runner, *, address: str, nodelist: str, python: str) -> Engine:
     if name is EngineName.RAY:
         from flash_doctor.fleet.ray import Ray
 
         _refuse(nodelist, "--nodelist", "slurm")
-        return Ray(runner=SystemRunner(), environ=os.environ, address=address, python=python)
+        return Ray(runner=runner, environ=os.environ, address=address, python=python)
     from flash_doctor.fleet.slurm import Slurm
 
     _refuse(address, "--address", "ray")
-    return Slurm(runner=SystemRunner(), environ=os.environ, nodelist=nodelist)
+    return Slurm(runner=runner, environ=os.environ, nodelist=nodelist)
 
 
 def _refuse(value: str, option: str, engine: str) -> None:
@@ -141,7 +144,7 @@ def compare(
     as_json: JsonOption = False,
     prometheus: Prometheus = None,
 ) -> int:
-    """Say which nodes differ from the others, and what that does to a run on all of them.
+    """Say which nodes differ, and what that does to a run.
 
     Reads what flash-doctor check --json printed on each node; a line may begin with the node's name and a colon.
     Reports are data: they are checked, limited in size, and a broken one is a row of its own.

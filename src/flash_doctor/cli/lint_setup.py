@@ -21,7 +21,7 @@ def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with 0_..., 1_... and so on.")],
     as_json: JsonOption = False,
 ) -> int:
-    """Check the numbering of a folder of setup scripts.
+    """Check the numbers of a folder of setup scripts.
 
     Numbers are unique and without gaps, and the README names every script in its order.
     """

@@ -1,4 +1,4 @@
-"""The wheel matrix: the facts that plans rest on, what they cover, and newer ones from the publishers."""
+"""The wheels that plans choose from: show, check, refresh."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _PARTS = ("drivers", "gpus", "companions", "quirks", "complaints", "fleet", "fla
 
 
 def lint(as_json: JsonOption = False) -> int:
-    """Check every fact: shapes, hashes, names as packaging reads them, and the overlay. Ends with 1 on a fault."""
+    """Check every fact, shipped or refreshed.
+
+    Shapes, hashes, and names as pip reads them. Ends with 1 on a fault.
+    """
     from flash_doctor.facts import Facts
     from flash_doctor.render.document import to_json
 
@@ -68,7 +71,10 @@ def show(
     every: AllOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Show the publishers, or the wheels whose name or publisher has a text, with source and date of what is known."""
+    """Show the publishers, or the wheels of a name.
+
+    A wheel is told with its GPU code, its hash, and the source and date of what is known about it.
+    """
     from flash_doctor.cli.shelf import known_wheels
     from flash_doctor.facts import Facts
     from flash_doctor.render.matrix import overview_lines, wheel_lines, wheels_document
@@ -92,10 +98,15 @@ def show(
 def coverage(
     python: PythonOption = None,
     torch: Annotated[str | None, typer.Option("--torch", metavar="VERSION", help="Only this torch: 2.8.")] = None,
-    machine: Annotated[str | None, typer.Option("--machine", metavar="ARCH", help="x86_64 or aarch64.")] = None,
+    machine: Annotated[
+        str | None, typer.Option("--machine", metavar="ARCH", help="Only this one: x86_64 or aarch64.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show who has a wheel for which Python, torch and CUDA, and where this machine is in it."""
+    """Show who has a wheel for which torch, CUDA and Python.
+
+    The place of this machine in the table is marked.
+    """
     from flash_doctor.cli.shelf import known_wheels
     from flash_doctor.facts import Facts
     from flash_doctor.render.matrix import coverage_document, coverage_lines
@@ -148,10 +159,11 @@ def refresh(
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Read the publishers' release lists and indexes, and keep what is new for this user.
+    """Ask the publishers what is new, and keep it.
 
-    Every answer is checked like the shipped facts before it is kept. Ends with 6 when a publisher could not be read;
-    what is known of it then stays as it was.
+    Reads their release lists and indexes. What is new is kept for this user, in a folder of their own. Every answer is
+    checked like the shipped facts before it is kept. Ends with 6 when a publisher could not be read; what is known of
+    it then stays as it was.
     """
     from flash_doctor.cli.shelf import overlay
     from flash_doctor.facts import Facts

@@ -80,7 +80,7 @@ def command(
     as_json: JsonOption = False,
     output: opt.InsteadOption = None,
 ) -> int:
-    """Say which wheel to install, and what else would have to change.
+    """Say which wheel to install, and what else must change.
 
     Nothing is changed. Without --offline the package index is asked for what the wheel needs. What is left out of a
     described machine rules nothing out, and the plan says so. Ends with 3 when nothing fits.

@@ -36,19 +36,29 @@ GlibcOption = Annotated[str | None, _described("--glibc", "2.35")]
 MachineOption = Annotated[str | None, _described("--machine", "x86_64 or aarch64")]
 WantOption = Annotated[
     list[str] | None,
-    typer.Option("--want", metavar="PACKAGE", help="flash-attn, flash-attn-3, flash-attn-4 or torch; with ==X."),
+    typer.Option(
+        "--want",
+        metavar="PACKAGE",
+        help="What to install: flash-attn (if none is named), flash-attn-3, flash-attn-4, torch; ==X for a version.",
+    ),
 ]
-KeepOption = Annotated[list[str] | None, typer.Option("--keep", metavar="NAME", help="What must not change.")]
+KeepOption = Annotated[
+    list[str] | None, typer.Option("--keep", metavar="NAME", help="What must not change (if none is named: torch).")
+]
 AllowOption = Annotated[
     list[str] | None,
     typer.Option("--allow", metavar="CHANGE", help="What may change: torch, cuda, build, python, driver, risky."),
 ]
 StackOption = Annotated[str | None, typer.Option("--stack", metavar="NAME", help="Plan for a stack of `stacks list`.")]
-WheelhouseOption = Annotated[Path | None, typer.Option("--wheelhouse", metavar="DIR", help="A folder of wheels.")]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Ask no index.")]
-WhyOption = Annotated[str | None, typer.Option("--why", metavar="WHEEL", help="Say why not this wheel.")]
-AllOption = Annotated[bool, typer.Option("--all", help="Tell every wheel that was refused.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="How the plan is written.")]
+WheelhouseOption = Annotated[
+    Path | None, typer.Option("--wheelhouse", metavar="DIR", help="Take wheels from this folder, too.")
+]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Use no network.")]
+WhyOption = Annotated[
+    str | None, typer.Option("--why", metavar="WHEEL", help="Say why this wheel is planned, or why not.")
+]
+AllOption = Annotated[bool, typer.Option("--all", help="Tell all of them, not only the first.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How the answer is written.")]
 InsteadOption = Annotated[
     Path | None, typer.Option("--output", metavar="FILE", help="Write it to a file instead of stdout.")
 ]

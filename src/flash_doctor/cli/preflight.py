@@ -131,12 +131,14 @@ def _examined(place: Place, facts: Facts) -> Report:
 
         recorded = load_report(read_file(place.recorded))
         return diagnose(recorded.target, recorded.environment, facts)
-    from flash_doctor.command import SystemRunner
+    from flash_doctor.command import EndingRunner
     from flash_doctor.probe import probe
     from flash_doctor.target import find_target
 
     target = find_target(place.python, os.environ)
-    return diagnose(target, probe(target, SystemRunner()), facts)
+    with EndingRunner() as runner:
+        environment = probe(target, runner)
+    return diagnose(target, environment, facts)
 
 
 def _machine(run: Run, report: Report, here: bool, asked: Asked) -> Machine:

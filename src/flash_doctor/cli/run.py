@@ -33,10 +33,10 @@ def command(
         Path | None, typer.Option("--output", metavar="FILE", help="Write the explanation as JSON to a file, too.")
     ] = None,
 ) -> int:
-    """Run a command unchanged; if it fails, explain its last lines on stderr.
+    """Run a command unchanged; if it fails, say why.
 
-    Its output passes through as it comes, and its exit code is ours: 128 and the signal's number where a signal ended
-    it, 127 where it could not be started.
+    Its output passes through as it comes; what its last lines mean follows on stderr. Its exit code is ours: 128 and
+    the signal's number where a signal ended it, 127 where it could not be started.
     """
     if not argv:
         message = "the command is missing"

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 def scene_here(python: str | None, facts: Facts, meanwhile: Callable[[], object]) -> Scene:
     """This machine and the target, probed; `meanwhile` is done while the children are waited for."""
-    from flash_doctor.command import Meanwhile, SystemRunner
+    from flash_doctor.command import EndingRunner, Meanwhile
     from flash_doctor.probe import probe
     from flash_doctor.target import find_target
 
     target = find_target(python, os.environ)
-    environment = probe(target, Meanwhile(SystemRunner(), partial(_import_the_rest, meanwhile)))
+    with EndingRunner() as runner:
+        environment = probe(target, Meanwhile(runner, partial(_import_the_rest, meanwhile)))
     from flash_doctor.diagnose import diagnose
 
     report = diagnose(target, environment, facts)
@@ -33,11 +34,12 @@ def scene_here(python: str | None, facts: Facts, meanwhile: Callable[[], object]
 
 def environment_here(python: str | None) -> Environment:
     """This machine and the target, probed and not judged."""
-    from flash_doctor.command import SystemRunner
+    from flash_doctor.command import EndingRunner
     from flash_doctor.probe import probe
     from flash_doctor.target import find_target
 
-    return probe(find_target(python, os.environ), SystemRunner())
+    with EndingRunner() as runner:
+        return probe(find_target(python, os.environ), runner)
 
 
 def recorded_scene(text: str, name: str, facts: Facts) -> Scene:

@@ -33,10 +33,10 @@ def command(
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show known stacks of versions, and ask whether one still goes together.
+    """Show known sets of versions, and what is wrong in them.
 
-    Each has its source, and says what is known to be wrong in it. --check resolves one with uv or pip without
-    installing anything, and ends with 1 when it does not go together, with 6 when no index could be asked.
+    Each has its source. --check asks the package index whether one still goes together: uv or
+    pip resolve it without installing anything. Ends with 1 when it does not, with 6 when no index could be asked.
     """
     from flash_doctor.facts import Facts
     from flash_doctor.facts.stacks import find

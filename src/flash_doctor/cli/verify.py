@@ -34,19 +34,22 @@ class Device(str, Enum):
 def command(
     python: Annotated[
         str | None,
-        typer.Option("--python", metavar="PYTHON|VENV", help="The interpreter or virtual environment to prove."),
+        typer.Option("--python", metavar="PYTHON|VENV", help="The interpreter or virtual environment to look at."),
     ] = None,
-    library: Annotated[Library | None, typer.Option("--library", help="Which one, where several are there.")] = None,
-    device: Annotated[Device, typer.Option("--device", help="cuda: every visible GPU.")] = Device.CUDA,
+    library: Annotated[Library | None, typer.Option("--library", help="Which one, if several are installed.")] = None,
+    device: Annotated[Device, typer.Option("--device", help="cuda: every GPU that torch sees.")] = Device.CUDA,
     import_only: Annotated[bool, typer.Option("--import-only", help="Import it, but run no kernel.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For all of it.")] = 900.0,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 when the machine hinders a proof.")] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="For all of it.", show_default="900")
+    ] = 900.0,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 when the machine hinders the proof.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> int:
-    """Prove that flash-attention computes right on every visible GPU.
+    """Prove that flash-attention computes right on every GPU.
 
-    Runs forward and backward passes in the target, in a process of its own, and compares them with attention
-    computed in float32; a crash, a hang or wrong numbers are findings.
+    Runs forward and backward passes in a process of its own and compares them with attention computed in float32;
+    a crash, a hang or wrong numbers are findings. Ends with 1 when the library fails, and with 0 when only the
+    machine hinders the proof (no GPU, GPU busy).
     """
     options = Options(level=Level.IMPORT if import_only else Level.KERNEL, device=device.value, timeout=timeout)
     practice = Practice(

@@ -105,7 +105,9 @@ def main():
         say("failed", "Python %s is there (%s), and the doctor needs 3.10 or newer" % (version, sys.executable))
         return
     seconds = max(1, int(float(sys.argv[3])))
-    signal.signal(signal.SIGALRM, out_of_time)
+    # Slurm cancels a step with SIGTERM: what is half unpacked is to be removed
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, out_of_time)
     signal.alarm(seconds)
     try:
         check(sys.argv[2], json.loads(sys.argv[4]))

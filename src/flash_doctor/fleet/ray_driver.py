@@ -59,9 +59,11 @@ def start(ray: Any, settings: dict[str, Any], package: bytes, names: dict[str, s
     }
 
 
-def answer(ray: Any, reference: object, name: str, sent: float) -> dict[str, object]:
+def answer(ray: Any, reference: object, name: str, sent: float, limit: int) -> dict[str, object]:
     try:
-        output, failure = ray.get(reference, timeout=30)
+        output, failure = (str(each) for each in ray.get(reference, timeout=30))
+        if len(output) + len(failure) > 2 * limit:
+            output, failure = "", "it answered more than %d MiB" % (2 * limit >> 20)
     except Exception as error:  # whatever Ray raises for a node that died, left or cannot start a worker
         output, failure = "", "%s: %s" % (type(error).__name__, " ".join(str(error).split())[:250])
     return {"node": name, "sent": sent, "received": time.time(), "output": output, "failure": failure}
@@ -89,7 +91,7 @@ def main() -> None:
     while waiting and time.monotonic() < deadline:
         done, _ = ray.wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()), fetch_local=False)
         for reference in done:
-            say(settings["mark"], answer(ray, reference, waiting.pop(reference), sent))
+            say(settings["mark"], answer(ray, reference, waiting.pop(reference), sent, settings["limit"]))
     for name in waiting.values():
         failure = "no answer within %d seconds" % (settings["seconds"] + settings["start"])
         say(settings["mark"], {"node": name, "sent": sent, "received": time.time(), "output": "", "failure": failure})
