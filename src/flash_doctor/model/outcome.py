@@ -41,8 +41,7 @@ class Change:
 class Sheet:
     """What is about to be done to a target; nothing has happened yet.
 
-    `download` counts the bytes that have to be fetched (None where a size is not known), `minutes` a build's estimate;
-    `copies` says that files must be copied because the target's file system cannot rename them.
+    `download` counts the bytes that have to be fetched (None where a size is not known), `minutes` a build's estimate.
     """
 
     target: Target

@@ -9,6 +9,7 @@ from flash_doctor.errors import BadInput
 from flash_doctor.install.fetch import nearby
 from flash_doctor.model.outcome import Action, Change, Sheet
 from flash_doctor.model.plan import Build, Install
+from flash_doctor.treat.moving import copied_instead
 from flash_doctor.treat.trust import hash_state
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def _download(steps: Sequence[Step], sources: Sources) -> int | None:
 
 
 def _notes(patient: Patient, steps: Sequence[Step]) -> Iterator[str]:
+    yield from filter(None, (copied_instead(patient, [step.name for step in steps]),))
     for step in steps:
         if needs := step.files[1:]:
             names = ", ".join(need.requirement for need in needs)
