@@ -109,11 +109,11 @@ class RangeReader:
     def __init__(self, url: str) -> None:
         self.url, self.received = url, 0
         with get(url, {"Range": "bytes=0-0"}) as response:
-            total = response.headers.get("Content-Range", "").rpartition("/")[2]
-            if response.status_code != HTTPStatus.PARTIAL_CONTENT or not total.isdigit():
+            total = number(response.headers.get("Content-Range", "").rpartition("/")[2])
+            if response.status_code != HTTPStatus.PARTIAL_CONTENT or total is None:
                 message = f"{public(url)}: the server does not answer ranges, the whole file would have to be fetched"
                 raise HttpError(message, status=response.status_code)
-            self.size = int(total)
+            self.size = total
 
     def read(self, start: int, length: int) -> bytes:
         """Exactly the bytes [start, start + length), cut at the end of the file."""

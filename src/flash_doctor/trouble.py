@@ -25,20 +25,26 @@ _NOT_YET, _EXPIRED, _WRONG_HOST = 9, 10, {62, 64}
 # OpenSSL's reasons, by the names that Python gives them
 _EMPTY = {"NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE"}
 _PLAIN = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}
-_TUNNEL = re.compile(r"Tunnel connection failed: (?P<status>\d{3})(?P<reason>.*)")
+_TUNNEL = re.compile(r"Tunnel connection failed: (?P<status>\d{3})(?P<reason>[^')]*)")
 _ASKS_FOR_LOGIN = "407"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorities:
-    """Whose signatures are believed: a file or folder of certificates, and the variable that names it."""
+    """Whose signatures are believed: a file or folder of certificates, and the variable that names it.
 
-    path: str
-    variable: str
+    The path is empty where nothing is named, or (`missing`) only what is not there.
+    """
+
+    path: str = ""
+    variable: str = ""
+    missing: str = ""
 
     @property
     def words(self) -> str:
-        return f"the certificates in {self.path} (named by {self.variable})" if self.path else "the usual authorities"
+        if self.path:
+            return f"the certificates in {self.path} (named by {self.variable})"
+        return f"the usual authorities{self.missing and f'; {self.missing}, which is not there'}"
 
 
 def authorities(environ: Mapping[str, str]) -> Authorities:
@@ -49,6 +55,7 @@ def authorities(environ: Mapping[str, str]) -> Authorities:
     Raises:
         BadInput: REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names what is not there.
     """
+    missing = ""
     for variable in _NAMED:
         path = environ.get(variable, "")
         if path and Path(path).exists():
@@ -56,7 +63,8 @@ def authorities(environ: Mapping[str, str]) -> Authorities:
         if path and variable in _STRICT:
             message = f"{variable} names certificates that are not there: {path}"
             raise BadInput(message, advice=f"Correct the path, or take it away: unset {variable}")
-    return Authorities(path="", variable="")
+        missing = missing or (path and f"{variable} names {path}")
+    return Authorities(missing=missing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -120,8 +120,9 @@ def test_ranges_are_read_and_counted(site: Site) -> None:
     assert reader.received == 27
 
 
-def test_a_server_without_ranges_is_told(site: Site) -> None:
-    site.ranges = False
+@pytest.mark.parametrize("flaw", [{"ranges": False}, {"headers": {"Content-Range": "bytes 0-0/²"}}])
+def test_a_server_without_ranges_is_told(site: Site, flaw: dict[str, Any]) -> None:
+    site.__dict__.update(flaw)
     with pytest.raises(http.HttpError, match="does not answer ranges"):
         http.RangeReader(site.url + "/wheel")
 

@@ -63,8 +63,9 @@ def test_a_variable_that_names_nothing_is_named(site: Site, variable: str, monke
 
 def test_a_missing_file_of_openssl_is_passed_over_as_openssl_does(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
-    with pytest.raises(http.HttpError, match="signed by nobody that is trusted here"):
+    with pytest.raises(http.HttpError, match="signed by nobody that is trusted here") as caught:
         read(site)
+    assert "SSL_CERT_FILE names /nonexistent/ca.pem, which is not there" in caught.value.evidence[-1]
 
 
 def test_a_file_without_certificates_is_told(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +86,7 @@ def test_a_server_that_speaks_no_tls_is_told_once() -> None:
 def test_a_certificate_of_tomorrow_points_at_the_clock() -> None:
     error = ssl.SSLCertVerificationError("certificate verify failed")
     error.verify_code, error.verify_message = 9, "certificate is not yet valid"
-    trouble = trouble_of(error, Authorities(path="", variable=""), None)
+    trouble = trouble_of(error, Authorities(), None)
     assert trouble.what == "its certificate is not valid yet"
     assert "this machine's clock says" in trouble.evidence[1]
 
