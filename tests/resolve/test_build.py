@@ -11,7 +11,7 @@ from packaging.version import Version
 from flash_doctor.model import Absent, Cores, Environment, Goal, Memory, Tool, Toolchain, Toolkit, known
 from flash_doctor.model.plan import Alternative, Build, Move, NoPlan
 from flash_doctor.resolve import resolve
-from seats import described, facts, wheels
+from seats import described, facts, wheels, with_packages
 
 WORDS = {"torch": "2.15.0+cu132", "python_version": "3.12", "glibc": "2.39", "machine": "x86_64", "gpu": "RTX 4090"}
 GIB = 1 << 30
@@ -87,3 +87,10 @@ def test_what_stands_in_the_way_is_said(toolchain: Toolchain, words: dict[str, s
 def test_a_build_that_cannot_work_is_never_the_plan() -> None:
     answer = resolve(Goal(allow=("build",)), machine(workshop(None)), wheels(), facts())
     assert isinstance(answer, NoPlan)
+
+
+def test_what_the_library_requires_is_planned_with_it() -> None:
+    missing = offered(machine(workshop())).steps
+    assert [step.name for step in missing] == ["flash-attn", "einops"]
+    there = with_packages(machine(workshop()), {"einops": "0.8.1"})
+    assert [step.name for step in offered(there).steps] == ["flash-attn"]

@@ -9,6 +9,7 @@ from flash_doctor.facts import Facts
 from flash_doctor.model import Absent, Capability, Environment, FlashKind, Unknown, known
 from flash_doctor.model.plan import Alternative, Build, Move, Risk
 from flash_doctor.resolve.axes import Seat
+from flash_doctor.resolve.steps import unmet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ def source_build(site: Site, live: Live) -> Alternative | None:
     return Alternative(
         move=Move.BUILD,
         change=(f"compile {step.requirement} for this torch and GPU", *obstacles),
-        steps=(step,) if possible else (),
+        steps=(step, *unmet(step.name, sdist.requires, site.environment.packages)) if possible else (),
         risk=Risk.CAUTIOUS,
         cost=f"{hours} with {step.jobs} job(s), {round(step.memory / GIB)} GiB of memory (estimate: {cost.source})",
         possible=possible,

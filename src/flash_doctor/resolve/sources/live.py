@@ -33,9 +33,10 @@ class LiveIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDistribution:
-    """What can be compiled: its versions, oldest first."""
+    """What can be compiled: its versions, oldest first, and what they require to run."""
 
     versions: tuple[Version, ...]
+    requires: tuple[str, ...]
     source: Source
 
 
@@ -124,7 +125,7 @@ def _sdist(row: Row) -> SourceDistribution:
     versions = row.versions("versions")
     if list(versions) != sorted(versions) or not versions:
         row.fault("versions", "must be there, oldest first")
-    return SourceDistribution(versions=versions, source=row.source)
+    return SourceDistribution(versions=versions, requires=row.words("requires"), source=row.source)
 
 
 def _kernels(row: Row) -> KernelBuilds:
