@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import flash_doctor
+from flash_doctor.cli import COMMANDS
 from flash_doctor.cli.explain_code import command, every_code, find_codes
 from flash_doctor.errors import BadInput
 from flash_doctor.facts import Facts
@@ -71,6 +72,14 @@ def test_every_code_explains_itself(told: Explanation) -> None:
     assert len(words) > len(told.title) + 80, "a title is no explanation"
 
 
+@pytest.mark.parametrize("told", [each for group in GROUPS.values() for each in group], ids=lambda each: each.code)
+def test_a_command_of_ours_that_is_advised_exists(told: Explanation) -> None:
+    text = " ".join([told.cause, *(" ".join((each.text, *each.commands)) for each in told.remedies)])
+    advised = re.findall(r"flash-doctor ([a-z-]+)", text)
+    assert set(advised) <= {*COMMANDS, "installs"}
+    assert not re.search(rf"(?<!flash-)doctor ({'|'.join(COMMANDS)})\b", text)
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_code_is_found_in_any_case_of_letters(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     code = GROUPS[group][-1].code
@@ -101,7 +110,7 @@ def test_the_list_has_every_code_below_its_command(capsys: pytest.CaptureFixture
     [
         (
             "PF-env-placeholder",
-            ("never calls expandvars", "a directory literally called", "envsubst <", "Source: axolotl"),
+            ("Why: axolotl never calls expandvars", "a directory literally called", "envsubst <", "Source: axolotl"),
         ),
         ("W-nan", ("the weights or a batch", "Healthy: finite numbers.", "What to do: stop;", "Source: transformers")),
     ],

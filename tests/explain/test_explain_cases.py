@@ -1,7 +1,7 @@
 """Every recorded case: the family of its first explanation, and the key fact of its cause in the answer.
 
-Beside them messages of other threads. Half of those collected last are `kept`: nobody looks at them to write a pattern,
-so that their number says what a message never seen gets. And short texts of other troubles, which get no answer.
+Beside them messages of other threads. Those collected last are `kept`: nobody looks at them to write a pattern, so that
+their number says what a message never seen gets. And short texts of other troubles, which get no answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SAME_TEXT = {
     "simpletuner-1531-fa3-by-fa2-name": "nccl-library-conflict",
 }
 FAMILY_RIGHT, KEY_FACT_TOLD = 0.95, 0.96
-LEARNT_RIGHT, KEPT_RIGHT = 0.94, 0.79  # as measured
+LEARNT_RIGHT, KEPT_RIGHT = 0.95, 0.77  # as measured
 UNRELATED = Path(__file__).with_name("unrelated.txt").read_text(encoding="utf-8").splitlines()
 
 
@@ -64,7 +64,7 @@ def test_the_key_fact_is_told() -> None:
 def test_messages_of_other_threads(kept: bool, least: float) -> None:
     asked = [message for message in messages() if message.kept is kept]
     wrong = [message.source for message in asked if first_family(told(message)) != message.family]
-    assert len(asked) >= 120
+    assert len(asked) >= 40
     assert 1 - len(wrong) / len(asked) >= least, wrong if not kept else len(wrong)
 
 

@@ -53,7 +53,7 @@ def explain(stream: Readable, facts: Facts, report: Report | None = None) -> Exp
             log.pass_over(excerpt)
     clues = gather("\n".join([log.head, *surroundings]), facts, report.environment if report else None)
     teller = _Teller(facts, clues, report)
-    seen = list(sightings.found.values())
+    seen = sightings.told()
     vague = all(sighting.complaint.rank <= _VAGUE for sighting in seen)
     found = (_asked(log, facts) if vague else []) or seen
     told = in_causal_order([teller.tell(sighting) for sighting in found], facts.complaints)

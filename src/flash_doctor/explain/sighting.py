@@ -90,6 +90,15 @@ class Sightings:
                 return complaint, spans, symbol
         return (self._symbol, {}, symbol) if symbol else None
 
+    def told(self) -> list[Sighting]:
+        """What was found; a symbol without its name only where none has one: it is the headline of another line."""
+        named = any(sighting.symbol and sighting.symbol.name for sighting in self.found.values())
+        return [
+            sighting
+            for sighting in self.found.values()
+            if not (named and sighting.symbol is not None and not sighting.symbol.name)
+        ]
+
 
 def is_command(line: str) -> bool:
     """Whether the line is a compiler's call that a build prints."""

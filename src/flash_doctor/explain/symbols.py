@@ -21,7 +21,7 @@ _MISSING = re.compile(
 )
 _FILE = re.compile(r"([^\s:'\"`(]{1,600}\.(?:so|pyd|dylib)[.\w-]{0,40})")
 # c10::Error(SourceLocation, std::string): even cut off, its last argument is the string whose ABI differs
-_ERROR_WITH_STRING = "_ZN3c105ErrorC2ENS_14Source"
+_ERROR_WITH_STRING = "_ZN3c105ErrorC2ENS"
 _NOT_A_SYMBOL = {"", "in", "on", "when", "error", "errors", "after", "with", "from", "for", "while"}
 
 

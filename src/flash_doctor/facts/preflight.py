@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleText:
-    """One rule in words: its usual severity, why it matters, what is seen without it, what to do, and the source."""
+    """One rule in words: what it finds, its usual severity, why it matters, what is seen without it, what to do."""
 
+    title: str
     severity: Severity
     phase: str
     why: str
@@ -159,6 +160,7 @@ def _rule(row: Row) -> RuleText:
         row.fault("severity", f"{severity!r} is no severity")
         severity = "error"
     return RuleText(
+        title=row.text("title"),
         severity=Severity(severity),
         phase=row.text("phase"),
         why=row.text("why"),

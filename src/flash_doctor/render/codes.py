@@ -26,8 +26,9 @@ def of_check(check: Check) -> Explanation:
 
 
 def of_preflight(code: str, rule: RuleText) -> Explanation:
-    cause = f"Usually told as: {rule.severity.value}.\n\nWhat you see if nobody looks: {rule.symptom}"
-    return _told(code, "preflight", rule.why, cause, rule.remedy, (str(rule.source),))
+    why = f"Why: {rule.why}\n\n" if rule.why != rule.symptom else ""
+    cause = f"{why}What you see if nobody looks: {rule.symptom}\n\nUsually told as: {rule.severity.value}."
+    return _told(code, "preflight", rule.title, cause, rule.remedy, (str(rule.source),))
 
 
 def of_watch(rule: WatchRule) -> Explanation:
