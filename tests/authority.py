@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 OURS = ("127.0.0.1", "localhost")
 # what names certificates and proxies, here and on the machines of people who run the tests
 NETWORK = (
-    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE", "SSL_CERT_DIR",
     *(f"{kind}_proxy" for kind in ("http", "https", "all", "no")),
     *(f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "ALL", "NO")),
 )  # fmt: skip

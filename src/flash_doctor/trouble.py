@@ -17,8 +17,8 @@ from flash_doctor.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# in the order of who is heard: requests and pip, curl, then OpenSSL's own (conda, uv, many company images)
-_NAMED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+# in the order of who is heard: requests, curl, pip, then OpenSSL's own (conda, uv, many company images)
+_NAMED = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _STRICT = _NAMED[:2]
 # OpenSSL, include/openssl/x509_vfy.h: X509_V_ERR_...
 _NOT_YET, _EXPIRED, _WRONG_HOST = 9, 10, {62, 64}
@@ -50,7 +50,7 @@ class Authorities:
 def authorities(environ: Mapping[str, str]) -> Authorities:
     """What the environment names; an empty path where it names nothing.
 
-    A missing SSL_CERT_FILE or SSL_CERT_DIR is passed over, as OpenSSL itself does.
+    One of the others that is missing is passed over, as OpenSSL itself does.
 
     Raises:
         BadInput: REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names what is not there.

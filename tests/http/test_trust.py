@@ -31,7 +31,7 @@ def read(site: Site) -> bytes:
     return http.get_bytes(site.url + "/x", limit=10)
 
 
-@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE"])
 def test_an_authority_is_named_by_a_variable(
     site: Site, ca: Authority, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,6 @@ def test_the_schema_knows_every_word() -> None:
 def test_a_source_build_names_its_settings() -> None:
     words = {**H100, "gpu": "sm_120", "torch": "2.15.0+cu132"}
     document = plan_document(resolve(Goal(allow=("build",)), described(words), wheels(), facts()))
-    (step,) = document["steps"]
-    assert step["action"] == "build"
+    step, needed = document["steps"]
+    assert (step["action"], needed["name"]) == ("build", "einops")
     assert step["settings"]["FLASH_ATTN_CUDA_ARCHS"] == "120"
