@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CHUNK = 65536
-_GRACE = 0.5  # seconds
+# seconds between two looks at a child whose pipe stays open, and for what it left in the pipe
+_GRACE, _LINGER = 0.5, 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +145,7 @@ class _Child:
             self._end_session()
         # A grandchild may hold the pipes open for ever; what was printed until now is what counts.
         for reader in (self.out, self.err):
-            reader.join(_GRACE)
+            reader.join(_LINGER)
         return Completed(
             returncode=returncode,
             stdout=bytes(self.out.kept),
