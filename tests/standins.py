@@ -54,6 +54,30 @@ def spoil(out, q):
     return Wrong.apply(out)
 """
 
+FORGED = r"""
+import json, os
+def say(**event): os.write(1, (json.dumps(event) + "\n").encode())
+for part in ("flash_attn", "flash_attn.bert_padding", "flash_attn.layers.rotary"):
+    say(event="end", step="import " + part, ok=True)
+say(event="devices", devices=["cuda:0"])
+say(event="begin", step="case", case="dense", device="cuda:0")
+say(event="end", step="case", ok=True)
+say(event="finished")
+os._exit(0)
+"""
+HONESTLY = "def spoil(out, q): return out\n"
+
+# honest libraries with bad manners: what they do at their import
+MANNERS = {
+    "prints without an end of line": "print('loading kernels', end='', flush=True)",
+    "floods": "for _ in range(400): print('x' * 100_000, flush=True)",
+    "leaves a process behind": (
+        "import os, time\nif not os.fork():\n"
+        "    open(__file__ + '.pid', 'w').write(str(os.getpid()))\n    time.sleep(90)\n    os._exit(0)"
+    ),
+    "lets float32 be imprecise": "torch.set_float32_matmul_precision('medium')",
+}
+
 # name of the disease -> the function through which every output goes
 SPOILS = {
     "honest": "def spoil(out, q): return out",
@@ -72,14 +96,18 @@ SPOILS = {
     "abort": "def spoil(out, q):\n    import os\n    os.abort()",
     "hang": "def spoil(out, q):\n    import time\n    time.sleep(600)",
     "exit": "def spoil(out, q):\n    import os\n    os._exit(0)",
+    "changes its inputs": "def spoil(out, q):\n    q.detach()[0, -1] = 0\n    return out",
+    "crash on long inputs": "def spoil(out, q):\n    import os\n    return os.abort() if q.shape[1] == 512 else out",
+    "exit at import": HONESTLY + "import os; os._exit(0)",
+    "forged results": HONESTLY + FORGED,
 }
 
 
-def make(folder: Path, disease: str) -> Path:
-    """A flash_attn with that disease; the folder goes on PYTHONPATH."""
+def make(folder: Path, disease: str, manners: str = "") -> Path:
+    """A flash_attn with that disease, or with those manners; the folder goes on PYTHONPATH."""
     package = folder / "flash_attn"
     (package / "layers").mkdir(parents=True)
-    (package / "__init__.py").write_text(HONEST + "\n\n" + SPOILS[disease] + "\n")
+    (package / "__init__.py").write_text(HONEST + "\n\n" + SPOILS[disease] + "\n" + manners + "\n")
     for name in ("bert_padding.py", "layers/__init__.py", "layers/rotary.py"):
         (package / name).touch()
     return folder

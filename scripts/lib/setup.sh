@@ -15,8 +15,17 @@ while (($#)); do
   case $1 in
     --dry-run) dry_run=true ;;
     --venv)
-      target=${2:?--venv needs a folder}
+      if [[ -z ${2:-} ]]; then
+        printf '%s: --venv needs a folder\n' "$step" >&2
+        exit 2
+      fi
+      target=$2
       shift
+      ;;
+    -h | --help)
+      sed -n '2,/^set /{/^# /s/^# //p}' "$0"
+      printf 'It takes --dry-run (show the commands, run none) and --venv DIR (default: %s).\n' "$target"
+      exit 0
       ;;
     *)
       printf '%s: unknown option %s; it takes --dry-run and --venv DIR\n' "$step" "$1" >&2
@@ -68,17 +77,16 @@ except metadata.PackageNotFoundError:
 
 # Install packages while torch and what is paired with it stay exactly as they are.
 install_beside_torch() {
-  local constraints
   constraints=$(mktemp)
+  trap 'rm -f "$constraints"' EXIT
   if [[ -x $python ]]; then
     "$python" -c 'from importlib import metadata
 for found in metadata.distributions():
-    name = found.metadata["Name"]
-    if name.startswith(("torch", "triton", "nvidia-", "flash")):
+    name = found.metadata["Name"] or ""  # half-removed ones have none
+    if name.lower().startswith(("torch", "triton", "nvidia-", "flash")):
         print(f"{name}=={found.version}")' >"$constraints"
   fi
   # the environment needs no pip of its own
   run "$python" -m pip --version >/dev/null 2>&1 || run "$python" -m ensurepip --upgrade >/dev/null
   run "$python" -m pip install --quiet --disable-pip-version-check --constraint "$constraints" "$@"
-  rm -f "$constraints"
 }

@@ -33,6 +33,11 @@ make_venv() (
   fi
   log=$venv.log
   if ! "$venv/bin/python" -I -m pip --version >"$log" 2>&1; then
+    # --clear would delete it all
+    if [[ -e $venv && ! -f $venv/pyvenv.cfg && -n $(ls -A -- "$venv") ]]; then
+      say "$venv holds other things than a virtual environment; name another folder in FLASH_DOCTOR_VENV."
+      exit 2
+    fi
     python=$(find_python)
     say "making $venv with $("$python" --version) (first use)"
     "$python" -I -m venv --clear "$venv" >"$log" 2>&1 || fail "$python could not make a virtual environment" \

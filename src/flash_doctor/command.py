@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CHUNK = 65536
+# seconds between two looks at a child whose pipe stays open, and for what it left in the pipe
+_GRACE, _LINGER = 0.5, 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """What to run: `timeout` in seconds, `limit` bytes kept of each stream, `environment` added to ours.
 
+    `alone`: what it leaves running in its session when it ends is ended too.
     `watch` gets each piece of stdout and stderr as it comes, in a thread of its own: for progress, never for results.
     """
 
@@ -35,6 +38,7 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     watch: Callable[[bytes], None] | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +131,8 @@ class _Child:
 
     def wait(self) -> Completed:
         try:
-            # The pipes' ends wake us at once; Popen.wait with a time limit sleeps up to 50 ms between two looks.
             for reader in (self.out, self.err):
-                reader.join(self._left())
+                self._follow(reader)
             returncode = self.process.wait(self._left())
         except subprocess.TimeoutExpired:
             self._abandon()
@@ -138,9 +141,11 @@ class _Child:
         except KeyboardInterrupt:
             self._abandon()
             raise
+        if self.command.alone:
+            self._end_session()
         # A grandchild may hold the pipes open for ever; what was printed until now is what counts.
         for reader in (self.out, self.err):
-            reader.join(max(0.5, self._left()) if reader.is_alive() else None)
+            reader.join(_LINGER)
         return Completed(
             returncode=returncode,
             stdout=bytes(self.out.kept),
@@ -160,10 +165,21 @@ class _Child:
             self.process.wait(within)
         return self.process.returncode is not None
 
-    def _abandon(self) -> None:
-        """Kill the whole session; a process in uninterruptible sleep stays and is not waited for."""
+    def _follow(self, reader: _Reader) -> None:
+        """Until the pipe ends, which wakes us at once, or the child does, whose pipe a grandchild may hold.
+
+        Popen.wait with a time limit would sleep up to 50 ms between two looks.
+        """
+        while reader.is_alive() and self._left() and self.process.poll() is None:
+            reader.join(min(_GRACE, self._left()))
+
+    def _end_session(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
+
+    def _abandon(self) -> None:
+        """Kill the whole session; a process in uninterruptible sleep stays and is not waited for."""
+        self._end_session()
         try:
             self.process.wait(0.2)
         except subprocess.TimeoutExpired:

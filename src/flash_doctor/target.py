@@ -99,6 +99,9 @@ def _interpreter(place: Path) -> Path:
     except PermissionError as error:
         message = f"{python} cannot be looked at: a folder above it is not readable for this user"
         raise TargetError(message, advice=ADVICE) from error
+    except OSError as error:  # a name that is too long, a loop of links
+        message = f"{str(python)[:200]} cannot be looked at: {error.strerror}"
+        raise TargetError(message, advice=ADVICE) from error
     if not os.access(python, os.X_OK):
         message = f"{python} is not executable, so it cannot be the Python to be examined"
         raise TargetError(message, advice=ADVICE)

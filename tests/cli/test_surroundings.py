@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -143,6 +144,49 @@ def test_damaged_metadata_is_told_and_nothing_is_written(venv: Path) -> None:
     assert "4 metadata folders cannot be read" in done.stdout
     for name in ("nothing", "zeros", "fifo", "folder"):
         assert f"{name}-1.dist-info" in done.stdout
+
+
+def test_files_without_an_end_and_pipes_without_a_writer_are_passed_over(venv: Path) -> None:
+    site = site_of(venv)
+    files = {"torch/__init__.py": "", "torch/version.py": "__version__ = '2.8.0'\n", "torch/lib/libc10.so": ""}
+    record = install(site, "torch", "2.8.0", files=files) / "RECORD"
+    rows = "/dev/zero,sha256=uU0nuZNNPgilLlLX2n2r-sSE7-N6U4DukIj3rOLvzek,\npipe.so,sha256=uU0n,\n"
+    record.write_text(record.read_text() + rows)
+    install(site, "flash-attn", "2.8.3", files={"flash_attn/__init__.py": "__version__ = '2.8.3'\n"})
+    for pipe in ("pipe.so", "flash_attn_2_cuda.abi3.so", "flash_attn.py", "torch/lib/libtorch_cuda.so"):
+        os.mkfifo(site / pipe)
+    done = check("--python", venv, "--deep", "--json", environ={"PIP_CONFIG_FILE": "/dev/zero"})
+    environment = load_report(done.stdout).environment
+    assert "2.8.0" in str(environment.torch)
+    assert "/dev/zero cannot be read: it is no regular file" in str(environment.indexes)
+
+
+@pytest.mark.parametrize("file", ["torch/version.py", "torch/lib/libc10.so", "torch-2.8.0.dist-info/RECORD"])
+@pytest.mark.parametrize("endless", [False, True], ids=["pipe", "zero"])
+def test_a_part_of_torch_is_no_file(venv: Path, file: str, endless: bool) -> None:
+    site = site_of(venv)
+    files = {"torch/__init__.py": "", "torch/version.py": "__version__ = '2.8.0'\n", "torch/lib/libc10.so": ""}
+    install(site, "torch", "2.8.0", files=files)
+    (site / file).unlink()
+    if endless:
+        (site / file).symlink_to("/dev/zero")
+    else:
+        os.mkfifo(site / file)
+    assert "Target: " in check("--python", venv).stdout
+
+
+def test_direct_urls_of_all_kinds(venv: Path) -> None:
+    texts = ("", "[]", "null", '{"url": 5}', "[" * 30_000, '{"url": "file://[", "dir_info": {"editable": true}}')
+    for number, text in enumerate(texts):
+        install(site_of(venv), f"p{number}", "1", info={"direct_url.json": text})
+    assert "T501" in check("--python", venv).stdout
+
+
+@pytest.mark.parametrize("python", ["x" * 5000, "y" * 300 + "/bin/python", "a\nb", "-"])
+def test_names_that_no_file_can_have(python: str) -> None:
+    done = check(f"--python={python}", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["exit_code"] == 2
 
 
 def test_nothing_of_the_target_changes(venv: Path) -> None:

@@ -92,6 +92,39 @@ def test_an_unknown_option_is_a_usage_error(field: Field, step: str) -> None:
     assert "--frobnicate" in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [("--venv",), ("--venv", "")])
+def test_an_option_without_its_folder_is_a_usage_error(field: Field, arguments: tuple[str, ...]) -> None:
+    done = field.run("0_create_venv.sh", *arguments)
+    assert (done.returncode, done.stderr) == (2, "0_create_venv.sh: --venv needs a folder\n")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_help_says_what_a_step_does(field: Field, step: str) -> None:
+    done = field.run(step, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Step {step[0]}: ")
+    assert "--dry-run" in done.stdout
+
+
+def test_a_folder_with_other_things_is_never_cleared(field: Field) -> None:
+    (field.folder / "work").mkdir()
+    (field.folder / "work" / "thesis").write_text("years")
+    done = field.run("0_create_venv.sh", "--venv", "work")
+    assert done.returncode == 2
+    assert "other things than a virtual environment" in done.stderr
+    assert (field.folder / "work" / "thesis").read_text() == "years"
+    (field.folder / "empty").mkdir()
+    assert field.run("0_create_venv.sh", "--venv", "empty").returncode == 0
+
+
+def test_nothing_is_left_in_the_folder_for_temporary_files(field: Field) -> None:
+    field.run("0_create_venv.sh")
+    (field.folder / "tmp").mkdir()
+    done = field.run("2_install_axolotl.sh", TMPDIR=str(field.folder / "tmp"))
+    assert done.returncode != 0, "there is no axolotl"
+    assert [path.name for path in (field.folder / "tmp").iterdir() if path.name.startswith("tmp.")] == []
+
+
 @pytest.mark.parametrize("step", STEPS[1:])
 def test_without_the_environment_the_first_step_is_named(field: Field, step: str) -> None:
     done = field.run(step)

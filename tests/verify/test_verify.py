@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +13,7 @@ from flash_doctor.model import Severity, Target
 from flash_doctor.model.proof import Blame, Level, Proof
 from flash_doctor.verify import verify
 from flash_doctor.verify.judge import Ending, judge
-from standins import SPOILS, make
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from standins import MANNERS, SPOILS, make
 
 # disease -> the finding that names it
 EXPECTED = {
@@ -33,7 +32,14 @@ EXPECTED = {
     "abort": "V205",
     "hang": "V205",
     "exit": "V205",
+    "changes its inputs": "V204",
+    "crash on long inputs": "V205",
+    "exit at import": "V205",
+    "forged results": "V205",
 }
+
+
+RIGHT = {"event": "end", "step": "case", "ok": True}
 
 
 class PathRunner(SystemRunner):
@@ -44,14 +50,11 @@ class PathRunner(SystemRunner):
 
     def run(self, command: Command) -> Completed:
         path = {"PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
-        changed = Command(
-            argv=command.argv, timeout=command.timeout, environment={**command.environment, **path}, watch=command.watch
-        )
-        return super().run(changed)
+        return super().run(replace(command, environment={**command.environment, **path}))
 
 
-def prove(folder: Path, torch_venv: Path, disease: str, **options: object) -> Proof:
-    make(folder / "library", disease)
+def prove(folder: Path, torch_venv: Path, disease: str, manners: str = "", **options: object) -> Proof:
+    make(folder / "library", disease, manners)
     return verify(
         Target(python=torch_venv / "bin" / "python", why="test"),
         PathRunner(folder / "library"),
@@ -85,9 +88,64 @@ def test_a_wrong_one_is_caught_and_named(tmp_path: Path, torch_venv: Path, disea
     errors = [finding for finding in proof.findings if finding.severity is Severity.ERROR]
     assert {finding.code for finding in errors} == {EXPECTED[disease]}
     assert proof.level is not Level.KERNEL
-    assert proof.cases == 0
+    assert proof.cases == (12 if disease == "crash on long inputs" else 0)
     assert proof.blame is (Blame.MACHINE if disease == "out of memory" else Blame.LIBRARY)
     assert all(finding.evidence for finding in errors)
+
+
+def runs(pid: int) -> bool:
+    """One that ended may be there still, where nobody asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("manners", MANNERS)
+def test_bad_manners_are_no_disease(tmp_path: Path, torch_venv: Path, manners: str) -> None:
+    start = time.monotonic()
+    proof = prove(tmp_path, torch_venv, "honest", MANNERS[manners])
+    assert (proof.level, proof.blame, proof.cases) == (Level.KERNEL, Blame.NOTHING, 12)
+    assert proof.library == "9.9"
+    for left in (tmp_path / "library" / "flash_attn").glob("*.pid"):
+        assert time.monotonic() - start < 60, "nobody waits for what a library leaves behind"
+        while runs(int(left.read_text())):
+            assert time.monotonic() - start < 60, "what a library leaves behind is ended"
+            time.sleep(0.05)
+
+
+@pytest.mark.torch
+def test_a_crash_at_the_end_is_told_and_takes_nothing_back(tmp_path: Path, torch_venv: Path) -> None:
+    proof = prove(tmp_path, torch_venv, "honest", "import atexit, os; atexit.register(os.abort)")
+    assert [(finding.code, finding.severity) for finding in proof.findings if finding.code != "V302"] == [
+        ("V303", Severity.WARNING)
+    ]
+    assert "SIGABRT" in proof.findings[-1].summary
+    assert (proof.level, proof.cases) == (Level.KERNEL, 12)
+
+
+@pytest.mark.torch
+def test_the_folder_that_verify_is_called_from_proves_nothing(
+    tmp_path: Path, torch_venv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "checkout", "zeros")
+    (tmp_path / "checkout" / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path / "checkout")
+    proof = prove(tmp_path, torch_venv, "honest")
+    assert (proof.level, proof.blame) == (Level.KERNEL, Blame.NOTHING)
+
+
+def test_a_new_torch_that_does_not_import_is_the_librarys_fault() -> None:
+    begun = {"event": "begin", "step": "import torch"}
+    failed = {"event": "end", "step": "import torch", "ok": False, "error": "x", "kind": "ImportError", "where": ()}
+    assert judge(Ending(events=(begun, failed)), import_only=True).blame is Blame.MACHINE
+    assert judge(Ending(events=(begun, failed)), import_only=True, new_torch=True).blame is Blame.LIBRARY
+    assert judge(Ending(events=(begun,), code=-11), import_only=True, new_torch=True).blame is Blame.LIBRARY
+
+
+def test_nothing_tried_is_nothing_proved() -> None:
+    assert judge(Ending(events=({"event": "finished"},)), import_only=False).level is Level.STATIC
 
 
 def test_every_disease_is_expected_somewhere() -> None:
@@ -142,13 +200,13 @@ def test_torch_that_does_not_import_is_not_the_librarys_fault(venv: Path, tmp_pa
 
 def test_one_unlucky_input_is_a_warning() -> None:
     fault = {"event": "fault", "case": "c", "device": "cuda:0", "fault": "off", "again": 0}
-    proof = judge(Ending(events=(fault, {"event": "finished"})), import_only=False)
+    proof = judge(Ending(events=(fault, RIGHT, {"event": "finished"})), import_only=False)
     assert [finding.severity for finding in proof.findings] == [Severity.WARNING]
     assert proof.level is Level.KERNEL
 
 
 def test_a_slow_path_warns_and_never_fails() -> None:
     speed = {"event": "speed", "device": "cuda:0", "library": 100.0, "sdpa": 500.0, "matmul": 700.0}
-    proof = judge(Ending(events=(speed, {"event": "finished"})), import_only=False)
+    proof = judge(Ending(events=(RIGHT, speed, {"event": "finished"})), import_only=False)
     assert [finding.code for finding in proof.findings] == ["V302"]
     assert (proof.level, proof.blame) == (Level.KERNEL, Blame.NOTHING)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from flash_doctor.errors import BadBinary
+from flash_doctor.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def mapped(path: Path) -> Iterator[Buffer]:
         BadBinary: it cannot be opened, or is no regular file with something in it.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         message = f"{path} could not be read: {getattr(error, 'strerror', None) or error}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flash_doctor.errors import BadBinary
+from flash_doctor.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ class LocalSource:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = path.open("rb")
+            self._file = open_regular(path)
             self.size = path.stat().st_size
         except OSError as error:
             message = f"{path} could not be read: {error.strerror}"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from flash_doctor.model import Absent, OtherDoctor, Part, Unknown
+from flash_doctor.probe.files import text_of
+from flash_doctor.regular_file import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +27,8 @@ def read_other_doctor(environ: Mapping[str, str]) -> Part[OtherDoctor]:
     if found is None:
         return Absent(absent="no program named doctor on PATH")
     path = Path(found)
-    script = path.read_bytes()[:4096]
+    with open_regular(path) as file:
+        script = file.read(4096)
     if b"flash_doctor" in script or b"flash-doctor" in script:
         return Absent(absent=f"{path} is ours")
     return OtherDoctor(path=path, owner=_owner(path))
@@ -39,7 +42,7 @@ def _owner(path: Path) -> Part[str]:
 
 def _claims(path: Path) -> Iterator[Path]:
     for entry_points in path.parent.parent.glob("lib/python*/*-packages/*.dist-info/entry_points.txt"):
-        if _ENTRY.search(entry_points.read_text(encoding="utf-8", errors="replace")):
+        if _ENTRY.search(text_of(entry_points) or ""):
             yield entry_points.parent
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from flash_doctor.model.part import Part, Unknown
+from flash_doctor.regular_file import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ _NUMBERS = re.compile(r"\d+(?:\.\d+)+")
 def text_of(path: Path) -> str | None:
     """The file's text, or None where there is none to be had."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return read_regular(path).decode("utf-8", "replace")
     except (OSError, ValueError):
         return None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, IndexSetting, Part, Unknown
 from flash_doctor.probe.redact import without_credentials
+from flash_doctor.regular_file import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,7 +163,7 @@ def _is_text(value: object) -> bool:
 def _text(path: Path) -> str | None:
     """The file's text, None when it is not there."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return read_regular(path).decode("utf-8", "replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -12,6 +12,7 @@ import sys
 
 FIRST_READ = 1 << 15
 HEADER_LIMIT = 1 << 20
+RECORD_LIMIT = 1 << 26
 WANTED = ("name", "version", "requires-dist", "requires-python")
 # Small files of a metadata folder that are handed over as text.
 TEXTS = ("INSTALLER", "direct_url.json", "WHEEL", "top_level.txt", "requires.txt")
@@ -234,8 +235,7 @@ def compare_record(base: str, path: str, deep: bool) -> dict[str, object]:
 def shared_objects(record: str) -> list[str]:
     """The `….so` files that RECORD lists, found without parsing its thousands of lines."""
     try:
-        with open(record, "rb") as stream:
-            pieces = stream.read().split(b".so,")[:-1]
+        pieces = read_bytes(record, RECORD_LIMIT).split(b".so,")[:-1]
     except OSError:
         return []
     return [piece[piece.rfind(b"\n") + 1 :].decode("utf-8", "surrogateescape") + ".so" for piece in pieces]
@@ -243,8 +243,7 @@ def shared_objects(record: str) -> list[str]:
 
 def read_record(path: str) -> dict[str, list[tuple[str, str]]]:
     """By folder (with its slash): file name and the rest of its row, `hash,size`. Bytecode may come and go."""
-    with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-        lines = stream.read().split("\n")
+    lines = read_bytes(path, RECORD_LIMIT).decode("utf-8", "surrogateescape").split("\n")
     record: dict[str, list[tuple[str, str]]] = {}
     for line in lines:
         if line.startswith('"'):  # a path with a comma or a quote
@@ -287,7 +286,7 @@ def same_hash(path: str, digest: str) -> bool:
     import hashlib
 
     algorithm, _, wanted = digest.partition("=")
-    if not wanted or algorithm not in hashlib.algorithms_available:
+    if not wanted or algorithm not in hashlib.algorithms_available or not os.path.isfile(path):
         return True
     state = hashlib.new(algorithm)
     try:

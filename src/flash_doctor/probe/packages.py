@@ -24,6 +24,7 @@ from flash_doctor.model import (
     Unknown,
 )
 from flash_doctor.probe.redact import without_credentials
+from flash_doctor.regular_file import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,7 +168,7 @@ def _origin(text: str | None) -> _Origin:
         data = json.loads(text)
         editable = bool(data.get("dir_info", {}).get("editable"))
         return _Origin(without_credentials(data["url"]), editable)
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return _Origin(Unknown(unknown="direct_url.json is not what PEP 610 says"), editable=False)
 
 
@@ -217,8 +218,8 @@ def assigned(source: Path) -> dict[str, object]:
     import ast
 
     try:
-        tree = ast.parse(re.sub(rb"^\xef\xbb\xbf", b"", source.read_bytes()))
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse(re.sub(rb"^\xef\xbb\xbf", b"", read_regular(source)))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
         return {}
     return {
         target.id: node.value.value

@@ -195,7 +195,9 @@ class _Fix:
             return NOT_RUN
         with self.practice.desk.working(f"proving {name}") as tick:
             practice, version = self.practice, _version(plan, name)
-            return prove(name, version, self.patient, practice.options, practice.facts, practice.runner, tick)
+            new_torch = any(step.name == "torch" for step in plan.steps)
+            given = (name, version, self.patient, practice.options, practice.facts, practice.runner, tick)
+            return prove(*given, new_torch=new_torch)
 
 
 class _Unfit(InstallFailed):

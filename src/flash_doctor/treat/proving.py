@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +53,15 @@ def library_of(names: Iterable[str]) -> str | None:
 
 
 def prove(
-    name: str, version: Version | None, patient: Patient, options: Options, facts: Facts, runner: Runner, tick: Tick
+    name: str,
+    version: Version | None,
+    patient: Patient,
+    options: Options,
+    facts: Facts,
+    runner: Runner,
+    tick: Tick,
+    *,
+    new_torch: bool = False,
 ) -> Proof:
     """Run the library that is in the target now; what it compiles meanwhile is thrown away.
 
@@ -62,15 +69,15 @@ def prove(
         name: the distribution.
         version: the version of it, None where not known.
         patient: for the place of the target and its GPUs.
-        options: the device, the level and the time limit.
-        facts: which head dimensions a version supports.
+        options: device, level and time limit.
+        facts: which head dimensions it supports.
         runner: starts the process.
         tick: told after every case.
+        new_torch: torch was installed just now too.
     """
     if options.level in {Level.NONE, Level.STATIC}:
         return NOT_RUN
-    scratch = Path(tempfile.mkdtemp(prefix="flash-doctor-"))
-    try:
+    with tempfile.TemporaryDirectory(prefix="flash-doctor-", ignore_cleanup_errors=True) as scratch:
         proof = verify(
             patient.target,
             runner,
@@ -79,12 +86,11 @@ def prove(
             device=options.device,
             import_only=options.level is Level.IMPORT or name == "torch",
             timeout=options.timeout,
-            scratch=scratch,
+            scratch=Path(scratch),
+            new_torch=new_torch,
             progress=_counting(tick),
         )
-        return replace(proof, findings=tuple(addressed(one, patient.target.python, OURS) for one in proof.findings))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    return replace(proof, findings=tuple(addressed(one, patient.target.python, OURS) for one in proof.findings))
 
 
 def _counting(tick: Tick) -> Callable[[bytes], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from flash_doctor.model import Target
     from flash_doctor.model.proof import Proof
 
+# the folder that we are called from holds no part of the target, whatever lies there
+_LOADER = "import sys; sys.path[:] = filter(None, sys.path); exec(compile(sys.argv.pop(1), 'kernel.py', 'exec'))"
+# the reference is computed in float32, whatever a container's image has set for speed
+_PRECISE = {"NVIDIA_TF32_OVERRIDE": "0", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0"}
+_NOT_STARTED = 127  # as a shell says it
 KERNEL = Path(__file__).with_name("kernel.py")
 
 
@@ -30,6 +36,7 @@ def verify(
     import_only: bool = False,
     timeout: float = 600.0,
     scratch: Path,
+    new_torch: bool = False,
     progress: Callable[[bytes], None] | None = None,
 ) -> Proof:
     """Prove the library `entry` (flash_attn, flash_attn_interface, flash_attn.cute) in the target.
@@ -43,41 +50,42 @@ def verify(
         import_only: stop after the imports.
         timeout: seconds for all of it; compiling kernels on first use counts.
         scratch: a folder of ours for JIT caches, so that the target and the home stay as they are.
+        new_torch: torch was just installed too, so that its failure is not the machine's.
         progress: told the script's output as it comes.
     """
-    options = {"entry": entry, "head_dims": head_dims, "device": device, "import_only": import_only}
+    mark = os.urandom(8).hex()
+    options = {"entry": entry, "head_dims": head_dims, "device": device, "import_only": import_only, "mark": mark}
     command = Command(
-        argv=(str(target.python), "-c", KERNEL.read_text(encoding="utf-8"), json.dumps(options)),
+        argv=(str(target.python), "-c", _LOADER, KERNEL.read_text(encoding="utf-8"), json.dumps(options)),
         timeout=timeout,
-        environment={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore", **_caches(scratch)},
+        environment={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore", **_PRECISE, **_caches(scratch)},
         watch=progress,
+        alone=True,
     )
-    return judge(_run(runner, command), import_only=import_only)
+    return judge(_run(runner, command, mark), import_only=import_only, new_torch=new_torch)
 
 
-def _run(runner: Runner, command: Command) -> Ending:
+def _run(runner: Runner, command: Command, mark: str) -> Ending:
     try:
         completed = runner.run(command)
     except TimedOut as error:
-        return Ending(events=_events(error.stdout), hung=command.timeout)
+        return Ending(events=_events(error.stdout, mark), hung=command.timeout)
     except CommandFailed as error:
-        return Ending(events=(), stderr=error.message, code=-1)
-    return Ending(events=_events(completed.stdout), code=completed.returncode, stderr=completed.errors[-4000:])
+        return Ending(events=(), stderr=error.message, code=_NOT_STARTED)
+    return Ending(events=_events(completed.stdout, mark), code=completed.returncode, stderr=completed.errors[-4000:])
 
 
-def _events(output: bytes) -> tuple[dict[str, object], ...]:
-    """The script's lines; what a library prints in between is none of them."""
-    return tuple(event for line in output.splitlines() if (event := _event(line)))
+def _events(output: bytes, mark: str) -> tuple[dict[str, object], ...]:
+    """The script's lines, told by their mark; anything else on stdout is none of them."""
+    return tuple(event for line in output.splitlines() if (event := _event(line, mark)))
 
 
-def _event(line: bytes) -> dict[str, object] | None:
-    if not line.startswith(b'{"event"'):
-        return None
+def _event(line: bytes, mark: str) -> dict[str, object] | None:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # cut off in the middle, or nothing of ours
         return None
-    return event if isinstance(event, dict) else None
+    return event if isinstance(event, dict) and event.get("mark") == mark else None
 
 
 def _caches(scratch: Path) -> dict[str, str]:

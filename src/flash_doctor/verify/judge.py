@@ -56,11 +56,12 @@ class Ending:
         return steps[-1] if steps else None
 
 
-def judge(ending: Ending, *, import_only: bool) -> Proof:
-    """The proof that these events make."""
+def judge(ending: Ending, *, import_only: bool, new_torch: bool = False) -> Proof:
+    """The proof that these events make; with `new_torch`, torch is one of the libraries that are proved."""
     findings = tuple(_findings(ending, import_only=import_only))
     worst = [finding for finding in findings if finding.severity is Severity.ERROR]
-    machine = all(finding.code in {"V101", "V102", "V103"} for finding in worst)
+    of_machine = {"V102", "V103"} if new_torch else {"V101", "V102", "V103"}
+    machine = all(finding.code in of_machine for finding in worst)
     blame = Blame.NOTHING if not worst else Blame.MACHINE if machine else Blame.LIBRARY
     return Proof(
         level=_level(ending, blame),
@@ -69,7 +70,7 @@ def judge(ending: Ending, *, import_only: bool) -> Proof:
         torch=ending.first("torch", "version"),
         library=ending.first("library", "version"),
         devices=tuple(device for event in ending.of("devices") for device in event["devices"]),
-        cases=sum(step == "case" and event["ok"] and not event.get("wrong") for step, event in _ended(ending)),
+        cases=_right(ending),
         speeds=tuple(
             Speed(device=event["device"], library=event["library"], torch=event["sdpa"], ceiling=event["matmul"])
             for event in ending.of("speed")
@@ -77,8 +78,13 @@ def judge(ending: Ending, *, import_only: bool) -> Proof:
     )
 
 
+def _right(ending: Ending) -> int:
+    """Cases with a right answer."""
+    return sum(step == "case" and event["ok"] and not event.get("wrong") for step, event in _ended(ending))
+
+
 def _level(ending: Ending, blame: Blame) -> Level:
-    if any(ending.of("finished")) and blame is Blame.NOTHING:
+    if any(ending.of("finished")) and _right(ending) and blame is Blame.NOTHING:
         return Level.KERNEL
     steps = list(_ended(ending))
     imported = [step for step, event in steps if event["ok"] and step.startswith("import ")]
@@ -94,7 +100,9 @@ def _findings(ending: Ending, *, import_only: bool) -> Iterator[Finding]:
     yield from (_refusal(step, event) for step, event in _ended(ending) if not event["ok"])
     yield from (_fault(event) for event in ending.of("fault"))
     yield from (_slow(event) for event in ending.of("speed") if event["library"] < _SLOW * event["sdpa"])
-    if ending.hung is not None or ending.code or ending.open_step:
+    if any(ending.of("finished")) and (ending.hung is not None or ending.code):
+        yield _bad_end(ending)
+    elif ending.hung is not None or ending.code or ending.open_step:
         yield _cut_off(ending)
     elif not import_only and any(ending.of("devices")) and not any(event["devices"] for event in ending.of("devices")):
         yield _finding(
@@ -116,6 +124,10 @@ def _refusal(step: str, event: Mapping[str, Any]) -> Finding:
     if any(word in error for word in _MACHINE):
         text = "Free the GPU, then verify again."
         return _finding("V103", "the machine", "the GPU could not be used", evidence, text, "flash-doctor verify")
+    if step == "use":
+        return _finding(
+            "V101", "torch", "torch itself cannot use this device", evidence, _MEND_TORCH, "flash-doctor check"
+        )
     if step.startswith("import "):
         return _finding("V201", step.split()[1], "the library does not import", evidence, _REPLACE, *_BY)
     if "no kernel image" in error:
@@ -151,11 +163,26 @@ def _slow(event: Mapping[str, Any]) -> Finding:
     )
 
 
+def _bad_end(ending: Ending) -> Finding:
+    """All was told, and then the process did not end well: what takes apart at the end is torch's or the library's."""
+    return Finding(
+        code="V303",
+        severity=Severity.WARNING,
+        subject="flash-attn",
+        summary=f"after all was done, the process {_how(ending)}",
+        evidence=tuple(ending.stderr.strip().splitlines()[-3:]) or ("it printed no error",),
+    )
+
+
+def _how(ending: Ending) -> str:
+    return f"did not end within {ending.hung:g} seconds" if ending.hung is not None else _death(ending.code)
+
+
 def _cut_off(ending: Ending) -> Finding:
     """The process died or was stopped: by which signal, in which step."""
     step = ending.open_step or {"step": "start"}
     where = str(step.get("case") or step["step"])
-    how = f"did not end within {ending.hung:g} seconds" if ending.hung is not None else _death(ending.code)
+    how = _how(ending)
     evidence = (f"in the step: {where}", *ending.stderr.strip().splitlines()[-3:])
     mine = str(step["step"]) in {"start", "import torch", "use"}
     summary = f"the process that ran the kernels {how}"

@@ -91,4 +91,12 @@ MEANINGS = (
         remedy="Repeat it on an idle GPU. If it stays slow, `flash-doctor abi flash-attn` lists the GPU code in the "
         "build; one that was compiled for this GPU is faster.",
     ),
+    Meaning(
+        code="V303",
+        title="The process crashed or hung at its end, after every kernel was right.",
+        cause="What the library, torch or the driver take apart when Python ends failed. The numbers are right, but a "
+        "training run would end with an error code, or not end, after its last step.",
+        remedy="Look whether `python -c 'import torch'` ends well. If it does, report it to the library's authors "
+        "with the lines in the evidence.",
+    ),
 )
