@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ _FALSE = {"no", "false", "off"}
 # what PyYAML leaves a text: an exponent without a point before it, or without a sign
 _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*([eE][-+]?[0-9]+|\.[0-9_]*[eE][0-9]+)")
 _TAB_WHY = "a tab in the indentation; YAML allows only spaces there"
+_TAB_BEHIND = "a tab behind a value or a colon; PyYAML, which reads it in the training program, takes only spaces"
 _TAG = "tag:yaml.org,2002:"
 _COLLECTIONS = {f"{_TAG}map", f"{_TAG}seq", f"{_TAG}omap", f"{_TAG}set", f"{_TAG}pairs"}
 _PLAIN = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "binary", "merge", "value")}
@@ -113,7 +115,7 @@ def read_document(path: Path) -> Document | Malformed:
         raise _too_much(path, f"it is nested more than {MAX_DEPTH} levels deep") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        why = _TAB_WHY if "'\\t'" in str(error.problem) else error.problem or str(error)
+        why = _tab_why(text, mark) if "'\\t'" in str(error.problem) else error.problem or str(error)
         return _malformed(path, text, mark.line if mark else 0, mark.column if mark else 0, why)
     except (YAMLError, ValueError) as error:
         return _malformed(path, text, 0, 0, str(error).splitlines()[0])
@@ -128,6 +130,11 @@ def read_document(path: Path) -> Document | Malformed:
     if not isinstance(value, dict):
         return _malformed(path, text, 0, 0, "the top level is no mapping of keys to values")
     return Document(path=path, value=value, lines=builder.lines, duplicates=tuple(builder.duplicates))
+
+
+def _tab_why(text: str, mark: Any) -> str:
+    before = text.splitlines()[mark.line][: mark.column] if mark else ""
+    return _TAB_BEHIND if before.strip() else _TAB_WHY
 
 
 def _open_brackets(text: str) -> int:
@@ -212,10 +219,15 @@ class _Builder:
             value = self.build(value_node, place, depth + 1)
             if key in made:
                 pair = (_short(made[key]), _short(value))
-                self.duplicates.append(Duplicate(key=place, first=self.lines[place], again=line, values=pair))
+                self._repeated(Duplicate(key=place, first=self.lines[place], again=line, values=pair))
             self.lines[place] = line
             made[key] = value
         return {**merged, **made}
+
+    def _repeated(self, found: Duplicate) -> None:
+        """Told once, however many aliases lead to it."""
+        if all((known.first, known.again) != (found.first, found.again) for known in self.duplicates):
+            self.duplicates.append(found)
 
     def _merged(self, node: Any, path: str, depth: int) -> Iterator[dict[str, Any]]:
         value = self.build(node, path, depth + 1)
@@ -252,10 +264,14 @@ def scalar(text: str, tag: str) -> Any:
 def _integer(text: str) -> int | str:
     digits = text.replace("_", "")
     try:
+        if ":" in digits:  # 12:30:45 is base 60 in YAML 1.1
+            return reduce(lambda total, part: 60 * total + int(part), digits.lstrip("+-").split(":"), 0) * (
+                -1 if digits.startswith("-") else 1
+            )
         if re.fullmatch(r"[-+]?0[0-7]+", digits):
             return int(digits, 8)
         return int(digits, 0)
-    except ValueError:  # 1:30 (base 60) is no number that a configuration means
+    except ValueError:
         return text
 
 

@@ -48,15 +48,7 @@ class Run:
 
     def get(self, key: str) -> Any:
         """The value at a path, None where there is none."""
-        value: Any = self.settings
-        for part in key.split("/"):
-            if isinstance(value, Mapping):
-                value = value.get(part)
-            elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-                value = value[int(part)]
-            else:
-                return None
-        return value
+        return _at(self.settings, key)
 
     def on(self, key: str) -> bool:
         return truth(self.get(key)) is True
@@ -115,9 +107,23 @@ class Run:
         line = self.line(key)
         if line is None:
             return ()
-        value = self.get(key)
-        said = "is not set" if value is None and self.name(key) not in self.lines else f"= {shown(key, value)}"
-        return (f"{self.path.name}:{line}: {self.name(key)} {said}",)
+        name = self.name(key)
+        # what the file says, not what it means in axolotl's words
+        value = self.get(key) if name == key else _at(self.raw, name)
+        said = "is not set" if value is None and name not in self.lines else f"= {shown(key, value)}"
+        return (f"{self.path.name}:{line}: {name} {said}",)
+
+
+def _at(value: Any, key: str) -> Any:
+    """What stands at a path below a value, None where nothing does."""
+    for part in key.split("/"):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
 
 
 def shown(key: str, value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,9 @@ class Hub:
     offline: bool = False
 
 
+MOST_MATCHES = 1000
+
+
 def at_home(name: str) -> Path:
     """The path with its `~` resolved; as it stands where there is no such user."""
     try:
@@ -97,6 +101,17 @@ class Files:
                 if path.exists():
                     return path
         return None
+
+    def matching(self, pattern: str) -> tuple[Path, ...]:
+        """The files that a pattern (data/*.jsonl) names below the first root where it names any."""
+        for root in self.roots:
+            with contextlib.suppress(OSError, ValueError, NotImplementedError):
+                place = at_home(pattern)
+                start = Path(place.anchor) if place.is_absolute() else root
+                names = str(place.relative_to(place.anchor)) if place.is_absolute() else pattern
+                if found := sorted(islice(start.glob(names), MOST_MATCHES)):
+                    return tuple(found)
+        return ()
 
     def exists(self, name: str) -> bool:
         said = self.listed.get(name)

@@ -28,6 +28,7 @@ _SAME = {
     "dataset_num_proc": ("preprocessing_num_workers",),
 }
 _FLASH_ATTN = {"fa2": "flash_attention_2", "sdpa": "sdpa", "disabled": "eager"}
+_LENGTHS = {Dialect.TRL: 1024, Dialect.LLAMAFACTORY: 2048}  # tokens of a row where nothing is said
 _GRPO = {"num_generations", "max_completion_length", "reward_funcs", "reward_weights", "generation_batch_size"}
 
 
@@ -61,13 +62,15 @@ def _derived(value: Mapping[str, Any], dialect: Dialect) -> Iterator[tuple[str, 
         yield from make(value, dialect)
 
 
-def _batch(value: Mapping[str, Any], _dialect: Dialect) -> Iterator[tuple[str, Any, str]]:
+def _batch(value: Mapping[str, Any], dialect: Dialect) -> Iterator[tuple[str, Any, str]]:
     if "per_device_train_batch_size" not in value:
         yield "micro_batch_size", 8, "per_device_train_batch_size"
     if "gradient_accumulation_steps" not in value:
         yield "gradient_accumulation_steps", 1, "gradient_accumulation_steps"
     if "num_train_epochs" not in value:
         yield "num_epochs", 3, "num_train_epochs"
+    if dialect in _LENGTHS and not any(key in value for key in _SAME["sequence_len"]):
+        yield "sequence_len", _LENGTHS[dialect], "max_length" if dialect is Dialect.TRL else "cutoff_len"
     if number(value.get("max_steps")) == -1:
         yield "max_steps", None, "max_steps"
 

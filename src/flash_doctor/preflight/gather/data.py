@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from flash_doctor.preflight.run import Dialect
 from flash_doctor.preflight.scene import Files, Sample, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from flash_doctor.preflight.run import Run
 
@@ -27,7 +28,8 @@ _LOOKED_AT = 10_000  # files below a folder
 
 
 def looks_local(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or format_of(Path(name)) in _FORMATS
+    """Whether it names a file here, not a dataset of the hub nor one behind a URL."""
+    return "://" not in name and (name.startswith((".", "/", "~")) or format_of(Path(name)) in _FORMATS)
 
 
 def read_samples(
@@ -45,10 +47,10 @@ def read_samples(
     measured: list[Measured] = []
     unread = ""
     for key, dataset in run.datasets():
-        for name in _names(dataset):
-            path = files.find(name)
+        for name, path in _places(dataset, files):
             if path is None and not looks_local(name):
-                unread = f"the dataset {name} is on the hub; its rows are not on this disk"
+                where = "elsewhere" if "://" in name else "on the hub"
+                unread = f"the dataset {name} is {where}; its rows are not on this disk"
                 continue
             if path is not None and (other := _other_format(path)):
                 unread = f"{name} {other}; its rows were not looked at"
@@ -99,9 +101,26 @@ def registered(run: Run, files: Files) -> tuple[Sample, ...]:
 
 
 def _names(dataset: Mapping[str, Any]) -> Iterator[str]:
-    files = dataset.get("data_files")
-    names = files if isinstance(files, list) else [files] if isinstance(files, str) else [dataset.get("path")]
+    """The files that are named: in data_files (a text, a list, or a mapping of splits to these), else by the path."""
+    said = dataset.get("data_files")
+    parts = list(said.values()) if isinstance(said, Mapping) else [said]
+    names = [name for part in parts for name in (part if isinstance(part, list) else [part])]
+    if not any(isinstance(name, str) for name in names):
+        names = [dataset.get("path")]
     yield from (name for name in names if isinstance(name, str) and name not in _FORMATS)
+
+
+def _places(dataset: Mapping[str, Any], files: Files) -> Iterator[tuple[str, Path | None]]:
+    """Each name with its path; data_files may be patterns, and lie in the folder that is the dataset's path."""
+    for name in _names(dataset):
+        path = files.find(name)
+        if path is None and dataset.get("data_files"):
+            inside = f"{dataset.get('path')}/{name}"
+            path = files.find(inside)
+            if matches := files.matching(name) or files.matching(inside):
+                yield from ((str(match), match) for match in matches)
+                continue
+        yield name, path
 
 
 def _read(key: str, name: str, path: Path | None, sample: int) -> tuple[Sample, Measured]:
@@ -162,8 +181,7 @@ def _leaked(run: Run, files: Files, measured: list[Measured]) -> int:
     seen = set().union(*(count.seen for count in measured)) if measured else set()
     number = 0
     for key, dataset in run.datasets("test_datasets"):
-        for name in _names(dataset):
-            path = files.find(name)
+        for name, path in _places(dataset, files):
             if path is not None and path.is_file() and not unreadable(path):
                 number += len(_read(key, name, path, 1)[1].seen & seen)
     return number

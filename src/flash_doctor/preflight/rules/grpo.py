@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.model import Absent, Part, Unknown
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.registry import Found, NotKnown, need, rule
+from flash_doctor.preflight.run import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,13 +74,17 @@ def vllm(run: Run, stack: Part[Stack], server: Part[bool]) -> Iterator[Found]:
                 commands=("pip install vllm",),
             )
         return
+    if run.dialect is Dialect.TRL and run.get("trl/vllm_mode") != "server":
+        return  # what is meant where nothing is said changed between TRL's releases, from server to colocate
     if not need(server):
+        serve = "axolotl vllm-serve" if run.is_axolotl else "trl vllm-serve --model"
+        what = run.path.name if run.is_axolotl else run.text("base_model")
         host, port = run.get("trl/vllm_server_host") or "0.0.0.0", run.get("trl/vllm_server_port") or 8000
         yield Found(
             key="trl/vllm_server_host",
             summary=f"no vLLM server answers at {host}:{port}",
             evidence=("training would wait for vllm_server_timeout and then stop",),
-            commands=(f"CUDA_VISIBLE_DEVICES=1 axolotl vllm-serve {run.path.name}",),
+            commands=(f"CUDA_VISIBLE_DEVICES=1 {serve} {what}",),
         )
 
 

@@ -151,6 +151,13 @@ def hf_arguments(run: Run, transformers: Version, facts: PreflightFacts) -> Iter
             )
     if run.dialect is not Dialect.LLAMAFACTORY:
         yield from _numbers_as_texts(run)
+    if run.on("bf16") and run.on("fp16"):
+        yield Found(
+            key="fp16",
+            summary="bf16 and fp16 are both on: transformers refuses that",
+            evidence=run.where("bf16"),
+            remedy="fp16: false",
+        )
     every, each = run.number("save_steps"), run.number("eval_steps")
     if run.on("load_best_model_at_end") and every and each and every % each:
         yield Found(
