@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK = re.compile(r"(<!-- (run|then): ([^\n]+?) -->\n```console\n\$ [^\n]*\n)(.*?)(```)", re.DOTALL)
+# a wheel that was built just now has a hash of its own; the first that is told is shown as the first of these
+_FRESH_HASH = re.compile(r"[0-9a-f]{12}(?=…, sha256 of that very file)")
+_SHOWN_HASHES = ("5f0c2e9ab714", "c81e7d40b2f6")
 _TREATMENTS = ("fix", "rollback", "bundle")
 # what another day, another disk, another Python or another compiler changes, as long as what stands in its place
 _UNSTEADY = {
     r"python3\.\d+": "python3.12",
     r"\bcp3\d+\b": "cp312",
-    r"[0-9a-f]{12}(?=…, sha256 of that very file)": "5f0c2e9ab714",
     r"(?<= )\d\.\d s\b": "0.1 s",
     r"\d{8}T\d{6}-\d{6}-\d+": "20261121T120000-000000-4242",
     r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b": "2026-11-21 12:00",
@@ -156,7 +158,8 @@ def output_of(command: str, folder: Path) -> str:
     text = (done.stdout + done.stderr).replace(str(folder), _SHOWN)
     for pattern, steady in _UNSTEADY.items():
         text = re.sub(pattern, steady, text, flags=re.MULTILINE)
-    return text
+    fresh = dict(zip(dict.fromkeys(_FRESH_HASH.findall(text)), _SHOWN_HASHES, strict=False))
+    return _FRESH_HASH.sub(lambda match: fresh[match[0]], text)
 
 
 def refreshed(readme: str, folder: Path, torch: Path) -> str:

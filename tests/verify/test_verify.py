@@ -210,3 +210,5 @@ def test_a_slow_path_warns_and_never_fails() -> None:
     proof = judge(Ending(events=(RIGHT, speed, {"event": "finished"})), import_only=False)
     assert [finding.code for finding in proof.findings] == ["V302"]
     assert (proof.level, proof.blame) == (Level.KERNEL, Blame.NOTHING)
+    on_cpu = judge(Ending(events=({**speed, "device": "cpu"}, {"event": "finished"})), import_only=False)
+    assert on_cpu.findings == ()

@@ -247,7 +247,7 @@ def race(torch: Any, library: Any, device: Any) -> None:
     def rate(call: Any, work: float) -> float:
         call()
         seconds = min(timed(torch, call, device) for _ in range(5))
-        return round(work / seconds / 1e12, 2)
+        return round(work / seconds / 1e12, 4)
 
     size = 8192 if device.type == "cuda" else 512
     matrix = torch.randn(size, size, device=device, dtype=torch.bfloat16)
