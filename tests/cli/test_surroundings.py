@@ -189,6 +189,27 @@ def test_names_that_no_file_can_have(python: str) -> None:
     assert json.loads(done.stdout)["exit_code"] == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "-r", "/dev/zero"),
+        ("abi", "http://["),
+        ("abi", "x" * 5000),
+        ("plan", "--offline", "--torch", "2.8.0", "--gpu", "H100x99999999999"),
+        ("plan", "--offline", "--torch", "2.8.0", "--gpu", "sm_" + "9" * 5000),
+        ("plan", "--offline", "--torch", "2.8.0", "--driver", "9" * 5000),
+    ],
+    ids=lambda arguments: " ".join(arguments)[:50],
+)
+def test_what_is_given_is_too_long_or_no_such_thing(venv: Path, arguments: tuple[str, ...]) -> None:
+    target = () if arguments[0] == "plan" else ("--python", str(venv))
+    command = [sys.executable, "-m", "flash_doctor", *arguments, "--json", *target]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stdout[:300]
+    assert json.loads(done.stdout)["schema"] == "flash-doctor/error/1"
+    assert len(done.stdout) < 10_000
+
+
 def test_nothing_of_the_target_changes(venv: Path) -> None:
     install(site_of(venv), "numpy", "2.0", files={"numpy/__init__.py": "", "numpy/core.py": "x = 1\n"})
     before = snapshot(venv)

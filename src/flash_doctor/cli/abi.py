@@ -70,12 +70,12 @@ def examine(subjects: Sequence[str], target: Target) -> Inspection:
 
 
 def _is_url(subject: str) -> bool:
-    return urlsplit(subject).scheme in {"http", "https"}
+    return subject.lower().startswith(("http://", "https://"))
 
 
 def _is_file(subject: str) -> bool:
     """A path, or a word that looks like one: a missing file is told as such, not as a missing package."""
-    return "/" in subject or subject.endswith((".so", ".whl")) or Path(subject).exists()
+    return "/" in subject or subject.endswith((".so", ".whl")) or os.path.lexists(subject)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from flash_doctor.errors import BadInput
 from flash_doctor.model import IndexSetting, RequirementLine
 from flash_doctor.probe.redact import without_credentials
+from flash_doctor.regular_file import LIMIT
 from flash_doctor.target import requirement_of
 
 if TYPE_CHECKING:
@@ -124,13 +125,22 @@ def _joined(file: Path) -> Iterator[_Line]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        with file.open("rb") as stream:  # a pipe will do: -r <(...)
+            data = stream.read(LIMIT)
+        text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        message = f"{file} cannot be read as a requirements file: {why}"
-        raise BadInput(message) from error
+    except OSError as error:
+        raise _unreadable(file, str(error.strerror)) from error
+    except UnicodeDecodeError as error:
+        raise _unreadable(file, "it is not UTF-8 text") from error
+    if "\0" in text:
+        raise _unreadable(file, "it is no text")
+    return text
+
+
+def _unreadable(file: Path, why: str) -> BadInput:
+    return BadInput(f"{file} cannot be read as a requirements file: {why}")
 
 
 def _requirement(line: _Line, markers: Mapping[str, str], scratch: Path) -> RequirementLine | None:

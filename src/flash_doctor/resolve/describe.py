@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import (
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NOT_SAID = Unknown(unknown="not described")
-_COUNTED = re.compile(r"(.+?)(?:\s*[x*]\s*(\d+))?")
-_CAPABILITY = re.compile(r"(?:sm_?)?(\d+)[._]?(\d)")
+_COUNTED = re.compile(r"(.+?)(?:\s*[x*]\s*(\d{1,4}))?")
+_CAPABILITY = re.compile(r"(?:sm_?)?(\d{1,3})[._]?(\d)")
 _PYTHON = re.compile(r"3\.(\d+)(?:\.\d+)?(t?)")
 _CUDA_TAG = re.compile(r"cu(\d+)(\d)")
 _WORD = re.compile(r"[a-z0-9]+")
@@ -79,8 +79,8 @@ def describe(
 def _version(what: str, text: str) -> Version:
     try:
         return Version(text)
-    except InvalidVersion as error:
-        message = f"{what} {text!r} is no version"
+    except ValueError as error:  # InvalidVersion is one, and so is a number of more digits than int() takes
+        message = f"{what} {text[:80]!r} is no version"
         raise BadInput(message) from error
 
 
@@ -111,7 +111,8 @@ def capability_of(name: str, facts: Facts) -> Capability:
     if len(found) == 1:
         return found.pop()
     meant = ", ".join(map(str, sorted(found)))
-    message = f"GPU {name!r} could have compute capability {meant}" if found else f"GPU {name!r} is not known"
+    shown = repr(name[:80])
+    message = f"GPU {shown} could have compute capability {meant}" if found else f"GPU {shown} is not known"
     raise BadInput(message, advice="Write its compute capability instead, as in --gpu sm_90.")
 
 
@@ -127,7 +128,7 @@ def _gpus(text: str, facts: Facts) -> Part[Gpus]:
     for word in text.split(","):
         match = _COUNTED.fullmatch(word.strip())
         if match is None or int(match[2] or 1) == 0:
-            message = f"GPU {word!r} cannot be read"
+            message = f"GPU {word[:80]!r} cannot be read"
             raise BadInput(message, advice="Write a product and a count, as in H100x8.")
         capability = capability_of(match[1], facts)
         devices += [_gpu(len(devices) + number, match[1], capability) for number in range(int(match[2] or 1))]
