@@ -125,3 +125,23 @@ def test_two_precisions_at_once(tmp_path: Path) -> None:
 def test_the_length_of_a_row_where_nothing_is_said(value: dict[str, Any], length: int, tmp_path: Path) -> None:
     document = Document(path=tmp_path / "c.yaml", value=value, lines={})
     assert read_run(document).count("sequence_len", 512) == length
+
+
+def test_what_saves_memory_is_said_in_the_words_of_the_file(tmp_path: Path) -> None:
+    card = {"name": "RTX 4090", "cc": "8.9", "vram_gb": 24}
+    shape = {
+        "params": 1_235_814_400, "hidden_size": 2048, "num_attention_heads": 32, "num_hidden_layers": 16,
+        "num_key_value_heads": 8, "intermediate_size": 8192, "vocab_size": 128_256, "tie_word_embeddings": True,
+    }  # fmt: skip
+    value = {**TRL, "bf16": True, "per_device_train_batch_size": 2}
+    finding = findings(tmp_path, value, gpus=[card], model=shape)["PF-vram"]
+    assert finding.remedy is not None
+    for word in ("per_device_train_batch_size 1", "use_liger_kernel", "dtype: bfloat16", "use_peft"):
+        assert word in finding.remedy.text
+    assert any("float32, since no dtype is set" in line for line in finding.evidence)
+    assert "PF-vram" not in findings(tmp_path, {**value, "dtype": "bfloat16"}, gpus=[card], model=shape)
+    other = {"model_name_or_path": "a/b", "stage": "sft", "finetuning_type": "full", "template": "x", "bf16": True}
+    finding = findings(tmp_path, other, gpus=[card], model=shape)["PF-vram"]
+    assert finding.remedy is not None
+    assert "pure_bf16: true" in finding.remedy.text
+    assert "enable_liger_kernel" in finding.remedy.text

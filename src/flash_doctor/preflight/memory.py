@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 _SOMETIMES = ("reference model", "gathered layer")
-_FUSED = ("cut_cross_entropy", "liger_fused_linear_cross_entropy", "chunked_cross_entropy", "use_liger_kernel")
+_FUSED = (
+    "cut_cross_entropy",
+    "liger_fused_linear_cross_entropy",
+    "chunked_cross_entropy",
+    "use_liger_kernel",
+    "enable_liger_kernel",
+)
 _EMBEDDED_STATE = 6.0  # bytes: an 8-bit optimiser keeps the embeddings in 32 bit, the output layer in 8
 
 

@@ -9,6 +9,7 @@ from flash_doctor.model import Part, Severity
 from flash_doctor.preflight import derive, held, memory, storage
 from flash_doctor.preflight.deepspeed import read_plan
 from flash_doctor.preflight.registry import Found, need, rule
+from flash_doctor.preflight.run import Dialect
 from flash_doctor.preflight.scene import Card, Disk, Files, Hub, Model, System, Totals
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 _GIB = memory.GIB
 _ERROR_TOLD = "an estimate: of 79 published runs each took between 7 % less and 37 % more than it gives"
+# a loss that never holds all logits, and a base in 4 bits, as each framework calls them
+_IN_ITS_WORDS = {
+    Dialect.AXOLOTL: ("the cut_cross_entropy or liger plugin", "adapter: qlora with load_in_4bit"),
+    Dialect.TRL: ("use_liger_kernel: true", "use_peft: true with load_in_4bit: true"),
+    Dialect.HF: ("use_liger_kernel: true", "LoRA on a base in 4 bits"),
+    Dialect.LLAMAFACTORY: ("enable_liger_kernel: true", "finetuning_type: lora with quantization_bit: 4"),
+}
 _NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "9p", "fuse")
 
 
@@ -51,17 +59,20 @@ def _savings(run: Run, model: Model, terms: tuple[memory.Term, ...]) -> str:
     sizes = {term.name: term.bytes for term in terms}
     training, logits = sizes["training"], sizes["logits"]
     micro, per_row = max(run.count("micro_batch_size", 1), 1), sizes["activations"] + logits
-    saved = [f"micro_batch_size 1 with more accumulation (-{per_row * (1 - 1 / micro) / _GIB:.1f} GiB)"] * (micro > 1)
+    fused, quantised = _IN_ITS_WORDS[run.dialect]
+    saved = [
+        f"{run.name('micro_batch_size')} 1 with more accumulation (-{per_row * (1 - 1 / micro) / _GIB:.1f} GiB)"
+    ] * (micro > 1)
     if not derive.checkpointing(run):
         saved.append("gradient_checkpointing: true")
     if logits > _GIB and run.text("rl") not in derive.REWARDED:
-        saved.append(f"the cut_cross_entropy or liger plugin (-{logits * 0.9 / _GIB:.1f} GiB)")
+        saved.append(f"{fused} (-{logits * 0.9 / _GIB:.1f} GiB)")
     if memory.saved_params(run, model):
         saved.append(f"no lora_modules_to_save (-{training * 0.9 / _GIB:.1f} GiB)")
     saved += [instead] if (instead := held.weight(run, model).instead) else []
     saved.append(f"half the sequence length (-{per_row / 2 / _GIB:.1f} GiB)")
     if run.get("adapter") != "qlora":
-        saved.append("adapter: qlora with load_in_4bit")
+        saved.append(quantised)
     return "In this order: " + "; ".join(saved) + "."
 
 
