@@ -1,4 +1,4 @@
-"""Folders of this run: where the doctor keeps what it may lose, and where it was called."""
+"""Folders of this run: where the doctor keeps what it may lose, and where and how it was called."""
 
 from __future__ import annotations
 
@@ -41,3 +41,8 @@ def current_folder() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         return Path(os.devnull)
+
+
+def program(environ: Mapping[str, str]) -> str:
+    """How the user calls us; scripts/doctor says that it was called, since `flash-doctor` is then not on PATH."""
+    return environ.get("FLASH_DOCTOR_PROGRAM") or "flash-doctor"

@@ -26,6 +26,7 @@ from flash_doctor.command import SystemRunner
 from flash_doctor.errors import HEALTHY, BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.model.plan import Build
+from flash_doctor.paths import program
 from flash_doctor.target import find_target
 from flash_doctor.treat.bundle import bundle
 from flash_doctor.treat.options import Options, default_sources
@@ -117,4 +118,4 @@ def _text(made: Bundle, folder: Path) -> str:
     from flash_doctor.render.console import to_text
     from flash_doctor.render.outcome import bundle_lines
 
-    return to_text(bundle_lines(made.files, made.size, folder), sys.stdout)
+    return to_text(bundle_lines(made.files, made.size, folder, program(os.environ)), sys.stdout)

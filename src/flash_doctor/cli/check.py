@@ -24,6 +24,7 @@ from flash_doctor.cli.options import (
 )
 from flash_doctor.command import EndingRunner, Meanwhile
 from flash_doctor.model import Target
+from flash_doctor.paths import program
 from flash_doctor.probe import probe
 from flash_doctor.target import find_target
 
@@ -84,7 +85,7 @@ def examine(
     from flash_doctor.diagnose import diagnose
 
     environment = _compared(environment, stack, facts)
-    return diagnose(target, environment, facts, host_only=host_only, program=_program())
+    return diagnose(target, environment, facts, host_only=host_only, program=program(os.environ))
 
 
 def _compared(environment: Environment, stack: str | None, facts: Facts) -> Environment:
@@ -109,12 +110,7 @@ def judge_again(file: Path, stack: str | None = None) -> Report:
 
     recorded = load_report(read_file(file))
     facts = Facts()
-    return diagnose(recorded.target, _compared(recorded.environment, stack, facts), facts, program=_program())
-
-
-def _program() -> str:
-    """How the user calls us; scripts/doctor says that it was called, since `flash-doctor` is then not on PATH."""
-    return os.environ.get("FLASH_DOCTOR_PROGRAM") or "flash-doctor"
+    return diagnose(recorded.target, _compared(recorded.environment, stack, facts), facts, program=program(os.environ))
 
 
 def _prepare(facts: Facts, text: bool) -> None:

@@ -35,6 +35,7 @@ from flash_doctor.errors import HEALTHY, VERIFICATION_FAILED, BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.model.outcome import State
 from flash_doctor.model.proof import Level
+from flash_doctor.paths import program
 from flash_doctor.target import find_target
 from flash_doctor.treat.fix import fix, show
 from flash_doctor.treat.options import Options, default_sources
@@ -123,4 +124,4 @@ def _text(outcome: Outcome) -> str:
     from flash_doctor.render.outcome import outcome_lines, sheet_lines
 
     shown = sheet_lines(outcome.sheet) if outcome.state is State.SHOWN else ()
-    return to_text((*shown, *outcome_lines(outcome)), sys.stdout)
+    return to_text((*shown, *outcome_lines(outcome, program(os.environ))), sys.stdout)

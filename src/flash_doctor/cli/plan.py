@@ -13,6 +13,7 @@ from flash_doctor.cli import plan_options as opt
 from flash_doctor.cli.boundary import emit, read_file, write_file
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.errors import HEALTHY, NO_PLAN, BadInput
+from flash_doctor.paths import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -198,8 +199,7 @@ def _asked(machines: Machines, wanted: Wanted, wheelhouse: Path | None) -> tuple
     options = [(name.replace("_", "-"), value) for name, value in said.items() if value is not None]
     goal = {"want": wanted.want, "keep": wanted.keep, "allow": wanted.allow}
     options += [(name, value) for name, values in goal.items() for value in values]
-    program = os.environ.get("FLASH_DOCTOR_PROGRAM") or "flash-doctor"
-    return (program, "plan", *(word for name, value in options for word in (f"--{name}", value)))
+    return (program(os.environ), "plan", *(word for name, value in options for word in (f"--{name}", value)))
 
 
 def find_lookup(wheelhouse: Path | None) -> Lookup | None:
@@ -211,9 +211,9 @@ def find_lookup(wheelhouse: Path | None) -> Lookup | None:
     from flash_doctor.resolve.sources.pip_index import PipLookup
 
     folders = (wheelhouse,) if wheelhouse else ()
-    program = find_uv()
-    if program is not None:
-        return UvLookup(runner=SystemRunner(), uv=str(program), find_links=folders)
+    uv = find_uv()
+    if uv is not None:
+        return UvLookup(runner=SystemRunner(), uv=str(uv), find_links=folders)
     if importlib.util.find_spec("pip") is None:
         return None
     return PipLookup(runner=SystemRunner(), python=Path(sys.executable), find_links=folders)

@@ -129,12 +129,12 @@ def _cost(sheet: Sheet) -> str:
     return f"{fetched}{built}. {sheet.installer} unpacks beside the environment; then files are swapped in one by one."
 
 
-def outcome_lines(outcome: Outcome) -> tuple[Line, ...]:
-    """How it ended; the sheet is shown apart, before."""
-    return tuple(_outcome(outcome))
+def outcome_lines(outcome: Outcome, program: str) -> tuple[Line, ...]:
+    """How it ended, with commands for who calls us `program`; the sheet is shown apart, before."""
+    return tuple(_outcome(outcome, program))
 
 
-def _outcome(outcome: Outcome) -> Iterator[Line]:
+def _outcome(outcome: Outcome, program: str) -> Iterator[Line]:
     if outcome.sheet.changes:
         yield BLANK
     yield Line((span(_word(outcome), _STYLES[outcome.state]), Span(".")))
@@ -146,10 +146,10 @@ def _outcome(outcome: Outcome) -> Iterator[Line]:
     if outcome.receipt:
         yield Line((span(f"Receipt: {outcome.receipt}", Style.DIM),), first="  ", verbatim=True)
         yield Line((span(f"{size_text(outcome.kept)} of old files are kept. To undo:"),), first="  ", rest="  ")
-        yield _command("rollback", outcome)
+        yield _command(f"{program} rollback", outcome)
     if outcome.state is State.UNVERIFIED:
         yield Line((Span("  To prove it where the GPU is free:"),))
-        yield _command("verify", outcome)
+        yield _command(f"{program} verify", outcome)
 
 
 def _word(outcome: Outcome) -> str:
@@ -157,8 +157,8 @@ def _word(outcome: Outcome) -> str:
     return _IMPORTED if imported else _WORDS[outcome.state]
 
 
-def _command(verb: str, outcome: Outcome) -> Line:
-    text = f"flash-doctor {verb} --python {quote(str(outcome.sheet.target.python))}"
+def _command(called: str, outcome: Outcome) -> Line:
+    text = f"{called} --python {quote(str(outcome.sheet.target.python))}"
     return Line((span(text, Style.COMMAND),), first="      ", verbatim=True)
 
 
@@ -204,11 +204,11 @@ def _when(fix: str) -> str:
         return fix
 
 
-def bundle_lines(files: Sequence[Path], size: int, folder: Path) -> tuple[Line, ...]:
+def bundle_lines(files: Sequence[Path], size: int, folder: Path, program: str) -> tuple[Line, ...]:
     """What lies in a bundle, and what to do with it."""
     return (
         Line((Span("Packed", Style.GOOD), span(f": {count(len(files), 'file')}, {size_text(size)}, in {folder}"))),
         *(Line((span(path.name),), first="  ", verbatim=True) for path in files),
         Line((Span("Carry the folder over, and there:"),)),
-        Line((span(f"flash-doctor fix --bundle {quote(str(folder))}", Style.COMMAND),), first="    ", verbatim=True),
+        Line((span(f"{program} fix --bundle {quote(str(folder))}", Style.COMMAND),), first="    ", verbatim=True),
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.diagnose.words import OURS, addressed
+from flash_doctor.diagnose.words import addressed
 from flash_doctor.model.proof import Blame, Level, Proof
+from flash_doctor.paths import program
 from flash_doctor.treat.judge import visible_gpus
 from flash_doctor.verify import verify
 
@@ -90,7 +92,9 @@ def prove(
             new_torch=new_torch,
             progress=_counting(tick),
         )
-    return replace(proof, findings=tuple(addressed(one, patient.target.python, OURS) for one in proof.findings))
+    return replace(
+        proof, findings=tuple(addressed(one, patient.target.python, program(os.environ)) for one in proof.findings)
+    )
 
 
 def _counting(tick: Tick) -> Callable[[bytes], None]:
