@@ -216,6 +216,10 @@ def test_killed_while_it_proves_the_next_command_says_so_and_brings_it_back(clin
     shelf = ("--wheelhouse", str(clinic.wheels), "--offline")
     assert "P409" in clinic.run("plan", *shelf).stdout
     assert "rollback --unfinished" in clinic.run("fix", "--dry-run", *shelf).stderr
+    bundled = clinic.run("bundle", str(clinic.folder / "bag"), "--wheelhouse", str(clinic.wheels))
+    assert "rollback --unfinished" in bundled.stderr
+    (clinic.folder / "run.yaml").write_text("flash_attention: true\n")
+    assert "rollback --unfinished" in clinic.run("preflight", str(clinic.folder / "run.yaml")).stderr
     assert "cut off" in clinic.run("rollback", "--unfinished").stdout
     assert snapshot(clinic.venv) == before
 

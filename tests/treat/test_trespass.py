@@ -80,6 +80,30 @@ def test_a_wheel_that_would_overwrite_what_is_not_its_own_is_refused(clinic: Cli
     assert snapshot(clinic.venv) == before
 
 
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("../../../../../escaped.py", ""),
+        ("/tmp/escaped.py", ""),
+        ("flash_attn-2.8.3.data/scripts/../../../escaped.py", ""),
+        (
+            "flash_attn-2.8.3.dist-info/entry_points.txt",
+            "[console_scripts]\n../../../../../escaped = flash_attn:x\n",
+        ),
+    ],
+)
+def test_a_wheel_whose_names_lead_elsewhere_is_refused(clinic: Clinic, installer: str, name: str, text: str) -> None:
+    clinic.einops()
+    flash_with(clinic, {name: text})
+    assert clinic.venv.exists()
+    before = snapshot(clinic.folder)
+    done = clinic.fix("--installer", installer)
+    assert done.returncode == 4, done.stdout
+    assert "wants to write outside of the environment" in done.stderr
+    assert snapshot(clinic.folder) == before
+
+
 def test_a_package_folder_that_is_a_link_to_a_checkout_is_left_alone(clinic: Clinic) -> None:
     clinic.flash()
     clinic.einops()

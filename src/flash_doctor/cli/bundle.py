@@ -30,7 +30,7 @@ from flash_doctor.paths import program
 from flash_doctor.target import find_target
 from flash_doctor.treat.bundle import bundle
 from flash_doctor.treat.options import Options, default_sources
-from flash_doctor.treat.patient import Patient, examine, patient_of
+from flash_doctor.treat.patient import Patient, examine, note_unfinished, patient_of
 from flash_doctor.treat.plan_file import NAME, read_plan
 from flash_doctor.treat.practice import Practice
 from flash_doctor.treat.source import settle_builds
@@ -75,13 +75,13 @@ def command(
 def _ready(path: Path | None, goal: ForGoal, machine: _Machine, practice: Practice) -> Plan:
     """The plan that was given, or the goal's; with everything that its builds need."""
     if path is None:
-        patient = machine.examine(practice.runner)
+        patient = machine.examine(practice)
         return settle_builds(goal.plan(patient, practice.facts), patient, practice)
     plan = read_plan(path)
     if all(step.needs and step.url for step in plan.steps if isinstance(step, Build)):
         return plan
     machine.demand_name()
-    return settle_builds(plan, machine.examine(practice.runner), practice)
+    return settle_builds(plan, machine.examine(practice), practice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,12 @@ class _Machine:
             advice = "Name it: --for REPORT.json (from flash-doctor check --json there), or --python"
             raise BadInput(message, advice=advice)
 
-    def examine(self, runner: Runner) -> Patient:
+    def examine(self, practice: Practice) -> Patient:
+        patient = self._examine(practice.runner)
+        note_unfinished(patient.environment, practice.desk)
+        return patient
+
+    def _examine(self, runner: Runner) -> Patient:
         if self.recorded is None:
             return examine(find_target(self.python, os.environ), runner)
         from flash_doctor.render.document import load_report

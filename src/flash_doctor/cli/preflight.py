@@ -138,7 +138,16 @@ def _examined(place: Place, facts: Facts) -> Report:
     target = find_target(place.python, os.environ)
     with EndingRunner() as runner:
         environment = probe(target, runner)
+    _note_unfinished(environment)
     return diagnose(target, environment, facts)
+
+
+def _note_unfinished(environment: Environment) -> None:
+    """What is judged is neither an old state nor a new one."""
+    from flash_doctor.cli.desk import TerminalDesk
+    from flash_doctor.treat.patient import note_unfinished
+
+    note_unfinished(environment, TerminalDesk(yes=True, as_json=True))
 
 
 def _machine(run: Run, report: Report, here: bool, asked: Asked) -> Machine:

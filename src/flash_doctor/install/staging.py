@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from flash_doctor.address import public
 from flash_doctor.errors import InstallFailed
+from flash_doctor.install.names import check_names
 from flash_doctor.install.swap import staged_site, staged_sites
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ def stage(wheels: Sequence[LocalWheel], folder: Path, target: Target, installer:
     """The staging prefix, with every wheel unpacked; the target is untouched.
 
     Raises:
-        InstallFailed: the installer refused a wheel (hash, tags, damaged archive), with its last lines.
+        InstallFailed: a wheel wants to write elsewhere, or the installer refused it (hash, tags, damaged archive),
+            with its last lines.
     """
+    for wheel in wheels:
+        check_names(wheel.path)
     prefix = folder / "stage"
     prefix.mkdir(parents=True)
     requirements = folder / "requirements.txt"

@@ -34,7 +34,7 @@ def verify_target(target: Target, practice: Practice, library: str | None = None
         BadInput: there is none, or no such one.
     """
     patient = examine(target, practice.runner)
-    note_unfinished(patient, practice)
+    note_unfinished(patient.environment, practice.desk)
     name, version = _installed(patient, library)
     with practice.desk.working(f"proving {name}") as tick:
         proof = prove(name, version, patient, practice.options, practice.facts, practice.runner, tick)

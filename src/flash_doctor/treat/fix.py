@@ -64,7 +64,7 @@ def fix(target: Target, prescription: Prescription, practice: Practice) -> Outco
 def show(target: Target, prescription: Prescription, practice: Practice) -> Outcome:
     """What `fix` would do; nothing is locked, fetched or changed."""
     patient = examine(target, practice.runner)
-    note_unfinished(patient, practice)
+    note_unfinished(patient.environment, practice.desk)
     return _Fix(patient, prescription, practice).show()
 
 

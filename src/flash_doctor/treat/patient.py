@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.command import Runner
     from flash_doctor.model import Package
-    from flash_doctor.treat.practice import Practice
+    from flash_doctor.treat.desk import Desk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +85,11 @@ def patient_of(target: Target, environment: Environment) -> Patient:
     return Patient(target=target, environment=environment, python=python, packages=packages)
 
 
-def note_unfinished(patient: Patient, practice: Practice) -> None:
+def note_unfinished(environment: Environment, desk: Desk) -> None:
     """Say that what is looked at is neither an old state nor a new one."""
-    if patient.packages.unfinished:
-        practice.desk.note("an earlier fix was cut off half way; flash-doctor rollback --unfinished undoes it")
+    packages = known(environment.packages)
+    if packages and packages.unfinished:
+        desk.note("an earlier fix was cut off half way; flash-doctor rollback --unfinished undoes it")
 
 
 @contextmanager
