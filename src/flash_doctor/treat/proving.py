@@ -92,9 +92,13 @@ def prove(
             new_torch=new_torch,
             progress=_counting(tick),
         )
-    return replace(
-        proof, findings=tuple(addressed(one, patient.target.python, program(os.environ)) for one in proof.findings)
-    )
+    return _addressed(proof, patient)
+
+
+def _addressed(proof: Proof, patient: Patient) -> Proof:
+    """Its commands as they can be typed in any folder."""
+    called, python = program(os.environ), patient.target.python
+    return replace(proof, findings=tuple(addressed(finding, python, called) for finding in proof.findings))
 
 
 def _counting(tick: Tick) -> Callable[[bytes], None]:
