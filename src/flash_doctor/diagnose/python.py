@@ -121,7 +121,8 @@ def pythonpath_packages(python: Python, packages: Packages) -> Iterator[Finding]
 
     What to do: unset PYTHONPATH, or remove the folder from it, in ~/.bashrc, the job script or the container.
     """
-    foreign = [package for package in packages.distributions if package.location in python.pythonpath]
+    outside = set(python.pythonpath).difference(python.site_packages)  # some name the environment's own folder
+    foreign = [package for package in packages.distributions if package.location in outside]
     hidden = Counter(package.name for package in packages.distributions)
     doubles = sorted({package.name for package in foreign if hidden[package.name] > 1})
     wrong = any(misfit(package.tags, python) for package in foreign)
