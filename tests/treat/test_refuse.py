@@ -17,6 +17,8 @@ from flash_doctor.install.pins import Pins
 from flash_doctor.install.space import demand_room, unpacked_size
 from flash_doctor.install.users import users_of
 from flash_doctor.model import Packages, Target, Torch
+from flash_doctor.probe.volume import Mount
+from flash_doctor.treat.copying import copying_notes
 from flash_doctor.treat.patient import Patient, examine
 from flash_doctor.treat.refuse import refuse
 
@@ -53,8 +55,9 @@ def test_an_editable_install(patient: Patient) -> None:
     torch = patient.packages.find("torch")
     assert torch is not None
     linked = Packages(distributions=(replace(torch, editable=True),), leftovers=(), broken=())
-    with pytest.raises(BadInput, match="editable"):
+    with pytest.raises(BadInput, match="editable") as caught:
         refuse(replace(patient, packages=linked), [TORCH], system=False)
+    assert caught.value.advice.endswith(f"uv pip uninstall --python {patient.target.python} torch")
 
 
 def test_what_belongs_to_another_environment_is_not_ours_to_take_out(patient: Patient) -> None:
@@ -104,3 +107,21 @@ def test_pins_are_kept_and_a_damaged_file_stops(tmp_path: Path) -> None:
     (tmp_path / "pins.json").write_text("{")
     with pytest.raises(BadInput, match="cannot be read"):
         Pins.read(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 500, b"flash_attn/__init__.py,,\n", b'"' + b"x" * 200_000])
+def test_a_record_that_was_damaged_tells_nothing(patient: Patient, content: bytes) -> None:
+    torch = patient.packages.find("torch")
+    assert torch is not None
+    (torch.metadata / "RECORD").write_bytes(content)
+    with pytest.raises(BadInput, match="RECORD"):
+        refuse(patient, [TORCH], system=False)
+
+
+def test_what_must_be_copied_is_told_before(patient: Patient) -> None:
+    plain = (Mount(point=Path("/"), filesystem="ext4"),)
+    assert copying_notes(patient, [TORCH], plain) == ()
+    layers = (Mount(point=Path("/"), filesystem="overlay"),)
+    assert "MiB of old files are copied first" in copying_notes(patient, [TORCH], layers)[0]
+    apart = (*plain, Mount(point=patient.site.resolve(), filesystem="ext4"))
+    assert "a file system of its own" in copying_notes(patient, [TORCH], apart)[0]

@@ -84,7 +84,8 @@ def recorded(package: Package, *, strict: bool) -> frozenset[Path]:
     """The files that a distribution's RECORD lists, absolute, links in the last part kept.
 
     Raises:
-        BadInput: with `strict`, when there is no RECORD (conda, egg, distribution packages, half-removed ones).
+        BadInput: with `strict`, when there is no RECORD (conda, egg, distribution packages, half-removed ones), or one
+            that was damaged, as by a power cut.
     """
     record = package.metadata / "RECORD"
     try:
@@ -96,6 +97,12 @@ def recorded(package: Package, *, strict: bool) -> frozenset[Path]:
         message = f"{package.name} {package.raw_version} has no RECORD, so nobody can say which files are its own"
         advice = "It was not installed by pip or uv: remove it with the tool that installed it."
         raise BadInput(message, evidence=(f"{record}: {error}",), advice=advice) from error
+    if strict and not any(name.startswith(package.metadata.name + "/") for name in rows):
+        message = (
+            f"the RECORD of {package.name} {package.raw_version} is damaged, so nobody can say which files are its own"
+        )
+        evidence = f"{record}: not even {package.metadata.name} is listed in it"
+        raise BadInput(message, evidence=(evidence,), advice="Reinstall that version with pip or uv, then try again.")
     return frozenset(_normal(package.location / name) for name in rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
@@ -30,7 +31,7 @@ def refuse(patient: Patient, names: Collection[NormalizedName], *, system: bool)
     for name in names:
         _refuse_conda(patient, name)
         for package in patient.copies(name):
-            _refuse_package(package)
+            _refuse_package(package, patient)
     _refuse_torch(patient, names)
     _refuse_used(patient, names)
 
@@ -63,10 +64,11 @@ def _named(record: Path, name: str) -> bool:
     return record.stem.rsplit("-", 2)[0] == _CONDA.get(name, name)
 
 
-def _refuse_package(package: Package) -> None:
+def _refuse_package(package: Package, patient: Patient) -> None:
     if package.editable:
         message = f"{package.name} is installed in editable form from a source folder, which is not ours to replace"
-        raise BadInput(message, evidence=(str(package.location),), advice=f"Uninstall it first: {package.name}")
+        command = shlex.join(["uv", "pip", "uninstall", "--python", str(patient.target.python), package.name])
+        raise BadInput(message, evidence=(str(package.location),), advice=f"Uninstall it first: {command}")
     if not (package.metadata / "RECORD").is_file():
         message = f"{package.name} {package.raw_version} has no RECORD, so nobody can say which files are its own"
         advice = "It was not installed by pip or uv: remove it with the tool that installed it."
