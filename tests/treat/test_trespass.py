@@ -131,6 +131,25 @@ def test_rollback_in_a_copy_of_an_environment_leaves_the_original(clinic: Clinic
     assert snapshot(copy) == before
 
 
+def test_a_link_with_the_name_of_our_folder_is_not_followed(clinic: Clinic) -> None:
+    clinic.flash()
+    clinic.einops()
+    (clinic.folder / "elsewhere" / "deep").mkdir(parents=True)
+    (clinic.folder / "elsewhere" / "deep" / "file").write_text("mine")
+    (clinic.site / ".flash-doctor").symlink_to(clinic.folder / "elsewhere")
+    for done in (clinic.fix(), clinic.run("rollback")):
+        assert done.returncode == 2
+        assert "is a file or a link" in done.stderr
+    assert (clinic.folder / "elsewhere" / "deep" / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("seconds", ["0", "-5", "nan"])
+def test_a_proof_needs_time(clinic: Clinic, seconds: str) -> None:
+    refused = clinic.run("verify", "--timeout", seconds)
+    assert refused.returncode == 2
+    assert "--timeout" in refused.stderr
+
+
 def test_nohup_is_respected(clinic: Clinic) -> None:
     clinic.flash(more=f"import time; open({str(clinic.folder / 'begun')!r}, 'w').close(); time.sleep(1)")
     clinic.einops()

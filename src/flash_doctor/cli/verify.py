@@ -12,7 +12,7 @@ import typer
 from flash_doctor.cli.boundary import emit
 from flash_doctor.cli.desk import TerminalDesk
 from flash_doctor.command import SystemRunner
-from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY
+from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.model.proof import Blame, Level, Proof
 from flash_doctor.target import find_target
@@ -51,6 +51,9 @@ def command(
     a crash, a hang or wrong numbers are findings. Ends with 1 when the library fails, and with 0 when only the
     machine hinders the proof (no GPU, GPU busy).
     """
+    if not timeout > 0:
+        message = f"--timeout is {timeout:g} seconds, in which nothing can be proved"
+        raise BadInput(message)
     options = Options(level=Level.IMPORT if import_only else Level.KERNEL, device=device.value, timeout=timeout)
     practice = Practice(
         runner=SystemRunner(), facts=Facts(), options=options, desk=TerminalDesk(yes=True, as_json=as_json)

@@ -97,7 +97,7 @@ def recorded(package: Package, *, strict: bool) -> frozenset[Path]:
         message = f"{package.name} {package.raw_version} has no RECORD, so nobody can say which files are its own"
         advice = "It was not installed by pip or uv: remove it with the tool that installed it."
         raise BadInput(message, evidence=(f"{record}: {error}",), advice=advice) from error
-    if strict and not any(name.startswith(package.metadata.name + "/") for name in rows):
+    if strict and not any(f"/{package.metadata.name}/" in f"/{name}" for name in rows):
         message = (
             f"the RECORD of {package.name} {package.raw_version} is damaged, so nobody can say which files are its own"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput, InstallFailed
+from flash_doctor.install.files import is_there
 from flash_doctor.install.journal import FOLDER, tidy, unfinished
 from flash_doctor.install.lock import locked
 from flash_doctor.model import Absent, Environment, Packages, Python, Target, Unknown, known
@@ -121,7 +122,14 @@ def _recovered(patient: Patient) -> str:
 
 
 def recover(state: Path) -> str:
-    """Undo a fix that was cut off; its title, or nothing. To be called with the lock held."""
+    """Undo a fix that was cut off; its title, or nothing. To be called with the lock held.
+
+    Raises:
+        BadInput: somebody else's file, or a link to somebody else's folder, has the name of ours.
+    """
+    if is_there(state) and (state.is_symlink() or not state.is_dir()):
+        message = f"{state} should be a folder of flash-doctor's, and is a file or a link"
+        raise BadInput(message, advice="Move it away, then try again.")
     cut_off = unfinished(state)
     if cut_off:
         cut_off.undo()
