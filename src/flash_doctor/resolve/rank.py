@@ -132,7 +132,7 @@ def reasons(wheel: Wheel, seat: Seat) -> tuple[str, ...]:
         lines.append(f"{exact} CUDA {family.cuda}, this torch is built for {torch.cuda}")
     if family.built and torch and not built_for_this(wheel, seat):
         lines.append(f"compiled against torch {family.built}; patch releases of one minor version share their symbols")
-    lines.append(f"{family.version} is the newest that fits as well; published by {family.publisher}")
+    lines.append(f"{family.version} is the newest that fits as well; from {family.publisher}")
     local = (wheel.url or "").startswith("file:")
     lines.append("it lies on this machine" if local else _HASH_TEXT[wheel.hash_state])
     return tuple(lines)

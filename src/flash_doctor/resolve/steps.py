@@ -26,7 +26,7 @@ def wheel_steps(wheel: Wheel, environment: Environment) -> tuple[Install, ...]:
     own = Install(
         name=wheel.name,
         requirement=f"{wheel.name}=={wheel.version}",
-        because=f"{wheel.name} {family.version} for this torch, by {family.publisher}",
+        because=f"{wheel.name} {family.version} for this torch, from {family.publisher}",
         wheel=wheel,
         url=wheel.url,
         sha256=wheel.sha256,

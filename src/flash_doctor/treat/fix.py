@@ -179,11 +179,10 @@ class _Fix:
                 raise _Unfit(error.message, evidence=error.evidence) from error
         with self.clock.stage("judge"):
             removed, others = patient.parted(names)
-            faults = trespasses(staged, removed=removed, others=others, site=patient.site, prefix=patient.prefix)
-            faults = faults or staged_faults(staged, patient, self.practice.facts)
-        if faults:
-            message = f"{wheels[0].path.name} is not what it was taken for"
-            raise _Unfit(message, evidence=faults)
+            lost = trespasses(staged, removed=removed, others=others, site=patient.site, prefix=patient.prefix)
+            _demand_none(lost, f"{wheels[0].path.name} cannot be put into this environment")
+            faults = staged_faults(staged, patient, self.practice.facts)
+            _demand_none(faults, f"{wheels[0].path.name} is not what it was taken for")
         return staged
 
     def _send_back(self, error: _Unfit) -> None:
@@ -204,6 +203,11 @@ class _Fix:
 
 class _Unfit(InstallFailed):
     """What was fetched cannot be installed here; another candidate may do."""
+
+
+def _demand_none(faults: Sequence[str], message: str) -> None:
+    if faults:
+        raise _Unfit(message, evidence=faults)
 
 
 def attempts(plan: Plan, patient: Patient) -> Iterator[Plan]:

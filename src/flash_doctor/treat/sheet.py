@@ -79,7 +79,7 @@ def _in_words(change: Change) -> str:
     if change.action is Action.REMOVE:
         return f"remove {change.name} {change.old}"
     done = "build" if change.action is Action.BUILD else "install"
-    moved = f" (now {change.old})" if change.old else ""
+    moved = f" in place of {change.old}" if change.old else ""
     return f"{done} {change.name} {change.new or ''}{moved}".replace("  ", " ")
 
 

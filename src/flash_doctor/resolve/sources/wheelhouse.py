@@ -87,7 +87,7 @@ def _here(family: WheelFamily, path: Path) -> WheelFamily:
     date = datetime.date.fromtimestamp(path.stat().st_mtime).isoformat()
     return replace(
         family,
-        publisher="wheelhouse",
+        publisher="your folder",
         trust=0,
         evidence=Evidence.MEASURED,
         source=f"the folder {path.parent}",
@@ -103,7 +103,7 @@ def _family(path: Path, tag: str) -> WheelFamily:
     match = _LOCAL.fullmatch(local)
     system, machine, floor = platform(tag)
     return WheelFamily(
-        publisher="wheelhouse",
+        publisher="your folder",
         dist=name,
         version=Version(version.public),
         local=local,
