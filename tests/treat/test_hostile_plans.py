@@ -146,3 +146,22 @@ def test_a_quoted_path_in_an_address_leads_nowhere(clinic: Clinic) -> None:
     assert packed.returncode == 0, packed.stderr
     assert list((clinic.folder / "outside").iterdir()) == []
     assert (clinic.folder / "deep" / "bag" / wheel.name).is_file()
+
+
+def test_rollback_without_all_of_the_old_files_changes_nothing(clinic: Clinic) -> None:
+    clinic.flash("2.8.1")
+    clinic.einops()
+    assert clinic.fix("--want", "flash-attn==2.8.1").returncode == 0
+    clinic.flash("2.8.3")
+    assert clinic.fix("--want", "flash-attn==2.8.3").returncode == 0
+    (kept,) = clinic.site.glob(".flash-doctor/*/old/0")
+    kept.unlink()
+    before = snapshot(clinic.venv)
+    refused = clinic.run("rollback")
+    assert refused.returncode == 2
+    assert "1 of the old files" in refused.stderr
+    assert snapshot(clinic.venv) == before
+
+
+def test_a_device_that_is_none_is_a_usage_error(clinic: Clinic) -> None:
+    assert clinic.run("fix", "--yes", "--device", "xyz").returncode == 2

@@ -17,8 +17,9 @@ from flash_doctor.cli.plan_options import (  # noqa: TC001
     WheelhouseOption,
 )
 from flash_doctor.cli.prescription import for_goal
-from flash_doctor.cli.treatment_options import (  # noqa: TC001
+from flash_doctor.cli.treatment_options import (
     BundleOption,
+    Device,
     DeviceOption,
     DryRunOption,
     ImportOnlyOption,
@@ -66,7 +67,7 @@ def command(
     no_verify: NoVerifyOption = False,
     import_only: ImportOnlyOption = False,
     require_kernel: RequireKernelOption = False,
-    device: DeviceOption = "cuda",
+    device: DeviceOption = Device.CUDA,
     as_json: JsonOption = False,
 ) -> int:
     """Make flash-attention work and prove it, or change nothing.
@@ -81,7 +82,7 @@ def command(
         level=_level(no_verify=no_verify, import_only=import_only, require_kernel=require_kernel),
         require_kernel=require_kernel,
         first_seen=True if trust_first_download else False if yes else None,
-        device=device,
+        device=device.value,
         sources=default_sources((folder,) if folder else (), network=not (offline or bundle)),
     )
     goal = for_goal(want, keep, allow, wheelhouse=wheelhouse, offline=offline)

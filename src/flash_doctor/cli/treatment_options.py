@@ -12,6 +12,14 @@ from flash_doctor.treat.options import INSTALLERS
 
 Installer = Enum("Installer", {name: name for name in INSTALLERS}, type=str)  # type: ignore[misc]
 
+
+class Device(str, Enum):
+    """Where kernels are run."""
+
+    CUDA = "cuda"
+    CPU = "cpu"
+
+
 PlanOption = Annotated[
     Path | None, typer.Option("--plan", metavar="FILE", help="Use this plan, as `plan --json --output` wrote it.")
 ]
@@ -36,4 +44,4 @@ ImportOnlyOption = Annotated[bool, typer.Option("--import-only", help="Import it
 RequireKernelOption = Annotated[
     bool, typer.Option("--require-kernel", help="Put the old files back unless a kernel was proved on a GPU.")
 ]
-DeviceOption = Annotated[str, typer.Option("--device", hidden=True)]
+DeviceOption = Annotated[Device, typer.Option("--device", hidden=True)]

@@ -11,6 +11,7 @@ import typer
 
 from flash_doctor.cli.boundary import emit
 from flash_doctor.cli.desk import TerminalDesk
+from flash_doctor.cli.treatment_options import Device
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.facts import Facts
@@ -22,13 +23,6 @@ from flash_doctor.treat.practice import Practice
 from flash_doctor.treat.proving import ENTRIES
 
 Library = Enum("Library", {name: name for name in ENTRIES}, type=str)  # type: ignore[misc]
-
-
-class Device(str, Enum):
-    """Where kernels are run."""
-
-    CUDA = "cuda"
-    CPU = "cpu"
 
 
 def command(

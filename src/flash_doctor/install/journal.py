@@ -162,6 +162,11 @@ class Journal:
         """Bytes of the old files, which `rollback` needs; none after an undo that was cut off while it tidied."""
         return sum(path.lstat().st_size for path in self.old.iterdir()) if self.old.is_dir() else 0
 
+    def lost(self) -> tuple[Path, ...]:
+        """Paths of a finished swap whose old file is not kept any more, so that nobody could bring it back."""
+        outgoing = enumerate(self.swap.outgoing)
+        return tuple(path for number, path in outgoing if not is_there(self._kept(number)))
+
     def _kept(self, number: int) -> Path:
         return self.old / str(number)
 

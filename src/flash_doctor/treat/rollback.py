@@ -58,12 +58,21 @@ def rollback(target: Target, runner: Runner, *, unfinished_only: bool = False) -
 
 def _undo_last(state: Path) -> PastFix:
     journal = [*journals(state)][-1]
+    _refuse_incomplete(journal)
     _refuse_changed(journal)
     _refuse_used(journal)
     undone = _past(journal)
     journal.undo()
     tidy(state)
     return undone
+
+
+def _refuse_incomplete(journal: Journal) -> None:
+    if lost := journal.lost():
+        message = f"{len(lost)} of the old files that were kept for undoing that fix are gone, so it cannot be undone"
+        evidence = [f"not kept any more: {path}" for path in lost[:3]]
+        advice = "Plan anew, for the version that you want: flash-doctor fix --want flash-attn==VERSION"
+        raise BadInput(message, evidence=evidence, advice=advice)
 
 
 def _refuse_changed(journal: Journal) -> None:
