@@ -17,7 +17,8 @@ from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY
 from flash_doctor.model import Severity
 from flash_doctor.model.watch import Moment, WatchEvent
 from flash_doctor.preflight.watch.disk import Space
-from flash_doctor.preflight.watch.session import Options, Watch
+from flash_doctor.preflight.watch.options import Options
+from flash_doctor.preflight.watch.session import Watch
 from flash_doctor.preflight.watch.world import Writer
 from watch_runs import FACTS, Log, changed, sft
 

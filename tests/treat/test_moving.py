@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import pytest
 from flash_doctor.command import SystemRunner
 from flash_doctor.install.journal import FOLDER
 from flash_doctor.model import Target
+from flash_doctor.probe.volume import Mount
 from flash_doctor.treat.moving import copied_instead
 from flash_doctor.treat.patient import Patient, examine
 from trees import snapshot
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clinic import Clinic
-
-MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
@@ -40,20 +38,42 @@ def patient(clinic: Clinic) -> Patient:
     return examine(Target(python=clinic.venv / "bin" / "python", why="test"), SystemRunner())
 
 
+def told(clinic: Clinic, *mounts: Mount) -> list[str]:
+    plain = Mount(point=Path("/"), filesystem="ext4")
+    return list(copied_instead(patient(clinic), ["flash-attn", "einops"], (plain, *mounts)))
+
+
 def test_renaming_is_enough_on_one_plain_file_system(old: Clinic) -> None:
-    assert copied_instead(patient(old), ["flash-attn", "einops"]) == ""
+    assert told(old) == []
 
 
-@pytest.mark.skipif(not MEMORY.is_dir(), reason="there is no second file system to be sure of")
+def test_packages_on_a_file_system_of_their_own(old: Clinic) -> None:
+    (note,) = told(old, Mount(point=old.site.resolve(), filesystem="ext4"))
+    assert "programs are copied" in note
+
+
+def mount(*words: str | Path) -> None:
+    """Mount, or skip the test where that is not allowed."""
+    done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+
+
 def test_a_package_on_another_file_system_is_copied(old: Clinic) -> None:
-    if MEMORY.stat().st_dev == old.site.stat().st_dev:
-        pytest.skip("temporary files lie in memory too")
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        moved = shutil.move(old.site / "flash_attn", folder)
-        (old.site / "flash_attn").symlink_to(moved)
-        told = copied_instead(patient(old), ["flash-attn"])
-    assert told.startswith("up to 5 files with 1 MiB are copied rather than renamed")
-    assert "another file system" in told
+    package = old.site / "flash_attn"
+    beside = shutil.copytree(package, old.folder / "copy")
+    mount("-t", "tmpfs", "tmpfs", package)
+    try:
+        shutil.copytree(beside, package, dirs_exist_ok=True)
+        (note,) = told(old)
+        assert note.startswith("5 old files with 1 MiB lie on another file system")
+        done = old.fix("--want", "flash-attn==2.8.3", "--json")
+        assert json.loads(done.stdout)["state"] == "installed and verified", done.stderr
+        assert "2.8.3" in (package / "__init__.py").read_text()
+        assert old.run("rollback").returncode == 0
+        assert "2.8.1" in (package / "__init__.py").read_text()
+    finally:
+        subprocess.run(["umount", str(package)], check=True)
 
 
 @pytest.fixture
@@ -65,9 +85,7 @@ def layered(old: Clinic) -> Iterator[Clinic]:
     lower = shutil.move(old.venv, old.folder / "lower")
     old.venv.mkdir()
     options = f"lowerdir={lower},upperdir={layers / 'upper'},workdir={layers / 'work'}"
-    mounted = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(old.venv)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no overlay can be mounted here: {mounted.stderr.decode().strip()}")
+    mount("-t", "overlay", "overlay", "-o", options, old.venv)
     yield old
     subprocess.run(["umount", str(old.venv)], check=True)
 

@@ -17,8 +17,6 @@ from flash_doctor.install.pins import Pins
 from flash_doctor.install.space import demand_room, unpacked_size
 from flash_doctor.install.users import users_of
 from flash_doctor.model import Packages, Target, Torch
-from flash_doctor.probe.volume import Mount
-from flash_doctor.treat.copying import copying_notes
 from flash_doctor.treat.patient import Patient, examine
 from flash_doctor.treat.refuse import refuse
 
@@ -116,12 +114,3 @@ def test_a_record_that_was_damaged_tells_nothing(patient: Patient, content: byte
     (torch.metadata / "RECORD").write_bytes(content)
     with pytest.raises(BadInput, match="RECORD"):
         refuse(patient, [TORCH], system=False)
-
-
-def test_what_must_be_copied_is_told_before(patient: Patient) -> None:
-    plain = (Mount(point=Path("/"), filesystem="ext4"),)
-    assert copying_notes(patient, [TORCH], plain) == ()
-    layers = (Mount(point=Path("/"), filesystem="overlay"),)
-    assert "MiB of old files are copied first" in copying_notes(patient, [TORCH], layers)[0]
-    apart = (*plain, Mount(point=patient.site.resolve(), filesystem="ext4"))
-    assert "a file system of its own" in copying_notes(patient, [TORCH], apart)[0]

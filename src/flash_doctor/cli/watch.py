@@ -15,7 +15,8 @@ from flash_doctor.errors import INTERRUPTED, BadInput
 
 if TYPE_CHECKING:
     from flash_doctor.model.watch import WatchEvent
-    from flash_doctor.preflight.watch.session import Options, Watch
+    from flash_doctor.preflight.watch.options import Options
+    from flash_doctor.preflight.watch.session import Watch
 
 LEAST_EVERY = 0.05  # seconds: less would only heat the machine
 MAX_SECONDS = 7 * 24 * 3600.0
@@ -42,7 +43,8 @@ def command(
     long. Nothing is run and nothing is changed. Ends with 1 after an error, 6 where no metrics were found.
     """
     from flash_doctor.facts import Facts
-    from flash_doctor.preflight.watch.session import Options, Watch
+    from flash_doctor.preflight.watch.options import Options
+    from flash_doctor.preflight.watch.session import Watch
     from flash_doctor.preflight.watch.world import System
 
     facts = Facts().watch

@@ -17,7 +17,6 @@ from flash_doctor.resolve.steps import wheel_steps
 from flash_doctor.resolve.wish import FLASH
 from flash_doctor.treat.build import build_wheel
 from flash_doctor.treat.clock import Clock
-from flash_doctor.treat.copying import copying_notes
 from flash_doctor.treat.gather import Gatherer, pinned
 from flash_doctor.treat.judge import staged_faults
 from flash_doctor.treat.operate import Operation
@@ -118,8 +117,7 @@ class _Fix:
 
     def _sheet(self, plan: Plan) -> Sheet:
         installer = choose_installer(self.practice.options.installer)
-        sheet = sheet_of(self.patient, plan, installer=installer.name, sources=self.practice.options.sources)
-        return replace(sheet, notes=(*sheet.notes, *copying_notes(self.patient, [step.name for step in plan.steps])))
+        return sheet_of(self.patient, plan, installer=installer.name, sources=self.practice.options.sources)
 
     def _attempt(self, plan: Plan) -> Outcome:
         """One candidate, from the question to the proof.

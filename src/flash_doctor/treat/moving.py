@@ -1,16 +1,15 @@
-"""What replacing files costs where renaming is not enough: layers of a container, folders on another file system."""
+"""Where moving a file means copying it: told before anything is agreed to, since it costs time and room."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from flash_doctor.install.files import is_there
-from flash_doctor.install.swap import recorded
+from flash_doctor.install.swap import going, inside
+from flash_doctor.probe.volume import Mount, mount_of, read_mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Iterator
 
     from flash_doctor.treat.patient import Patient
 
@@ -18,31 +17,22 @@ _LAYERED = {"overlay", "fuse.fuse-overlayfs"}
 _MIB = 1 << 20
 
 
-def copied_instead(patient: Patient, names: Sequence[str]) -> str:
-    """A sentence on the bytes that are copied because they cannot be renamed; empty where everything can."""
-    old = [path for name in names for package in patient.copies(name) for path in recorded(package, strict=False)]
-    found = [path.lstat() for path in old if is_there(path)]
-    if _kind_of(patient.site) in _LAYERED:
-        why = "the environment lies in the layers of a container (overlayfs), where a file is copied before it is moved"
-        return _sentence(found, why)
+def copied_instead(patient: Patient, names: Collection[str], mounts: tuple[Mount, ...] | None = None) -> Iterator[str]:
+    """A sentence for everything that is copied when these distributions are replaced; none where renaming does.
+
+    A file of a container image lies in a lower layer: the kernel copies it up before it moves. A package, or the folder
+    of all packages, may be a file system of its own.
+    """
+    mounts = read_mounts() if mounts is None else mounts
+    home, programs = (mount_of(path.resolve(), mounts) for path in (patient.site, patient.prefix / "bin"))
+    removed, _ = patient.parted(names)
+    old = [path.lstat() for path in going(removed, (), inside(patient.prefix, patient.site)) if is_there(path)]
     device = patient.site.stat().st_dev
-    elsewhere = [one for one in found if one.st_dev != device]
-    return _sentence(elsewhere, "they lie on another file system than the packages beside them")
-
-
-def _sentence(found: Sequence[os.stat_result], why: str) -> str:
-    size = sum(one.st_size for one in found) / _MIB
-    return f"up to {len(found)} files with {size:.0f} MiB are copied rather than renamed: {why}" if found else ""
-
-
-def _kind_of(folder: Path) -> str:
-    """The type of the file system that holds a folder."""
-    import psutil
-
-    place = os.path.realpath(folder)
-    holding = [one for one in psutil.disk_partitions(all=True) if _below(place, one.mountpoint)]
-    return max(holding, key=lambda one: len(one.mountpoint)).fstype if holding else ""
-
-
-def _below(place: str, mountpoint: str) -> bool:
-    return mountpoint == "/" or place == mountpoint or place.startswith(mountpoint + os.sep)
+    if home.filesystem in _LAYERED:
+        size = sum(one.st_size for one in old) / _MIB
+        yield f"the target lies on a container's layers (overlayfs): up to {size:.0f} MiB of old files are copied first"
+    elif elsewhere := [one.st_size for one in old if one.st_dev != device]:
+        size = sum(elsewhere) / _MIB
+        yield f"{len(elsewhere)} old files with {size:.0f} MiB lie on another file system: they are copied, not renamed"
+    if home.point != programs.point:
+        yield f"{patient.site} is a file system of its own: programs are copied to {patient.prefix}, not renamed"

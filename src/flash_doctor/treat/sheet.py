@@ -91,7 +91,7 @@ def _download(steps: Sequence[Step], sources: Sources) -> int | None:
 
 
 def _notes(patient: Patient, steps: Sequence[Step]) -> Iterator[str]:
-    yield from filter(None, (copied_instead(patient, [step.name for step in steps]),))
+    yield from copied_instead(patient, [step.name for step in steps])
     for step in steps:
         if needs := step.files[1:]:
             names = ", ".join(need.requirement for need in needs)

@@ -15,6 +15,7 @@ from flash_doctor.model.watch import Moment, WatchEvent
 from flash_doctor.preflight.watch.disk import DiskState
 from flash_doctor.preflight.watch.ending import End, Ending
 from flash_doctor.preflight.watch.folder import Folder
+from flash_doctor.preflight.watch.options import Options
 from flash_doctor.preflight.watch.sources import StateSource, Subject
 from flash_doctor.preflight.watch.telling import ended, started, unreadable
 from flash_doctor.preflight.watch.trainer_files import Settings, State, Unreadable
@@ -26,17 +27,6 @@ if TYPE_CHECKING:
 
     from flash_doctor.preflight.watch.records import Record
     from flash_doctor.preflight.watch.sources import Source
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """`every` and `idle` in seconds, `red` a used share; `once`: what is there now; `until_red`: an error ends it."""
-
-    every: float = 5.0
-    red: float = 0.8
-    idle: float = 3600.0
-    once: bool = False
-    until_red: bool = False
 
 
 @dataclass

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flash_doctor.preflight.watch.folder import Folder
-    from flash_doctor.preflight.watch.session import Options
+    from flash_doctor.preflight.watch.options import Options
     from flash_doctor.preflight.watch.voices import Voices
     from flash_doctor.preflight.watch.world import World
 
