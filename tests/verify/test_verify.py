@@ -148,6 +148,39 @@ def test_nothing_tried_is_nothing_proved() -> None:
     assert judge(Ending(events=({"event": "finished"},)), import_only=False).level is Level.STATIC
 
 
+THREE = """
+import flash_attn
+
+
+def flash_attn_func(q, k, v, softmax_scale=None, causal=False):
+    return flash_attn.flash_attn_func(q, k, v, causal=causal), "log-sum-exp"
+
+
+def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, causal=False):
+    return flash_attn.flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, 0, 0, causal=causal), None
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("disease", "code"), [("honest", ""), ("wrong gradients", "V204")])
+def test_flash_attention_3_is_called_by_its_own_module(
+    tmp_path: Path, torch_venv: Path, disease: str, code: str
+) -> None:
+    """It knows no dropout, here no window either, and gives back a pair."""
+    library = make(tmp_path / "library", disease)
+    (library / "flash_attn_interface.py").write_text(THREE)
+    proof = verify(
+        Target(python=torch_venv / "bin" / "python", why="test"),
+        PathRunner(library),
+        entry="flash_attn_interface",
+        head_dims=(64,),
+        device="cpu",
+        scratch=tmp_path,
+    )
+    found = [finding.code for finding in proof.findings if finding.severity is Severity.ERROR]
+    assert (found, proof.cases) == ([code] if code else [], 0 if code else 8)
+
+
 def test_every_disease_is_expected_somewhere() -> None:
     assert set(EXPECTED) == set(SPOILS) - {"honest"}
 
