@@ -63,7 +63,7 @@ def test_first_use_later_use_and_repair(checkout: Path) -> None:
 @pytest.mark.index
 def test_the_test_command_brings_pytest(checkout: Path) -> None:
     shutil.copytree(ROOT / "tests" / "http", checkout / "tests" / "http")
-    for name in ("conftest.py", "kept.py", "servers.py"):
+    for name in ("authority.py", "conftest.py", "kept.py", "servers.py"):
         shutil.copy2(ROOT / "tests" / name, checkout / "tests" / name)
     done = run(checkout, "test", "-k", "secrets")
     assert done.returncode == 0, done.stdout + done.stderr
