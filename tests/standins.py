@@ -94,6 +94,7 @@ SPOILS = {
     "out of memory": "def spoil(out, q): raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB')",
     "segfault": "def spoil(out, q):\n    import ctypes\n    ctypes.string_at(0)",
     "abort": "def spoil(out, q):\n    import os\n    os.abort()",
+    "killed from outside": "def spoil(out, q):\n    import os\n    os.kill(os.getpid(), 9)",
     "hang": "def spoil(out, q):\n    import time\n    time.sleep(600)",
     "exit": "def spoil(out, q):\n    import os\n    os._exit(0)",
     "changes its inputs": "def spoil(out, q):\n    q.detach()[0, -1] = 0\n    return out",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from flash_doctor.model import Target
 from flash_doctor.probe.volume import Mount
 from flash_doctor.treat.moving import copied_instead
 from flash_doctor.treat.patient import Patient, examine
+from mounts import mounted
 from trees import snapshot
 
 if TYPE_CHECKING:
@@ -52,18 +52,10 @@ def test_packages_on_a_file_system_of_their_own(old: Clinic) -> None:
     assert "programs are copied" in note
 
 
-def mount(*words: str | Path) -> None:
-    """Mount, or skip the test where that is not allowed."""
-    done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
-
-
 def test_a_package_on_another_file_system_is_copied(old: Clinic) -> None:
     package = old.site / "flash_attn"
     beside = shutil.copytree(package, old.folder / "copy")
-    mount("-t", "tmpfs", "tmpfs", package)
-    try:
+    with mounted(package, "-t", "tmpfs", "tmpfs"):
         shutil.copytree(beside, package, dirs_exist_ok=True)
         (note,) = told(old)
         assert note.startswith("5 old files with 1 MiB lie on another file system")
@@ -72,8 +64,6 @@ def test_a_package_on_another_file_system_is_copied(old: Clinic) -> None:
         assert "2.8.3" in (package / "__init__.py").read_text()
         assert old.run("rollback").returncode == 0
         assert "2.8.1" in (package / "__init__.py").read_text()
-    finally:
-        subprocess.run(["umount", str(package)], check=True)
 
 
 @pytest.fixture
@@ -85,9 +75,8 @@ def layered(old: Clinic) -> Iterator[Clinic]:
     lower = shutil.move(old.venv, old.folder / "lower")
     old.venv.mkdir()
     options = f"lowerdir={lower},upperdir={layers / 'upper'},workdir={layers / 'work'}"
-    mount("-t", "overlay", "overlay", "-o", options, old.venv)
-    yield old
-    subprocess.run(["umount", str(old.venv)], check=True)
+    with mounted(old.venv, "-t", "overlay", "overlay", "-o", options):
+        yield old
 
 
 def test_a_fix_in_the_layers_of_a_container_says_what_it_costs_and_goes_back(layered: Clinic) -> None:

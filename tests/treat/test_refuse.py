@@ -12,13 +12,16 @@ from packaging.utils import canonicalize_name
 
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BadInput
+from flash_doctor.install.fetch import Sources
 from flash_doctor.install.lock import locked
 from flash_doctor.install.pins import Pins
 from flash_doctor.install.space import demand_room, unpacked_size
 from flash_doctor.install.users import users_of
-from flash_doctor.model import Packages, Target, Torch
+from flash_doctor.model import Goal, Packages, Target, Torch
+from flash_doctor.model.plan import Plan, Remove
 from flash_doctor.treat.patient import Patient, examine
 from flash_doctor.treat.refuse import refuse
+from flash_doctor.treat.sheet import sheet_of
 
 if TYPE_CHECKING:
     from clinic import Clinic
@@ -114,3 +117,17 @@ def test_a_record_that_was_damaged_tells_nothing(patient: Patient, content: byte
     (torch.metadata / "RECORD").write_bytes(content)
     with pytest.raises(BadInput, match="RECORD"):
         refuse(patient, [TORCH], system=False)
+
+
+@pytest.mark.parametrize(("first", "told"), [(True, "hides the new one"), (False, "the new one comes before it")])
+def test_a_copy_in_another_place_stays_and_which_one_python_takes_is_said(
+    patient: Patient, tmp_path: Path, first: bool, told: str
+) -> None:
+    torch = patient.packages.find("torch")
+    assert torch is not None
+    packages = replace(patient.packages, distributions=(torch, replace(torch, location=tmp_path)))
+    path = (tmp_path, patient.site) if first else (patient.site, tmp_path)
+    two = replace(patient, packages=packages, python=replace(patient.python, search_path=path))
+    plan = Plan(goal=Goal(), steps=(Remove(name=TORCH, because="test"),), because=())
+    sheet = sheet_of(two, plan, installer="uv", sources=Sources(cache=tmp_path))
+    assert [note for note in sheet.notes if told in note]

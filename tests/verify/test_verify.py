@@ -30,6 +30,7 @@ EXPECTED = {
     "out of memory": "V103",
     "segfault": "V205",
     "abort": "V205",
+    "killed from outside": "V104",
     "hang": "V205",
     "exit": "V205",
     "changes its inputs": "V204",
@@ -89,7 +90,7 @@ def test_a_wrong_one_is_caught_and_named(tmp_path: Path, torch_venv: Path, disea
     assert {finding.code for finding in errors} == {EXPECTED[disease]}
     assert proof.level is not Level.KERNEL
     assert proof.cases == (12 if disease == "crash on long inputs" else 0)
-    assert proof.blame is (Blame.MACHINE if disease == "out of memory" else Blame.LIBRARY)
+    assert proof.blame is (Blame.MACHINE if disease in {"out of memory", "killed from outside"} else Blame.LIBRARY)
     assert all(finding.evidence for finding in errors)
 
 
@@ -162,17 +163,20 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("module", ["flash_attn_interface", "flash_attn.cute"])
 @pytest.mark.parametrize(("disease", "code"), [("honest", ""), ("wrong gradients", "V204")])
-def test_flash_attention_3_is_called_by_its_own_module(
-    tmp_path: Path, torch_venv: Path, disease: str, code: str
+def test_flash_attention_3_and_4_are_called_by_their_own_modules(
+    tmp_path: Path, torch_venv: Path, module: str, disease: str, code: str
 ) -> None:
-    """It knows no dropout, here no window either, and gives back a pair."""
+    """They know no dropout, here no window either, and give back a pair."""
     library = make(tmp_path / "library", disease)
-    (library / "flash_attn_interface.py").write_text(THREE)
+    path = library.joinpath(*module.split("."))
+    path.mkdir(parents=True)
+    (path / "__init__.py").write_text(THREE)
     proof = verify(
         Target(python=torch_venv / "bin" / "python", why="test"),
         PathRunner(library),
-        entry="flash_attn_interface",
+        entry=module,
         head_dims=(64,),
         device="cpu",
         scratch=tmp_path,

@@ -111,14 +111,21 @@ class Journal:
     def done(self) -> bool:
         return (self.folder / DONE).exists()
 
-    def apply(self) -> None:
-        """Move the outgoing files away and the arriving ones in, then sync the names to the disk."""
+    def apply(self, tick: Callable[[int, int | None], None] = lambda *_: None) -> None:
+        """Move the outgoing files away and the arriving ones in, then sync the names to the disk.
+
+        `tick` is told the files that were moved, and all of them.
+        """
+        gone = len(self.swap.outgoing)
+        whole = gone + len(self.swap.arriving)
         for number, path in enumerate(self.swap.outgoing):
             move(path, self._kept(number))
+            tick(number + 1, whole)
         for folder in self.swap.made:
             folder.mkdir(exist_ok=True)
-        for arrival in self.swap.arriving:
+        for number, arrival in enumerate(self.swap.arriving, gone + 1):
             move(arrival.staged, arrival.path)
+            tick(number, whole)
         for left in self.swap.emptied:
             remove_if_empty(left.path)
         sync_folders(self.swap.folders_touched())

@@ -141,6 +141,7 @@ class _Fix:
                 staged=staged,
                 options=self.practice.options,
                 clock=self.clock,
+                desk=self.practice.desk,
             )
             return operation.perform(lambda: self._prove(settled))
 

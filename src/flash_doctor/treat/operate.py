@@ -19,6 +19,7 @@ from flash_doctor.install.swap import plan_swap
 from flash_doctor.model.outcome import Outcome, Sheet, State
 from flash_doctor.model.proof import Blame, Level
 from flash_doctor.treat.clock import Clock
+from flash_doctor.treat.desk import Desk
 from flash_doctor.treat.options import Options
 from flash_doctor.treat.patient import Patient, recover
 from flash_doctor.treat.signals import uninterrupted
@@ -43,6 +44,7 @@ class Operation:
     staged: Path | None
     options: Options
     clock: Clock
+    desk: Desk
 
     def perform(self, prove: Callable[[], Proof]) -> Outcome:
         """The outcome; with State.RESTORED the old state is back.
@@ -74,7 +76,8 @@ class Operation:
     def _perform(self, folder: Path, prove: Callable[[], Proof]) -> Outcome:
         with self.clock.stage("swap"):
             journal = Journal.write(folder, self._swap())
-            journal.apply()
+            with self.desk.working("putting files in place") as tick:
+                journal.apply(tick)
         with self.clock.stage("verify"):
             proof = prove()
         state = judge_proof(proof, self.options)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from flash_doctor.install.fetch import Sources
+    from flash_doctor.model import Package
     from flash_doctor.model.plan import Plan, Step
     from flash_doctor.treat.patient import Patient
 
@@ -97,5 +98,12 @@ def _notes(patient: Patient, steps: Sequence[Step]) -> Iterator[str]:
             names = ", ".join(need.requirement for need in needs)
             yield f"compiling {step.name} takes {names}, each with its sha256; they do not go into this environment"
         others = [one for one in patient.packages.copies(step.name) if one not in patient.copies(step.name)]
-        for package in others:
-            yield f"{package.name} {package.raw_version} in {package.location} stays; the new one comes before it"
+        yield from (_stays(package, patient) for package in others)
+
+
+def _stays(package: Package, patient: Patient) -> str:
+    """A copy of another place, such as a base environment or ~/.local: which of the two Python takes."""
+    order = [place for place in patient.python.search_path if place in {package.location, patient.site}]
+    hides = order[:1] == [package.location]
+    told = "and hides the new one: take it away" if hides else "the new one comes before it"
+    return f"{package.name} {package.raw_version} in {package.location} stays, {told}"

@@ -24,6 +24,7 @@ _MACHINE = (
 )
 _MEND_TORCH = "Mend torch first: the check tells what is wrong with it."
 _REPLACE = "Look what is wrong with this build, and which one fits."
+_FREE_MEMORY = "Somebody else ended it, mostly the kernel when memory ran out: free memory, then verify again."
 _BY = ("flash-doctor check", "flash-doctor plan")
 # Slower than this share of torch's own attention: some kernel took a slow path.
 _SLOW = 0.5
@@ -60,7 +61,7 @@ def judge(ending: Ending, *, import_only: bool, new_torch: bool = False) -> Proo
     """The proof that these events make; with `new_torch`, torch is one of the libraries that are proved."""
     findings = tuple(_findings(ending, import_only=import_only))
     worst = [finding for finding in findings if finding.severity is Severity.ERROR]
-    of_machine = {"V102", "V103"} if new_torch else {"V101", "V102", "V103"}
+    of_machine = {"V102", "V103", "V104"} if new_torch else {"V101", "V102", "V103", "V104"}
     machine = all(finding.code in of_machine for finding in worst)
     blame = Blame.NOTHING if not worst else Blame.MACHINE if machine else Blame.LIBRARY
     return Proof(
@@ -191,6 +192,9 @@ def _cut_off(ending: Ending) -> Finding:
     evidence = (f"in the step: {where}", *ending.stderr.strip().splitlines()[-3:])
     mine = str(step["step"]) in {"start", "import torch", "use"}
     summary = f"the process that ran the kernels {how}"
+    if ending.hung is None and ending.code == -signal.SIGKILL:
+        # no code kills itself so; the kernel does, when memory runs out, and people and schedulers do
+        return _finding("V104", "the machine", summary, evidence, _FREE_MEMORY, "flash-doctor verify")
     if mine:
         return _finding("V101", "torch", summary, evidence, _MEND_TORCH, "flash-doctor check")
     return _finding("V205", "flash-attn", summary, evidence, _REPLACE, *_BY)

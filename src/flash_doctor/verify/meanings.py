@@ -36,6 +36,13 @@ MEANINGS = (
         remedy="`nvidia-smi` shows who uses the GPU. Free it, then: `flash-doctor verify`.",
     ),
     Meaning(
+        code="V104",
+        title="The process that ran the kernels was killed from outside.",
+        cause="SIGKILL comes from somebody else: the kernel when memory runs out (of the machine, or of the container "
+        "or job), a scheduler, or a person.\n\nCheck by hand: `dmesg | grep -i oom`, or the job's own log." + _MACHINE,
+        remedy="Free memory, or ask for more, then: `flash-doctor verify`.",
+    ),
+    Meaning(
         code="V201",
         title="The library does not import.",
         cause="torch imports, and the library or one of its modules (bert_padding, layers.rotary) does not. Usually "
