@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -15,6 +16,12 @@ from kept import CACHE, TORCH, TORCH_VENV
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# Tests that were started in the background, or by nohup, ignore these, and so would the children that we send them to:
+# an ignored signal stays ignored in a program that is started, a handled one does not.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 
 @pytest.fixture
