@@ -14,11 +14,12 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Stages never import each other; only treat, cli and render may bring their values together.
 STAGES = {"probe", "diagnose", "resolve", "install", "verify", "explain", "preflight", "fleet"}
-EVERYONE = {"model", "errors", "paths", "address", "regular_file", ""}
+EVERYONE = {"model", "errors", "paths", "address", "regular_file", "signals", ""}
 ALLOWED = {
     "model": {"model"},
     "errors": set(),
     "paths": set(),
+    "signals": set(),
     "regular_file": set(),
     "part_file": set(),
     "address": {"errors"},

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from flash_doctor.errors import CommandFailed, TimedOut
+from flash_doctor.signals import postponed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,7 +217,9 @@ class EndingRunner(SystemRunner):
                 message = f"{command.argv[0]} was not started: the program is ending"
                 raise CommandFailed(message)
             self.children = [child for child in self.children if child.process.returncode is None]
-            self.children.append(_Child(command))
+            # an interruption between the start and the list would leave a child that nobody ends
+            with postponed():
+                self.children.append(_Child(command))
             return self.children[-1]
 
     def __enter__(self) -> EndingRunner:

@@ -87,7 +87,7 @@ def check(
     """
     from flash_doctor.command import EndingRunner
     from flash_doctor.fleet.gather import Errand, gather
-    from flash_doctor.treat.signals import ending_by_exception
+    from flash_doctor.signals import ending_by_exception
 
     seconds = timeout or (DEEP_TIMEOUT if deep else TIMEOUT)
     errand = Errand(python=python, deep=deep, host_only=host_only, timeout=seconds)

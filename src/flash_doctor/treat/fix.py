@@ -15,6 +15,7 @@ from flash_doctor.install.staging import stage
 from flash_doctor.model.outcome import Outcome, State
 from flash_doctor.resolve.steps import wheel_steps
 from flash_doctor.resolve.wish import FLASH
+from flash_doctor.signals import ending_by_exception, uninterrupted
 from flash_doctor.treat.build import build_wheel
 from flash_doctor.treat.clock import Clock
 from flash_doctor.treat.gather import Gatherer, pinned
@@ -27,7 +28,6 @@ from flash_doctor.treat.prescribe import Prescription
 from flash_doctor.treat.proving import NOT_RUN, library_of, prove
 from flash_doctor.treat.refuse import refuse
 from flash_doctor.treat.sheet import empty_sheet, sheet_of
-from flash_doctor.treat.signals import ending_by_exception, uninterrupted
 from flash_doctor.treat.source import settle_builds
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from flash_doctor.install.journal import DONE, Journal, journals, tidy
 from flash_doctor.install.swap import plan_swap
 from flash_doctor.model.outcome import Outcome, Sheet, State
 from flash_doctor.model.proof import Blame, Level
+from flash_doctor.signals import uninterrupted
 from flash_doctor.treat.clock import Clock
 from flash_doctor.treat.desk import Desk
 from flash_doctor.treat.options import Options
 from flash_doctor.treat.patient import Patient, recover
-from flash_doctor.treat.signals import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

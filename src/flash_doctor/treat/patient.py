@@ -12,7 +12,7 @@ from flash_doctor.install.journal import FOLDER, tidy, unfinished
 from flash_doctor.install.lock import locked
 from flash_doctor.model import Absent, Environment, Packages, Python, Target, Unknown, known
 from flash_doctor.probe import probe
-from flash_doctor.treat.signals import uninterrupted
+from flash_doctor.signals import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

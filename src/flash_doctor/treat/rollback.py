@@ -13,8 +13,8 @@ from flash_doctor.install.journal import FOLDER, Journal, journals, tidy
 from flash_doctor.install.lock import locked
 from flash_doctor.install.users import users_of
 from flash_doctor.model.outcome import PastFix, Rollback
+from flash_doctor.signals import uninterrupted
 from flash_doctor.treat.patient import recover
-from flash_doctor.treat.signals import uninterrupted
 
 if TYPE_CHECKING:
     from flash_doctor.command import Runner
