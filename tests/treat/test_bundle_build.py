@@ -196,3 +196,27 @@ def test_a_source_without_a_published_hash_waits_for_a_word(clinic: Clinic) -> N
     done = clinic.run("fix", "--yes", "--offline", "--plan", str(plan), "--wheelhouse", str(clinic.wheels))
     assert done.returncode == 2
     assert "--trust-first-download" in done.stderr
+
+
+@pytest.mark.index
+@pytest.mark.torch
+def test_the_real_source_comes_from_the_index_and_is_built(tmp_path: Path, torch_venv: Path) -> None:
+    """flash-attn's own sdist beside the real torch; the CUDA code alone is left out, as its setup.py allows."""
+    clinic = Clinic(tmp_path, stub=False)
+    (torch,) = torch_venv.glob("lib/python3*/site-packages")
+    (clinic.site / "torch.pth").write_text(f"{torch}\n")
+    settings = {"FLASH_ATTENTION_FORCE_BUILD": "TRUE", "FLASH_ATTENTION_SKIP_CUDA_BUILD": "TRUE", "MAX_JOBS": "1"}
+    step = {
+        "action": "build", "name": "flash-attn", "requirement": "flash-attn==2.8.3", "because": "no wheel fits",
+        "settings": settings, "jobs": 1, "minutes": 1, "memory": 1,
+    }  # fmt: skip
+    before = snapshot(clinic.venv)
+    done = clinic.run("fix", "--yes", "--no-verify", "--plan", str(write_plan(clinic, step)), "--json")
+    outcome = json.loads(done.stdout)
+    assert outcome["state"] == "installed, not verified", done.stderr
+    (change,) = outcome["sheet"]["changes"]
+    assert change["source"].endswith("flash_attn-2.8.3.tar.gz")
+    assert len(change["sha256"]) == 64
+    assert "flash_attn_varlen_func" in (clinic.site / "flash_attn" / "__init__.py").read_text()
+    assert clinic.run("rollback").returncode == 0
+    assert snapshot(clinic.venv) == before
