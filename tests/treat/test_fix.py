@@ -217,6 +217,7 @@ def test_killed_while_it_proves_the_next_command_says_so_and_brings_it_back(clin
     shelf = ("--wheelhouse", str(clinic.wheels), "--offline")
     assert "P409" in clinic.run("plan", *shelf).stdout
     assert "rollback --unfinished" in clinic.run("fix", "--dry-run", *shelf).stderr
+    assert "rollback --unfinished" in clinic.run("abi", "flash-attn").stderr
     bundled = clinic.run("bundle", str(clinic.folder / "bag"), "--wheelhouse", str(clinic.wheels))
     assert "rollback --unfinished" in bundled.stderr
     (clinic.folder / "run.yaml").write_text("flash_attention: true\n")

@@ -55,9 +55,12 @@ def examine(subjects: Sequence[str], target: Target) -> Inspection:
     """
     from flash_doctor.model.binaries import Inspection
     from flash_doctor.probe.modules import find_modules
+    from flash_doctor.probe.unfinished import unfinished_fixes
 
     names = [subject for subject in subjects if not (_is_url(subject) or _is_file(subject))]
     modules = find_modules(target, SystemRunner(), names)
+    if any(unfinished_fixes((modules.site,))):
+        _note_cut_off()
     room = _Room(target, modules)
     files = tuple(file for subject in subjects for file in room.inspect(subject))
     return Inspection(
@@ -67,6 +70,13 @@ def examine(subjects: Sequence[str], target: Target) -> Inspection:
         bytes_read=room.received or None,
         wheels=tuple(room.wheels),
     )
+
+
+def _note_cut_off() -> None:
+    from flash_doctor.cli.desk import TerminalDesk
+    from flash_doctor.treat.patient import note_cut_off
+
+    note_cut_off(TerminalDesk(yes=True, as_json=True))
 
 
 def _is_url(subject: str) -> bool:

@@ -7,7 +7,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
@@ -24,10 +24,8 @@ from flash_doctor.model import (
     Unknown,
 )
 from flash_doctor.probe.redact import without_credentials
+from flash_doctor.probe.unfinished import unfinished_fixes
 from flash_doctor.regular_file import read_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
 _NO_RECORD = Absent(absent="the distribution has no RECORD")
@@ -80,16 +78,8 @@ def read_packages(raw: dict[str, Any]) -> Packages:
         distributions=tuple(_package(item, user_site, links) for item in raw["distributions"]),
         leftovers=_paths(raw["leftovers"]),
         broken=tuple(_broken(item) for item in raw["broken"]),
-        unfinished=tuple(_unfinished(raw["python"]["site_packages"])),
+        unfinished=tuple(unfinished_fixes(map(Path, raw["python"]["site_packages"]))),
     )
-
-
-def _unfinished(sites: list[str]) -> Iterator[Path]:
-    """Where a fix of ours promised to undo itself and has not said since that it is done (install/journal.py)."""
-    for site in (site for site in sites if os.access(site, os.X_OK)):  # of a closed one `closed_site` tells
-        for journal in Path(site, ".flash-doctor").glob("*/journal.json"):
-            if not (journal.parent / "done").exists():
-                yield journal.parent
 
 
 def _broken(item: dict[str, Any]) -> BrokenMetadata:

@@ -90,7 +90,12 @@ def note_unfinished(environment: Environment, desk: Desk) -> None:
     """Say that what is looked at is neither an old state nor a new one."""
     packages = known(environment.packages)
     if packages and packages.unfinished:
-        desk.note("an earlier fix was cut off half way; flash-doctor rollback --unfinished undoes it")
+        note_cut_off(desk)
+
+
+def note_cut_off(desk: Desk) -> None:
+    """Say that an earlier fix was cut off, and what undoes it."""
+    desk.note("an earlier fix was cut off half way; flash-doctor rollback --unfinished undoes it")
 
 
 @contextmanager
