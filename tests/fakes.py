@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from flash_doctor.abi.buffer import Buffer
 from flash_doctor.command import Command, Completed
 from flash_doctor.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from flash_doctor.model.outcome import Sheet
+    from flash_doctor.treat.desk import Tick
 
 
 @dataclass
@@ -63,3 +69,24 @@ class CountingBuffer:
         found = self.inner.find(wanted, start, end)
         self.looked_at += (end if found < 0 else found) - start
         return found
+
+
+class SilentDesk:
+    """A user who agrees to everything, trusts no unknown file, and is told nothing."""
+
+    def agree(self, sheet: Sheet) -> bool:
+        return True
+
+    def trust(self, url: str, sha256: str, size: int) -> bool:
+        return False
+
+    def note(self, text: str) -> None:
+        pass
+
+    @contextmanager
+    def working(self, what: str, unit: str = "") -> Iterator[Tick]:
+        yield _ignore
+
+
+def _ignore(done: int, whole: int | None) -> None:
+    pass

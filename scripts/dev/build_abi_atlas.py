@@ -83,7 +83,7 @@ def load(path: Path) -> dict[str, object]:
 
 def exports_of(found: Mapping[str, object], seen: dict[int, str] | None = None) -> Exports:
     """The release as the atlas holds it; `seen` collects a full build's names, to refuse two of one fingerprint."""
-    libraries: dict[str, list[str]] = found["libraries"]  # type: ignore[assignment]
+    libraries: dict[str, list[str]] = found["libraries"]  # type: ignore[assignment] parsed JSON
     by_fingerprint = {fingerprint(name): name for names in libraries.values() for name in names}
     distinct = len({name for names in libraries.values() for name in names})
     clash = [name for key, name in by_fingerprint.items() if seen is not None and seen.setdefault(key, name) != name]

@@ -19,6 +19,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TypedDict
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -26,7 +27,16 @@ sys.path.insert(0, str(ROOT / "tests"))
 from mutations import MODES, Matrix  # noqa: E402 after the path to it
 
 
-def work(installer: str, files: int, modes: list[str], share: int, workers: int, until: float) -> dict[str, object]:
+class Part(TypedDict):
+    """What one worker tried, by mode, and what failed."""
+
+    calls: int
+    recovery_calls: int
+    tried: dict[str, int]
+    failed: list[dict[str, object]]
+
+
+def work(installer: str, files: int, modes: list[str], share: int, workers: int, until: float) -> Part:
     """One worker's share of the tries, in random order so that a time limit leaves an even sample."""
     with tempfile.TemporaryDirectory(prefix="crash-matrix-") as folder:
         matrix = Matrix.prepare(Path(folder), installer, files)
@@ -45,8 +55,8 @@ def work(installer: str, files: int, modes: list[str], share: int, workers: int,
         return {"calls": matrix.calls, "recovery_calls": matrix.recovering, "tried": tried, "failed": failed}
 
 
-def summary(installer: str, files: int, parts: list[dict[str, object]]) -> dict[str, object]:
-    tried = {mode: sum(part["tried"][mode] for part in parts) for mode in MODES}  # type: ignore[index]
+def summary(installer: str, files: int, parts: list[Part]) -> dict[str, object]:
+    tried = {mode: sum(part["tried"][mode] for part in parts) for mode in MODES}
     return {
         "installer": installer,
         "modules_per_version": files,
@@ -54,7 +64,7 @@ def summary(installer: str, files: int, parts: list[dict[str, object]]) -> dict[
         "calls_of_a_recovery": parts[0]["recovery_calls"],
         "tried": tried,
         "tried_in_all": sum(tried.values()),
-        "failed": [fault for part in parts for fault in part["failed"]],  # type: ignore[attr-defined]
+        "failed": [fault for part in parts for fault in part["failed"]],
     }
 
 

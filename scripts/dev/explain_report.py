@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from cases_told import Case, Message, cases, first_family, messages, told, told_with_machine, words  # noqa: E402
+from cases_told import Case, Message, cases, first_family, messages, told, told_with_machine, words  # noqa: E402 after its path
 
 
 def threads_of_patterns(complaints: Complaints) -> dict[tuple[str, str], set[str]]:

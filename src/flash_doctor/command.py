@@ -11,13 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, Protocol
 
 from flash_doctor.errors import CommandFailed, TimedOut
 from flash_doctor.signals import postponed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _CHUNK = 65536
 # seconds between two looks at a child whose pipe stays open, and for what it left in the pipe
@@ -270,15 +267,6 @@ class _Occupied:
     def wait(self) -> Completed:
         self.owner.occupy()
         return self.running.wait()
-
-
-def python_command(code: str, arguments: Sequence[str] = (), *, python: str, timeout: float) -> Command:
-    """A run of `code` in an interpreter that must not write bytecode into the environment it reads."""
-    return Command(
-        argv=(python, "-c", code, *arguments),
-        timeout=timeout,
-        environment={"PYTHONDONTWRITEBYTECODE": "1"},
-    )
 
 
 def launch(argv: tuple[str, ...], *, stdout: int, stderr: int) -> subprocess.Popen[bytes]:

@@ -86,12 +86,6 @@ class InstallFailed(DoctorError):
     exit_code = INSTALL_FAILED
 
 
-class VerificationFailed(DoctorError):
-    """The new library does not work on this machine; the environment was restored."""
-
-    exit_code = VERIFICATION_FAILED
-
-
 class Interrupted(DoctorError):
     """The user stopped the doctor; the environment was restored."""
 

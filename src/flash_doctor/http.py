@@ -1,4 +1,4 @@
-"""The only door to requests: bounded answers, JSON, range reads; downloads are in download.py.
+"""The only door to requests: bounded answers, range reads; downloads are in download.py.
 
 Which addresses are opened is said in address.py. Proxies, logins (.netrc, those of
 pip's and uv's indexes) and certificates come from the environment.
@@ -7,18 +7,17 @@ pip's and uv's indexes) and certificates come from the environment.
 from __future__ import annotations
 
 import email.utils
-import json
 import os
 import re
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import requests
 import urllib3
 
 from flash_doctor.address import check, is_file, login_for, path_of, public, redirected
-from flash_doctor.errors import BadInput, DoctorError
+from flash_doctor.errors import DoctorError
 from flash_doctor.part_file import CHUNK
 from flash_doctor.trouble import authorities, reason, trouble_of
 
@@ -56,21 +55,6 @@ class HttpError(DoctorError):
     ) -> None:
         super().__init__(message, evidence=evidence, advice=advice)
         self.status, self.again, self.pause = status, again, pause
-
-
-def get_json(url: str, *, limit: int = 64 << 20, headers: dict[str, str] | None = None) -> Any:
-    """Parsed JSON of at most `limit` bytes.
-
-    Raises:
-        HttpError: no answer, an error status, or more than `limit` bytes.
-        BadInput: the answer is not JSON.
-    """
-    text = get_bytes(url, limit=limit, headers=headers)
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        message = f"{public(url)} did not answer with JSON: {error}"
-        raise BadInput(message) from error
 
 
 def get_bytes(url: str, *, limit: int, headers: dict[str, str] | None = None) -> bytes:

@@ -103,12 +103,10 @@ def test_only_https_and_files_are_opened(url: str, tmp_path: Path) -> None:
         download(url, tmp_path / "w", sha256=None)
 
 
-def test_json_is_bounded_and_checked(site: Site) -> None:
-    assert http.get_json(site.url + "/json") == {"a": [1]}
-    with pytest.raises(BadInput):
-        http.get_json(site.url + "/rubbish")
+def test_an_answer_is_bounded(site: Site) -> None:
+    assert http.get_bytes(site.url + "/json", limit=1000) == site.files["/json"]
     with pytest.raises(http.HttpError):
-        http.get_json(site.url + "/wheel", limit=1000)
+        http.get_bytes(site.url + "/wheel", limit=1000)
 
 
 def test_ranges_are_read_and_counted(site: Site) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.utils import canonicalize_name
 
+from fakes import SilentDesk
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.facts import Facts
@@ -17,7 +18,6 @@ from flash_doctor.model.plan import Build, Plan
 from flash_doctor.model.wheel import HashState
 from flash_doctor.resolve.lookup import Found, Question
 from flash_doctor.treat.build import workshop_of
-from flash_doctor.treat.desk import SilentDesk
 from flash_doctor.treat.options import Options
 from flash_doctor.treat.patient import Patient, examine
 from flash_doctor.treat.practice import Practice

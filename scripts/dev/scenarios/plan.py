@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import Contestant
 
 TITLE = "plan: one of 7,800 wheels, or the nearest other way; then the resolver alone at 1x, 10x, 100x"
-MACHINE = "--gpu H100x8 --driver 570.86 --python-version 3.12 --glibc 2.35 --machine x86_64".split()  # noqa: SIM905
+MACHINE = "--gpu H100x8 --driver 570.86 --python-version 3.12 --glibc 2.35 --machine x86_64".split()  # noqa: SIM905 as typed
 
 # resolving alone, in one process: 1x is every tenth family of the matrix, so that 10x is as large as the matrix is;
 # the rows are copies under other releases. Processor time, with the copies out of the garbage collector's sight

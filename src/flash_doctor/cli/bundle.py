@@ -13,7 +13,7 @@ import typer
 from flash_doctor.cli.boundary import emit, read_file, write_file
 from flash_doctor.cli.desk import TerminalDesk
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
-from flash_doctor.cli.plan_options import (  # noqa: TC001
+from flash_doctor.cli.plan_options import (  # noqa: TC001 as above
     AllowOption,
     KeepOption,
     RecordedOption,
@@ -21,7 +21,7 @@ from flash_doctor.cli.plan_options import (  # noqa: TC001
     WheelhouseOption,
 )
 from flash_doctor.cli.prescription import for_goal
-from flash_doctor.cli.treatment_options import PlanOption, TrustOption  # noqa: TC001
+from flash_doctor.cli.treatment_options import PlanOption, TrustOption  # noqa: TC001 as above
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import HEALTHY, BadInput
 from flash_doctor.facts import Facts

@@ -122,7 +122,7 @@ def _prepare(facts: Facts, text: bool) -> None:
         getattr(facts, part)
     if text:
         import flash_doctor.render.console
-        import flash_doctor.render.text  # noqa: F401
+        import flash_doctor.render.text  # noqa: F401 imported early
 
 
 def _documents(report: Report, code: int, *, as_json: bool, output: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.cli.boundary import emit
 from flash_doctor.cli.desk import TerminalDesk
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
-from flash_doctor.cli.plan_options import (  # noqa: TC001
+from flash_doctor.cli.plan_options import (  # noqa: TC001 as above
     AllowOption,
     KeepOption,
     OfflineOption,

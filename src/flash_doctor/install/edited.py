@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import csv
-import hashlib
 from typing import TYPE_CHECKING
 
+from flash_doctor.install.fetch import hash_of
 from flash_doctor.install.journal import DONE
 
 if TYPE_CHECKING:
@@ -40,5 +40,5 @@ def _promised(record: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256(path.read_bytes()).digest()
+    digest = bytes.fromhex(hash_of(path))
     return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import InstallFailed
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SCRIPTS = ("console_scripts", "gui_scripts")
+# what zipfile raises for a damaged archive, an encrypted one (RuntimeError), an unknown compression
+_FAULTS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
 _SHOWN = 5
+_LARGEST = 1 << 20  # bytes of a list of programs: more is a bomb
 
 
 def check_names(wheel: Path) -> None:
@@ -21,15 +25,24 @@ def check_names(wheel: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = archive.namelist()
-            texts = [archive.read(name) for name in names if name.endswith(".dist-info/entry_points.txt")]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+            texts = [_text(archive, name) for name in names if name.endswith(".dist-info/entry_points.txt")]
+    except _FAULTS as error:
         message = f"{wheel.name} is damaged: it cannot be read as an archive"
         raise InstallFailed(message, evidence=(str(error),)) from error
-    programs = [program for text in texts for program in _programs(text.decode("utf-8", "replace"))]
+    programs = [program for text in texts for program in _programs(text)]
     bad = [name for name in names if _leads_out(name)] + [name for name in programs if "/" in name or "\\" in name]
     if bad:
         message = f"{wheel.name} wants to write outside of the environment"
         raise InstallFailed(message, evidence=bad[:_SHOWN])
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> str:
+    with archive.open(name) as file:
+        text = file.read(_LARGEST + 1)
+    if len(text) > _LARGEST:
+        message = f"{name} is larger than {_LARGEST} bytes"
+        raise ValueError(message)
+    return text.decode("utf-8", "replace")
 
 
 def _leads_out(name: str) -> bool:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from flash_doctor.model.plan import Alternative, Plan, Rejection, Step
 
 NEAREST = 3
-OTHER_WAYS = 6
 _STALE_DAYS = 60
 # with one of these options the plan is not one that `fix` would make here by itself
 _ELSEWHERE = {"--for", "--stack", "--gpu", "--driver", "--torch", "--python-version", "--glibc", "--machine"}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from flash_doctor.model.outcome import Sheet
@@ -32,27 +31,3 @@ class Desk(Protocol):
     def working(self, what: str, unit: str = "") -> AbstractContextManager[Tick]:
         """A stretch of work; the callback takes what is done and the whole (None: not known). `unit` is B or ""."""
         ...
-
-
-class SilentDesk:
-    """Agrees, trusts only where told to, says nothing."""
-
-    def __init__(self, *, trusting: bool = False) -> None:
-        self.trusting = trusting
-
-    def agree(self, sheet: Sheet) -> bool:  # noqa: ARG002 the interface's
-        return True
-
-    def trust(self, url: str, sha256: str, size: int) -> bool:  # noqa: ARG002 the interface's
-        return self.trusting
-
-    def note(self, text: str) -> None:
-        pass
-
-    @contextmanager
-    def working(self, what: str, unit: str = "") -> Iterator[Tick]:  # noqa: ARG002 the interface's
-        yield _ignore
-
-
-def _ignore(done: int, whole: int | None) -> None:
-    pass

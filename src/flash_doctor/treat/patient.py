@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput, InstallFailed
@@ -105,14 +105,7 @@ def admitted(target: Target, runner: Runner) -> Iterator[Patient]:
     with locked(patient.site):
         title = _recovered(patient)
         if title:
-            fresh = examine(target, runner)
-            patient = Patient(
-                target=target,
-                environment=fresh.environment,
-                python=fresh.python,
-                packages=fresh.packages,
-                recovered=title,
-            )
+            patient = replace(examine(target, runner), recovered=title)
         yield patient
 
 

@@ -104,7 +104,6 @@ def _past(journal: Journal) -> PastFix:
 
 
 def _site(target: Target, runner: Runner) -> Path:
-
     found = start_script(target, runner, _SCRIPT).answer()
     if not found:
         message = f"{target.python} names no folder for packages"
