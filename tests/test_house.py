@@ -14,15 +14,13 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Stages never import each other; only treat, cli and render may bring their values together.
 STAGES = {"probe", "diagnose", "resolve", "install", "verify", "explain", "preflight", "fleet"}
-EVERYONE = {"model", "errors", "paths", "address", "regular_file", "signals", ""}
+EVERYONE = {"model", "errors", "system", "signals", ""}
 ALLOWED = {
     "model": {"model"},
+    "system": {"model", "errors", "system"},
     "errors": set(),
-    "paths": set(),
     "signals": set(),
-    "regular_file": set(),
     "part_file": set(),
-    "address": {"errors"},
     "trouble": EVERYONE,
     "codec": EVERYONE,
     "command": EVERYONE,

@@ -1,6 +1,6 @@
 """The only door to requests: bounded answers, range reads; downloads are in download.py.
 
-Which addresses are opened is said in address.py. Proxies, logins (.netrc, those of
+Which addresses are opened is said in system/url.py. Proxies, logins (.netrc, those of
 pip's and uv's indexes) and certificates come from the environment.
 """
 
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import requests
 import urllib3
 
-from flash_doctor.address import check, is_file, login_for, path_of, public, redirected
 from flash_doctor.errors import DoctorError
 from flash_doctor.part_file import CHUNK
+from flash_doctor.system.url import check, is_file, login_for, path_of, public, redirected
 from flash_doctor.trouble import authorities, reason, trouble_of
 
 if TYPE_CHECKING:

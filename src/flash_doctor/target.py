@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.errors import BadInput, TargetError
 from flash_doctor.inquiry import ADVICE
 from flash_doctor.model import Target
-from flash_doctor.paths import current_folder
+from flash_doctor.system.paths import current_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

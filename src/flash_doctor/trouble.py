@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.address import public, without_login
 from flash_doctor.errors import BadInput
+from flash_doctor.system.url import public, without_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -287,9 +287,9 @@ def test_parts_are_read_only_when_asked_for(tmp_path: Path) -> None:
 def test_an_installed_package_reads_the_facts_inside_itself(tmp_path: Path) -> None:
     package = tmp_path / "flash_doctor"
     source = FACTS.folder.parent / "src" / "flash_doctor"
-    for name in ("facts", "model"):
+    for name in ("facts", "model", "system"):
         shutil.copytree(source / name, package / name)
-    for name in ("__init__.py", "errors.py", "paths.py"):
+    for name in ("__init__.py", "errors.py"):
         shutil.copy(source / name, package / name)
     shutil.copytree(FACTS.folder, package / "wheel_matrix", ignore=shutil.ignore_patterns("wheels", "abi"))
     code = "from flash_doctor.facts import Facts; facts = Facts(); print(facts.folder, facts.torch.newest.version)"

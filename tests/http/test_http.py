@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flash_doctor import http
-from flash_doctor.address import public
 from flash_doctor.download import HashMismatch, download
 from flash_doctor.errors import BadInput, DoctorError
+from flash_doctor.system.url import public
 from servers import Site, serve
 
 if TYPE_CHECKING:

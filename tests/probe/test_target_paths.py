@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flash_doctor.paths import cache_folder
+from flash_doctor.system.paths import cache_folder
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from flash_doctor.abi.atlas_format import AtlasImage, digest
 from flash_doctor.abi.built_for import BuiltFor, SymbolAge, built_for, plain_release
 from flash_doctor.abi.demangle import is_torch
 from flash_doctor.errors import BadFacts
-from flash_doctor.paths import facts_folder
+from flash_doctor.system.paths import facts_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from flash_doctor.errors import BadBinary
-from flash_doctor.regular_file import open_regular
+from flash_doctor.system.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

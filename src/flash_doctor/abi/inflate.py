@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flash_doctor.errors import BadBinary
-from flash_doctor.regular_file import open_regular
+from flash_doctor.system.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ from flash_doctor.command import SystemRunner
 from flash_doctor.errors import HEALTHY, BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.model.plan import Build
-from flash_doctor.paths import program
+from flash_doctor.system.paths import program
 from flash_doctor.target import find_target
 from flash_doctor.treat.bundle import bundle
 from flash_doctor.treat.options import Options, default_sources

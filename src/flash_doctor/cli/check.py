@@ -24,8 +24,8 @@ from flash_doctor.cli.options import (
 )
 from flash_doctor.command import EndingRunner, Meanwhile
 from flash_doctor.model import Target
-from flash_doctor.paths import program
 from flash_doctor.probe import probe
+from flash_doctor.system.paths import program
 from flash_doctor.target import find_target
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flash_doctor.address import public
 from flash_doctor.cli.boundary import emit
 from flash_doctor.errors import BadInput
+from flash_doctor.system.url import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

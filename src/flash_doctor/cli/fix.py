@@ -36,7 +36,7 @@ from flash_doctor.errors import HEALTHY, VERIFICATION_FAILED, BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.model.outcome import State
 from flash_doctor.model.proof import Level
-from flash_doctor.paths import program
+from flash_doctor.system.paths import program
 from flash_doctor.target import find_target
 from flash_doctor.treat.fix import fix, show
 from flash_doctor.treat.options import Options, default_sources

@@ -13,7 +13,7 @@ from flash_doctor.cli import plan_options as opt
 from flash_doctor.cli.boundary import emit, read_file, write_file
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.errors import HEALTHY, NO_PLAN, BadInput
-from flash_doctor.paths import program
+from flash_doctor.system.paths import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from flash_doctor.paths import data_folder
 from flash_doctor.resolve.sources.overlay import Known, load_known, overlay_folder
+from flash_doctor.system.paths import data_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from flash_doctor.paths import facts_folder
+from flash_doctor.system.paths import facts_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

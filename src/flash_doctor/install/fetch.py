@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from flash_doctor.address import file_name, is_file, path_of
 from flash_doctor.errors import DoctorError, InstallFailed
+from flash_doctor.system.url import file_name, is_file, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

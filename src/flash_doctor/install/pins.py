@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flash_doctor.address import public
 from flash_doctor.codec import decode, encode
 from flash_doctor.errors import BadInput
 from flash_doctor.install.files import write_whole
+from flash_doctor.system.url import public
 
 if TYPE_CHECKING:
     from pathlib import Path

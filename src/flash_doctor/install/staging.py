@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from flash_doctor.address import public
 from flash_doctor.errors import InstallFailed
 from flash_doctor.install.names import check_names
 from flash_doctor.install.swap import staged_site, staged_sites
+from flash_doctor.system.url import public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Environment, Finding, Part, Unknown, Volume
-from flash_doctor.paths import current_folder
 from flash_doctor.preflight import given
 from flash_doctor.preflight.formats.installed import read_schema
 from flash_doctor.preflight.gather import machine, model as weights
 from flash_doctor.preflight.gather.data import prepared_folder, read_samples
 from flash_doctor.preflight.scene import Files, Prepared, Scene, Trained, at_home
+from flash_doctor.system.paths import current_folder
 
 if TYPE_CHECKING:
     from packaging.version import Version

@@ -23,9 +23,9 @@ from flash_doctor.model import (
     Unknown,
 )
 from flash_doctor.model.binaries import Extension
-from flash_doctor.paths import cache_folder, current_folder
 from flash_doctor.probe import doctors, flash, gpu, host, indexes, loader, packages, toolkit, torch
 from flash_doctor.probe.shadows import read_shadows
+from flash_doctor.system.paths import cache_folder, current_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from flash_doctor.model import Absent, OtherDoctor, Part, Unknown
 from flash_doctor.probe.files import text_of
-from flash_doctor.regular_file import open_regular
+from flash_doctor.system.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

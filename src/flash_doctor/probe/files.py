@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from flash_doctor.model.part import Part, Unknown
-from flash_doctor.regular_file import read_regular
+from flash_doctor.system.files import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, IndexSetting, Part, Unknown
 from flash_doctor.probe.redact import without_credentials
-from flash_doctor.regular_file import read_regular
+from flash_doctor.system.files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ from flash_doctor.model import (
 )
 from flash_doctor.probe.redact import without_credentials
 from flash_doctor.probe.unfinished import unfinished_fixes
-from flash_doctor.regular_file import read_regular
+from flash_doctor.system.files import read_regular
 
 _NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
 _NO_RECORD = Absent(absent="the distribution has no RECORD")

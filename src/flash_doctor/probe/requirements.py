@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from flash_doctor.errors import BadInput
 from flash_doctor.model import IndexSetting, RequirementLine
 from flash_doctor.probe.redact import without_credentials
-from flash_doctor.regular_file import LIMIT
+from flash_doctor.system.files import LIMIT
 from flash_doctor.target import requirement_of
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from flash_doctor.address import file_name, public
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.install.space import demand_room
 from flash_doctor.model.plan import Install, Plan, Remove
+from flash_doctor.system.url import file_name, public
 from flash_doctor.treat.trust import fetch_trusted, hashed
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from flash_doctor.install.fetch import Sources
 from flash_doctor.install.pip import Pip
 from flash_doctor.install.uv import Uv
 from flash_doctor.model.proof import Level
-from flash_doctor.paths import cache_folder, data_folder
 from flash_doctor.resolve.sources.index import find_uv
+from flash_doctor.system.paths import cache_folder, data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from flash_doctor.address import check_named
 from flash_doctor.codec import decode
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Build, Install, Plan, Remove
+from flash_doctor.system.url import check_named
 
 if TYPE_CHECKING:
     from pathlib import Path

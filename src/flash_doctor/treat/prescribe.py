@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from flash_doctor.address import public
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.model import Goal, known
 from flash_doctor.model.plan import Build, Install, NoPlan, Plan, Remove
 from flash_doctor.resolve.lookup import Lookup
 from flash_doctor.resolve.steps import unmet
 from flash_doctor.resolve.wish import FLASH, read_goal
+from flash_doctor.system.url import public
 from flash_doctor.treat.consult import Request, Scene, consult
 from flash_doctor.treat.judge import installed_faults
 

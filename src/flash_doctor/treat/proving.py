@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.diagnose.words import addressed
 from flash_doctor.model.proof import Blame, Level, Proof
-from flash_doctor.paths import program
+from flash_doctor.system.paths import program
 from flash_doctor.treat.judge import visible_gpus
 from flash_doctor.verify import verify
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flash_doctor.address import public
 from flash_doctor.errors import BadInput
 from flash_doctor.install.fetch import nearby
 from flash_doctor.model.outcome import Action, Change, Sheet
 from flash_doctor.model.plan import Build, Install
+from flash_doctor.system.url import public
 from flash_doctor.treat.moving import copied_instead
 from flash_doctor.treat.trust import hash_state
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flash_doctor.address import file_name, public
 from flash_doctor.errors import BadInput
 from flash_doctor.install.fetch import Wanted, fetch
 from flash_doctor.install.pins import Pins
 from flash_doctor.model.wheel import HashState
+from flash_doctor.system.url import file_name, public
 
 if TYPE_CHECKING:
     from flash_doctor.install.fetch import Fetched

@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from flash_doctor.address import without_login
 from flash_doctor.errors import BadInput
 from flash_doctor.resolve.sources.assets import Asset
+from flash_doctor.system.url import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,7 @@ def facts_folder(environ: Mapping[str, str]) -> Path:
     """FLASH_DOCTOR_FACTS, else `wheel_matrix` inside the installed package, else beside `src` in a checkout."""
     if chosen := environ.get("FLASH_DOCTOR_FACTS"):
         return Path(chosen)
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "wheel_matrix"
     return installed if installed.is_dir() else package.parents[1] / "wheel_matrix"
 
