@@ -1,4 +1,9 @@
-"""Model values to JSON and back. Decoding takes untrusted data: every fault names its path, none is a traceback."""
+"""Model values to JSON and back.
+
+Decoding takes a stranger's data: every fault names its path, none is a traceback, a key that the shape does not have
+is a fault, and what comes out is a claim. Dataclasses that stand for each other are told apart by a tag, a field of
+the type `Literal`; never by what happens to fit.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,13 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from flash_doctor.errors import BadInput
+from flash_doctor.system.claims import Claimed
 
 T = TypeVar("T")
 Json = Any
@@ -46,19 +52,21 @@ def _plain(key: str, *, alone: bool) -> str:
     return key[1:] if alone and key.startswith(_MARK) and key.lstrip(_MARK) in _MARKERS else key
 
 
-def decode(kind: type[T], data: Json, path: str = "$") -> T:
-    """A value of `kind` from parsed JSON.
+def decode(kind: type[T], data: Json, origin: str, path: str = "$") -> Claimed[T]:
+    """A value of `kind` from parsed JSON, as `origin` (a file, an address, a program) claims it.
 
     Raises:
         BadInput: with the path of the first fault, as in `$.gpus.devices[0].memory: expected int, found str`.
     """
-    return _decode(kind, data, path)  # type: ignore[no-any-return]
+    return Claimed(_decode(kind, data, path), origin)
 
 
 def _decode(kind: Any, data: Json, path: str) -> Any:
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         return _decode_union(get_args(kind), data, path)
+    if origin is Literal:
+        return _decode_literal(get_args(kind), data, path)
     if origin is tuple:
         return _decode_tuple(get_args(kind), data, path)
     if origin is not None and issubclass(origin, Mapping):
@@ -78,7 +86,7 @@ def _decode_union(kinds: tuple[Any, ...], data: Json, path: str) -> Any:
     if data is None and type(None) in kinds:
         return None
     members = [kind for kind in kinds if kind is not type(None)]
-    markers = {key: kind for kind in members for key in _MARKERS if key in _required(kind)}
+    markers = {key: kind for kind in members for key in _MARKERS if key in _names(kind)}
     if isinstance(data, dict) and len(data) == 1:
         marker = markers.get(next(iter(data)))
         if marker is not None:
@@ -86,17 +94,36 @@ def _decode_union(kinds: tuple[Any, ...], data: Json, path: str) -> Any:
     plain = [kind for kind in members if kind not in markers.values()]
     if not plain:
         raise _fault(path, "absent or unknown", data)
-    return _first_fit(plain, data, path)
+    return _decode(plain[0] if len(plain) == 1 else _tagged(plain, data, path), data, path)
 
 
-def _first_fit(kinds: list[Any], data: Json, path: str) -> Any:
-    """The first kind that decodes; the last one's fault is told when none does."""
-    if len(kinds) == 1:
-        return _decode(kinds[0], data, path)
-    try:
-        return _decode(kinds[0], data, path)
-    except BadInput:
-        return _first_fit(kinds[1:], data, path)
+def _tagged(kinds: list[Any], data: Json, path: str) -> Any:
+    """The member of a union whose tag the object carries."""
+    tag, members = _tags(tuple(kinds))
+    value = data.get(tag) if isinstance(data, dict) else None
+    if not isinstance(value, str) or value not in members:
+        message = f"{path}.{tag}: expected one of {', '.join(members)}"
+        raise BadInput(message)
+    return members[value]
+
+
+@cache
+def _tags(kinds: tuple[Any, ...]) -> tuple[str, dict[str, Any]]:
+    """The field that is a tag in all of these dataclasses, and the member for each of its values."""
+    tags = [{name: get_args(hint) for name, hint in _hints(kind).items() if _is_literal(hint)} for kind in kinds]
+    (tag,) = set.intersection(*map(set, tags))
+    return tag, {value: kind for kind, values in zip(kinds, tags, strict=True) for value in values[tag]}
+
+
+def _is_literal(hint: Any) -> bool:
+    return get_origin(hint) is Literal
+
+
+def _decode_literal(allowed: tuple[Any, ...], data: Json, path: str) -> Any:
+    if not isinstance(data, str) or data not in allowed:
+        message = f"{path}: expected {' or '.join(map(str, allowed))}"
+        raise BadInput(message)
+    return data
 
 
 def _decode_tuple(kinds: tuple[Any, ...], data: Json, path: str) -> tuple[Any, ...]:
@@ -124,7 +151,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 @cache
-def _required(kind: Any) -> frozenset[str]:
+def _names(kind: Any) -> frozenset[str]:
     """Names of the fields of a dataclass; empty for anything else."""
     return frozenset(field.name for field in fields(kind)) if is_dataclass(kind) else frozenset()
 
@@ -133,6 +160,9 @@ def _decode_dataclass(kind: Any, data: Json, path: str) -> Any:
     if not isinstance(data, dict):
         raise _fault(path, kind, data)
     hints = _hints(kind)
+    if unknown := sorted(str(key)[:80] for key in data.keys() - _names(kind)):
+        message = f"{path}.{unknown[0]}: no such key in {kind.__name__}"
+        raise BadInput(message)
     values = {}
     for field in fields(kind):
         if field.name in data:

@@ -18,7 +18,7 @@ import urllib3
 
 from flash_doctor.errors import DoctorError
 from flash_doctor.part_file import CHUNK
-from flash_doctor.system.url import check, is_file, login_for, path_of, public, redirected
+from flash_doctor.system.url import Address, is_file, login_for, path_of, public, redirected, to_open
 from flash_doctor.trouble import authorities, reason, trouble_of
 
 if TYPE_CHECKING:
@@ -129,11 +129,11 @@ class _Session(requests.Session):
 
 def get(url: str, headers: dict[str, str]) -> Response:
     """A streamed answer; connection failures and "try again" statuses are tried again with growing pauses."""
-    check(url)
+    address = to_open(url)
     attempt = 1
     while True:
         try:
-            return _ask(url, headers)
+            return _ask(address, headers)
         except HttpError as error:
             if not error.again or attempt == ATTEMPTS:
                 raise
@@ -145,7 +145,9 @@ def rest(attempt: int, asked: float | None = None) -> None:
     time.sleep(PAUSE_SECONDS * 4**attempt if asked is None else asked)
 
 
-def _ask(url: str, headers: dict[str, str]) -> Response:
+def _ask(address: Address, headers: dict[str, str]) -> Response:
+    """One answer; what is asked is made from the parts that were judged, so that nobody takes it apart anew."""
+    url = address.opened
     trusted = authorities(os.environ)
     session = _Session()
     session.max_redirects = REDIRECTS
@@ -155,7 +157,7 @@ def _ask(url: str, headers: dict[str, str]) -> Response:
             headers={"Accept-Encoding": "identity", **headers},
             stream=True,
             timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
-            auth=login_for(url, os.environ),
+            auth=login_for(address, os.environ),
             verify=trusted.path or True,
             proxies={"http": ""},  # plain http is for this machine alone: it never leaves it
         )

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from ward import HEALTHY, merge, patient, ward
 
-from flash_doctor.codec import decode, encode
+from claimed import decoded
+from flash_doctor.codec import encode
 from flash_doctor.diagnose import diagnose
 from flash_doctor.diagnose.registry import REGISTRY
 from flash_doctor.facts import Facts
@@ -24,7 +25,7 @@ GIB = 2**30
 def examine(patch: dict[str, Any], base: str = HEALTHY, *, host_only: bool = False) -> Report:
     """The report on a recorded patient with a change."""
     healthy = patient(base)
-    environment = decode(Environment, merge(encode(healthy.environment), patch))
+    environment = decoded(Environment, merge(encode(healthy.environment), patch))
     return diagnose(healthy.target, environment, FACTS, host_only=host_only)
 
 

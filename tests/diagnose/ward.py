@@ -57,7 +57,7 @@ def names() -> list[str]:
 @cache
 def patient(name: str) -> Patient:
     file = _read(name)
-    environment = decode(Environment, _environment(name), f"{name}.json")
+    environment = decode(Environment, _environment(name), f"{name}.json").unproved()
     return Patient(name, file["about"], tuple(file["fires"]), environment)
 
 

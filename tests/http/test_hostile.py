@@ -13,7 +13,6 @@ import pytest
 from flash_doctor import download as downloads, http
 from flash_doctor.download import HashMismatch, download
 from flash_doctor.install.fetch import Sources, Wanted, fetch
-from flash_doctor.system.url import public
 from servers import Proxy, Site, proxying, serve
 
 if TYPE_CHECKING:
@@ -141,21 +140,3 @@ def test_a_mirror_that_is_down_is_told_only_when_the_publisher_fails_too(site: S
     with pytest.raises(http.HttpError) as caught:
         fetch(Wanted(url=site.url + "/absent", sha256="0" * 64), sources)
     assert "the mirror, asked first: http://127.0.0.1:9/m/absent could not be reached" in caught.value.evidence[-1]
-
-
-@pytest.mark.parametrize(
-    ("url", "told"),
-    [
-        ("", ""),
-        ("https://[::1", "https://[::1"),
-        ("https://me:x@[::1/a", "https://[::1/a"),
-        ("https://me:x@host:port/a", "https://host:port/a"),
-        ("https://me:x#y?z@host/a", "https://host/a"),
-        ("https://me:x/y@host/a?b#c", "https://host/a"),
-        ("https://host:8443/torch@2/a", "https://host:8443/torch@2/a"),
-        ("https://[::1]:8443/torch@2/a", "https://[::1]:8443/torch@2/a"),
-        ("file:///a@b/c%23d.whl", "file:///a@b/c%23d.whl"),
-    ],
-)
-def test_every_text_has_a_public_form(url: str, told: str) -> None:
-    assert public(url) == told

@@ -16,8 +16,9 @@ import pytest
 from packaging.version import Version
 
 import flash_doctor
+from claimed import decoded
 from fakes import TableRunner, printed
-from flash_doctor.codec import decode, encode
+from flash_doctor.codec import encode
 from flash_doctor.command import SystemRunner
 from flash_doctor.model import Absent, Capability, Driver, Gpu, Gpus, GpuSource, Part, Unknown, known
 from flash_doctor.probe.gpu import relevant_variables, start_gpus
@@ -97,7 +98,7 @@ def put_on_bus(root: Path, *, address: str = "0000:19:00.0", vendor: str = "0x10
 def look(root: Path, limit: float = 15.0) -> tuple[Part[Driver], Part[Gpus]]:
     driver, gpus = start_gpus(SystemRunner(), root=root, limit=limit).finish()
     for part, kind in ((driver, Driver), (gpus, Gpus)):
-        assert decode(kind, encode(part)) == part if isinstance(part, kind) else part
+        assert decoded(kind, encode(part)) == part if isinstance(part, kind) else part
     return driver, gpus
 
 

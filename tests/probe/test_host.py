@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from flash_doctor.codec import decode, encode
+from claimed import decoded
+from flash_doctor.codec import encode
 from flash_doctor.command import Command, Completed, Running, SystemRunner
 from flash_doctor.model import Absent, Habitat, Host, Unknown, Volume, known
 from flash_doctor.probe.cgroup import Allowance, read_allowance
@@ -55,7 +56,7 @@ def v2(path: str, files: dict[str, str], mount_root: str = "/") -> dict[str, str
 def test_this_machine_can_be_read() -> None:
     host = read_host(Path.cwd(), Path.home() / ".cache/flash-doctor/not-there-yet")
     assert isinstance(host, Host)
-    assert decode(Host, encode(host)) == host
+    assert decoded(Host, encode(host)) == host
     assert host.kernel == os.uname().release
     memory, cores, disk, cache = known(host.memory), known(host.cores), known(host.target_disk), known(host.cache_disk)
     assert memory is not None

@@ -12,7 +12,8 @@ import pytest
 from packaging.version import Version
 
 from broken_torch import BREAKS, copy_of
-from flash_doctor.codec import decode, encode
+from claimed import decoded
+from flash_doctor.codec import encode
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BadInput, TargetError
 from flash_doctor.model import (
@@ -76,7 +77,7 @@ def test_it_survives_json(venv: Path) -> None:
     )
     install(site_of(venv), "flash-attn", "2.8.3", files={"flash_attn_2_cuda.cpython-312-x.so": "x"})
     environment = look(venv)
-    assert decode(Environment, json.loads(json.dumps(encode(environment)))) == environment
+    assert decoded(Environment, json.loads(json.dumps(encode(environment)))) == environment
 
 
 def test_host_only_leaves_the_target_alone(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_paths_that_are_no_utf8_survive(venv: Path) -> None:
     environment = look(venv)
     (leftover,) = packages_of(environment).leftovers
     assert os.fsencode(leftover.name) == name
-    assert decode(Environment, json.loads(json.dumps(encode(environment)))) == environment
+    assert decoded(Environment, json.loads(json.dumps(encode(environment)))) == environment
 
 
 def test_what_the_facts_want_compared_is_compared() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from flash_doctor.codec import decode, encode
+from claimed import decoded
+from flash_doctor.codec import encode
 from flash_doctor.command import Command, Completed, Running, SystemRunner
 from flash_doctor.model import Absent, Part, Tool, Toolchain, Unknown, known
 from flash_doctor.probe.toolkit import read_toolchain
@@ -36,7 +37,7 @@ class Machine:
     def look(self, runner: SystemRunner | None = None) -> Toolchain:
         found = read_toolchain((self.site,), HEADERS, runner or SystemRunner(), self.root)
         assert isinstance(found, Toolchain)
-        assert decode(Toolchain, encode(found)) == found
+        assert decoded(Toolchain, encode(found)) == found
         return found
 
     def toolkits(self) -> list[tuple[str, Part[Version]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -122,11 +123,16 @@ def test_the_schema_refuses_what_no_report_says(path: tuple[Any, ...], value: ob
     assert not validator("report-1.json").is_valid(document)
 
 
-def test_unknown_keys_are_passed_over() -> None:
+@pytest.mark.parametrize("path", [(), ("environment",), ("environment", "host"), ("target",), ("score",)])
+def test_an_unknown_key_is_a_fault_named_by_its_path(path: tuple[str, ...]) -> None:
     document = json.loads(to_json(report_document(healthy(), 0)))
-    document["later"] = document["environment"]["later"] = {"a": 1}
-    validator("report-1.json").validate(document)
-    assert load_report(json.dumps(document)) == healthy()
+    place = document
+    for key in path:
+        place = place[key]
+    place["later"] = {"a": 1}
+    validator("report-1.json").validate(document)  # other readers may pass over what they do not know
+    with pytest.raises(BadInput, match=re.escape(".".join(("$", *path, "later")))):
+        load_report(json.dumps(document))
 
 
 @pytest.mark.parametrize(

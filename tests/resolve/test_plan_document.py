@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 
 import flash_doctor
-from flash_doctor.codec import decode, encode
+from claimed import decoded
+from flash_doctor.codec import encode
 from flash_doctor.errors import NO_PLAN
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Axis, Move, NoPlan, Risk
@@ -48,7 +49,7 @@ def test_the_document_is_what_the_schema_says(torch: str, goal: Goal) -> None:
 def test_an_answer_survives_json(torch: str, goal: Goal) -> None:
     answer = resolve(goal, described({**H100, "torch": torch}), wheels(), facts())
     answer = replace(answer, rejected=answer.rejected[:NEAREST])
-    assert decode(type(answer), json.loads(json.dumps(encode(answer)))) == answer
+    assert decoded(type(answer), json.loads(json.dumps(encode(answer)))) == answer
 
 
 def test_the_schema_knows_every_word() -> None:

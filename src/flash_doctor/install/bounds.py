@@ -6,7 +6,8 @@ import filecmp
 from typing import TYPE_CHECKING
 
 from flash_doctor.install.files import is_there
-from flash_doctor.install.swap import destinations, inside, recorded, staged_site
+from flash_doctor.install.swap import destinations, recorded, staged_site
+from flash_doctor.system.inside import Inside
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -32,10 +33,10 @@ def trespasses(
         prefix: the target's own prefix.
     """
     arriving = dict(destinations(staged, site, prefix))
-    mine = {path for package in removed for path in recorded(package, strict=False)}
-    owners = {path: package.name for package in others for path in recorded(package, strict=False)}
+    ours = Inside(site, prefix)
+    mine = {path for package in removed for path in recorded(package, ours, strict=False)}
+    owners = {path: package.name for package in others for path in recorded(package, ours, strict=False)}
     brought = _names(staged)
-    ours = inside(prefix, site)
     found: list[str] = []
     for path, source in sorted(arriving.items()):
         if not ours(path):

@@ -32,10 +32,12 @@ def half_copied(destination: Path) -> Path:
     return destination.with_name(destination.name + ".flash-doctor-copy")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """The file has its old content or the new one, also after a power cut."""
+def write_whole(path: Path, text: str, *, mode: int | None = None) -> None:
+    """The file has its old content or the new one, also after a power cut; with `mode` whatever the umask is."""
     draft = path.with_name(path.name + ".draft")
     with draft.open("w", encoding="utf-8") as file:
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -9,6 +9,9 @@ Undo needs the journal alone, may be repeated, and may itself be killed at any p
 The journal lives in the target (`<site-packages>/.flash-doctor/`), on one file system with what it moves, so
 that any later command finds it whatever user or cache folder it runs with. Its paths are written relative to that
 folder of packages: a copy of the environment, or a renamed one, is brought back itself, and never the original.
+
+Anybody can put a journal there before somebody else treats the environment, so what is read is a claim (`accept`): it
+is believed when only we, root or the environment's owner could have written it, and of files inside the environment.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import glob
 import json
 import os
 import shutil
+import stat
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,12 +29,24 @@ from typing import TYPE_CHECKING
 from flash_doctor.codec import decode, encode
 from flash_doctor.errors import BadInput
 from flash_doctor.install.files import half_copied, is_there, move, remove_if_empty, sync_folders, write_whole
+from flash_doctor.system.inside import Inside
+from flash_doctor.system.owner import open_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from flash_doctor.system.claims import Claimed
+
 FOLDER = ".flash-doctor"
 _JOURNAL, DONE = "journal.json", "done"
+_LONGEST = 64 << 20  # bytes: ten times a fix that replaces every package of a large environment
+_LONGEST_TITLE = 1000
+# whatever the umask is: what others could write would not be believed when it is read again
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
+_STRANGERS = (
+    "Nothing is changed while it is there. If no fix of yours made it, somebody else did: look at it, then remove the "
+    "folder it lies in."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,27 +101,22 @@ class Journal:
     def write(cls, folder: Path, swap: Swap) -> Journal:
         """Promise the swap: after this returns, `undo` can bring back the present whatever happens."""
         journal = cls(folder, swap)
-        journal.old.mkdir(parents=True)
         site = folder.parents[1]
-        write_whole(folder / _JOURNAL, json.dumps(encode(swap.each_path(partial(_relative, site)))))
+        for place in (folder.parent, folder, journal.old):
+            place.mkdir(parents=True, exist_ok=place == folder.parent)
+            place.chmod(_FOLDER_MODE)
+        write_whole(folder / _JOURNAL, json.dumps(encode(swap.each_path(partial(_relative, site)))), mode=_FILE_MODE)
         sync_folders((folder, journal.old))
         return journal
 
     @classmethod
-    def read(cls, folder: Path) -> Journal:
-        """The journal in a folder.
+    def read(cls, folder: Path, prefix: Path) -> Journal:
+        """The journal in a folder of an environment whose prefix that is.
 
         Raises:
-            BadInput: it is not readable as a journal; nothing may be changed then.
+            BadInput: it is not readable as a journal, or not believed; nothing may be changed then.
         """
-        path = folder / _JOURNAL
-        try:
-            swap = decode(Swap, json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError, BadInput) as error:
-            message = f"the journal {path} cannot be read: {error}"
-            advice = "Nothing is changed while it is there. The files that it moved away lie beside it, under old/."
-            raise BadInput(message, advice=advice) from error
-        return cls(folder, swap.each_path(partial(_absolute, folder.parents[1])))
+        return cls(folder, accept(_claimed(folder), folder, prefix))
 
     @property
     def done(self) -> bool:
@@ -132,7 +143,7 @@ class Journal:
 
     def finish(self) -> None:
         """Keep the new state: from now on only `doctor rollback` undoes it."""
-        write_whole(self.folder / DONE, "")
+        write_whole(self.folder / DONE, "", mode=_FILE_MODE)
 
     def undo(self) -> None:
         """Bring back the state before `apply`; safe to repeat, after a crash at any point of either."""
@@ -178,13 +189,57 @@ class Journal:
         return self.old / str(number)
 
 
+def _claimed(folder: Path) -> Claimed[Swap]:
+    """What the journal in a folder says, which only we, root or the owner of the environment could have written."""
+    path, site = folder / _JOURNAL, folder.parents[1]
+    with open_trusted(path, also=frozenset({site.stat().st_uid}), below=site) as file:
+        text = file.read(_LONGEST + 1)
+    try:
+        if len(text) > _LONGEST:
+            message = f"it is longer than {_LONGEST >> 20} MiB"
+            raise BadInput(message)
+        return decode(Swap, json.loads(text), str(path))
+    except (ValueError, RecursionError, BadInput) as error:
+        message = f"the journal {path} cannot be read: {error}"
+        advice = "Nothing is changed while it is there. The files that it moved away lie beside it, under old/."
+        raise BadInput(message, advice=advice) from error
+
+
+def accept(claim: Claimed[Swap], folder: Path, prefix: Path) -> Swap:
+    """The swap of a journal that lies in `folder`, with absolute paths, all of them proved to lie in the environment.
+
+    Raises:
+        BadInput: it speaks of files elsewhere, or of our own; or `old/` is a link.
+    """
+    swap, state = claim.unproved(), folder.parent
+    environment, ours = Inside(state.parent, prefix), Inside(state)
+    faults: list[str] = []
+
+    def proved(path: Path, homes: Inside = environment) -> Path:
+        found = homes.path(os.fspath(path) if path.is_absolute() else f"{environment.base}/{path}")
+        if found is None or (homes is environment and FOLDER in found.parts):
+            faults.append(os.fspath(path))
+        return found or path
+
+    if (folder / "old").is_symlink() or not swap.title.isprintable() or len(swap.title) > _LONGEST_TITLE:
+        faults.append(f"{folder / 'old'}, or its title")
+    widest = stat.S_IMODE(state.parent.stat().st_mode) | _FOLDER_MODE
+    believed = Swap(
+        title=swap.title,
+        outgoing=tuple(map(proved, swap.outgoing)),
+        arriving=tuple(replace(one, staged=proved(one.staged, ours), path=proved(one.path)) for one in swap.arriving),
+        made=tuple(map(proved, swap.made)),
+        # a folder comes back with its mode, but never wider open than the folder of packages is
+        emptied=tuple(LeftFolder(path=proved(one.path), mode=one.mode & widest) for one in swap.emptied),
+    )
+    if faults:
+        message = f"the journal {claim.origin} is not believed: it speaks of files outside of the environment"
+        raise BadInput(message, evidence=[f"not inside: {name[:200]!r}" for name in faults[:5]], advice=_STRANGERS)
+    return believed
+
+
 def _relative(site: Path, path: Path) -> Path:
     return Path(os.path.relpath(path, site))
-
-
-def _absolute(site: Path, path: Path) -> Path:
-    """Without `..`, and without following links, which may be the entry itself."""
-    return Path(os.path.normpath(site / path))
 
 
 def _drop_bytecode(source: Path) -> None:
@@ -196,17 +251,30 @@ def _drop_bytecode(source: Path) -> None:
         remove_if_empty(cache)
 
 
-def journals(state: Path) -> Iterator[Journal]:
-    """Every journal of a target's state folder, oldest first; names are sortable times."""
-    if state.is_dir():
-        for folder in sorted(state.iterdir()):
-            if (folder / _JOURNAL).exists():
-                yield Journal.read(folder)
+def journals(state: Path, prefix: Path) -> Iterator[Journal]:
+    """Every journal in the state folder of a target with that prefix, oldest first; names are sortable times.
+
+    Raises:
+        BadInput: the folder, or one in it, is a link or a file of somebody else's; or a journal is not believed.
+    """
+    if not is_there(state):
+        return
+    _demand_folder(state)
+    for folder in sorted(state.iterdir()):
+        if is_there(folder / _JOURNAL):
+            _demand_folder(folder)
+            yield Journal.read(folder, prefix)
 
 
-def unfinished(state: Path) -> Journal | None:
+def _demand_folder(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        message = f"{path} should be a folder of flash-doctor's, and is a file or a link"
+        raise BadInput(message, advice="Move it away, then try again.")
+
+
+def unfinished(state: Path, prefix: Path) -> Journal | None:
     """The journal of a fix that was cut off, which must be undone before anything else is changed."""
-    return next((journal for journal in journals(state) if not journal.done), None)
+    return next((journal for journal in journals(state, prefix) if not journal.done), None)
 
 
 def tidy(state: Path) -> None:

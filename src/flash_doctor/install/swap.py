@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import os
 import stat
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
 from flash_doctor.install.files import is_there
 from flash_doctor.install.journal import FOLDER, Arrival, LeftFolder, Swap
+from flash_doctor.system.claims import Claimed
+from flash_doctor.system.files import read_regular
+from flash_doctor.system.inside import Inside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from flash_doctor.model import Package
+
+_LONGEST_RECORD = 64 << 20  # bytes: the largest that is known, of torch, has 2 MB
 
 
 def plan_swap(
@@ -43,7 +48,7 @@ def plan_swap(
         BadInput: a distribution without a RECORD, or a staging prefix without exactly one package folder.
     """
     arriving = dict(destinations(staged, site, prefix)) if staged else {}
-    leaving = going(removed, others, inside(prefix, site))
+    leaving = going(removed, others, Inside(site, prefix))
     outgoing = sorted(path for path in leaving | set(arriving) if is_there(path))
     replaced = set(outgoing)
     return Swap(
@@ -57,58 +62,52 @@ def plan_swap(
     )
 
 
-def going(removed: Iterable[Package], others: Iterable[Package], ours: Callable[[Path], bool]) -> set[Path]:
+def going(removed: Iterable[Package], others: Iterable[Package], ours: Inside) -> set[Path]:
     """What belongs to the `removed` distributions alone, with what Python compiled from it; `ours` is the target."""
-    kept = {path for package in others for path in recorded(package, strict=False)}
-    claimed = {path for package in removed for path in _with_bytecode(recorded(package, strict=True))}
-    return {path for path in claimed - kept if not _is_folder(path) and ours(path)}
-
-
-def inside(prefix: Path, site: Path) -> Callable[[Path], bool]:
-    """Whether a path really lies in the target: a RECORD may say `../../..`, and a folder may be a link elsewhere."""
-    homes = tuple({prefix.resolve(), site.resolve()})
-
-    @cache
-    def holds(folder: Path) -> bool:
-        real = folder.resolve()
-        return any(real.is_relative_to(home) for home in homes)
-
-    return lambda path: holds(path.parent)
+    kept = {path for package in others for path in recorded(package, ours, strict=False)}
+    going = {path for package in removed for path in _with_bytecode(recorded(package, ours, strict=True))}
+    return {path for path in going - kept if not _is_folder(path)}
 
 
 def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def recorded(package: Package, *, strict: bool) -> frozenset[Path]:
-    """The files that a distribution's RECORD lists, absolute, links in the last part kept.
+def recorded(package: Package, ours: Inside, *, strict: bool) -> frozenset[Path]:
+    """The files of a target (`ours`) that a distribution's RECORD lists, absolute, links in the last part kept.
 
     Raises:
         BadInput: with `strict`, when there is no RECORD (conda, egg, distribution packages, half-removed ones), or one
             that was damaged, as by a power cut.
     """
-    record = package.metadata / "RECORD"
     try:
-        with record.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = [row[0] for row in csv.reader(file) if row]
+        return accept(_rows(package, strict=strict), package.location, ours)
     except (OSError, csv.Error) as error:
         if not strict:
             return frozenset()
         message = f"{package.name} {package.raw_version} has no RECORD, so nobody can say which files are its own"
         advice = "It was not installed by pip or uv: remove it with the tool that installed it."
-        raise BadInput(message, evidence=(f"{record}: {error}",), advice=advice) from error
-    if strict and not any(f"/{package.metadata.name}/" in f"/{name}" for name in rows):
+        raise BadInput(message, evidence=(f"{package.metadata / 'RECORD'}: {error}",), advice=advice) from error
+
+
+def _rows(package: Package, *, strict: bool) -> Claimed[tuple[str, ...]]:
+    """The names in a RECORD, as they are written there."""
+    record = package.metadata / "RECORD"
+    text = read_regular(record, _LONGEST_RECORD).decode("utf-8", "surrogateescape")
+    names = tuple(row[0] for row in csv.reader(io.StringIO(text, newline="")) if row)
+    if strict and not any(f"/{package.metadata.name}/" in f"/{name}" for name in names):
         message = (
             f"the RECORD of {package.name} {package.raw_version} is damaged, so nobody can say which files are its own"
         )
         evidence = f"{record}: not even {package.metadata.name} is listed in it"
         raise BadInput(message, evidence=(evidence,), advice="Reinstall that version with pip or uv, then try again.")
-    return frozenset(_normal(package.location / name) for name in rows)
+    return Claimed(names, str(record))
 
 
-def _normal(path: Path) -> Path:
-    """Without `..`, and without following links, which may be the entry itself."""
-    return Path(os.path.normpath(path))
+def accept(claim: Claimed[tuple[str, ...]], location: Path, ours: Inside) -> frozenset[Path]:
+    """The rows of a RECORD in the folder `location` that lie in `ours`; what it says of other files is passed over."""
+    paths = (ours.path(os.path.join(location, name)) for name in claim.unproved())  # noqa: PTH118 30,000 of them
+    return frozenset(path for path in paths if path is not None)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.command import Runner, Running
     from flash_doctor.probe.driver_files import KernelModule
+    from flash_doctor.system.claims import Claimed
 
 NVML = "libnvidia-ml.so.1"
 # Without a persistence daemon the driver wakes each GPU on first use: seconds on a node with eight.
@@ -258,10 +259,15 @@ def _parse(child: Running) -> _NvmlAnswer | Unknown:
     done = child.wait()
     lines = done.text.strip().splitlines()
     with contextlib.suppress(ValueError, BadInput):
-        return decode(_NvmlAnswer, json.loads(lines[-1] if lines else ""), "NVML")
+        return _accept(decode(_NvmlAnswer, json.loads(lines[-1] if lines else ""), "NVML"))
     end = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     said = done.errors.strip().splitlines()[-1:] or ["nothing on stderr"]
     return Unknown(unknown=f"asking NVML ended with {end}: {said[0][:200]}")
+
+
+def _accept(answer: Claimed[_NvmlAnswer]) -> _NvmlAnswer:
+    """As it is: the child is ours, and nothing in it is a path, an address or a name that is acted upon."""
+    return answer.unproved()
 
 
 def _with_visibility(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Gpu, ...]:

@@ -12,6 +12,7 @@ from flash_doctor.model import Report
 
 if TYPE_CHECKING:
     from flash_doctor.model.binaries import Inspection
+    from flash_doctor.system.claims import Claimed
 
 REPORT = "flash-doctor/report/1"
 ERROR = "flash-doctor/error/1"
@@ -20,6 +21,7 @@ ABI = "flash-doctor/abi/1"
 
 MAX_REPORT = 64 * 1024 * 1024  # characters: ten times the report of a target with 10,000 distributions
 _MAX_DIGITS = 20
+_OF_DOCUMENT = {"schema", "verdict", "exit_code"}  # what the document has beside the report's own fields
 _FROM_CHECK = "Make a report with: flash-doctor check --json > report.json"
 
 Document = dict[str, Any]
@@ -58,21 +60,27 @@ def to_json(document: Document) -> str:
 
 
 def load_report(text: str) -> Report:
-    """The report back from the text of its document; keys we do not know are passed over.
+    """The report back from the text of its document.
 
     Raises:
-        BadInput: too long, not JSON, of another schema, or a value that does not fit, named by its path.
+        BadInput: too long, not JSON, of another schema, a key that we do not know, or a value that does not fit, named
+            by its path.
     """
     if len(text) > MAX_REPORT:
         message = f"the report is longer than {MAX_REPORT // 1024 // 1024} MiB"
         raise BadInput(message, advice=_FROM_CHECK)
     data = _parse(text)
     schema = data.get("schema") if isinstance(data, Mapping) else None
-    if schema != REPORT:
+    if schema != REPORT or not isinstance(data, Mapping):
         message = "this is not a report that this version of flash-doctor can read"
         found = f"its schema is {str(schema)[:80]!r}" if schema is not None else "it names no schema"
         raise BadInput(message, evidence=(f"{found}; expected {REPORT!r}",), advice=_FROM_CHECK)
-    return decode(Report, data)
+    return _accept(decode(Report, {key: value for key, value in data.items() if key not in _OF_DOCUMENT}, "the report"))
+
+
+def _accept(claim: Claimed[Report]) -> Report:
+    """Ours as a description of a machine: it is judged and shown, and nothing that it names is opened or run."""
+    return claim.unproved()
 
 
 def _parse(text: str) -> object:

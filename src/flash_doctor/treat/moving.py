@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flash_doctor.install.files import is_there
-from flash_doctor.install.swap import going, inside
+from flash_doctor.install.swap import going
+from flash_doctor.system.inside import Inside
 from flash_doctor.probe.volume import Mount, mount_of, read_mounts
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def copied_instead(patient: Patient, names: Collection[str], mounts: tuple[Mount
     mounts = read_mounts() if mounts is None else mounts
     home, programs = (mount_of(path.resolve(), mounts) for path in (patient.site, patient.prefix / "bin"))
     removed, _ = patient.parted(names)
-    old = [path.lstat() for path in going(removed, (), inside(patient.prefix, patient.site)) if is_there(path)]
+    old = [path.lstat() for path in going(removed, (), Inside(patient.site, patient.prefix)) if is_there(path)]
     device = patient.site.stat().st_dev
     if home.filesystem in _LAYERED:
         size = sum(one.st_size for one in old) / _MIB

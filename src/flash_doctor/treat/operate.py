@@ -67,7 +67,7 @@ class Operation:
         """Undo from the journal; where even that fails, say who can finish it."""
         try:
             (folder / DONE).unlink(missing_ok=True)
-            recover(self.patient.state)
+            recover(self.patient.state, self.patient.prefix)
         except OSError as error:
             message = "the environment could not be restored; its journal is complete, so nothing is lost"
             advice = f"Mend the cause, then: flash-doctor rollback --python {self.patient.target.python}"
@@ -84,7 +84,7 @@ class Operation:
         outcome = Outcome(state=state, sheet=self.sheet, why=_why(proof, state), proof=proof)
         if state is State.RESTORED:
             with uninterrupted():
-                recover(self.patient.state)
+                recover(self.patient.state, self.patient.prefix)
             return outcome
         with self.clock.stage("sync"):
             self._keep(journal, outcome)
@@ -108,19 +108,19 @@ class Operation:
         for arrival in journal.swap.arriving:
             sync(arrival.path)
         receipt = {"schema": SCHEMA, **encode(outcome), "exit_code": 0}
-        write_whole(journal.folder / RECEIPT, json.dumps(receipt, indent=1) + "\n")
+        write_whole(journal.folder / RECEIPT, json.dumps(receipt, indent=1) + "\n", mode=0o644)
         with uninterrupted():
             journal.finish()
             # what is left here is cleared by the next command
             with suppress(OSError):
-                _drop_others(self.patient.state, journal)
+                _drop_others(self.patient, journal)
 
 
-def _drop_others(state: Path, kept: Journal) -> None:
-    for older in journals(state):
+def _drop_others(patient: Patient, kept: Journal) -> None:
+    for older in journals(patient.state, patient.prefix):
         if older.folder != kept.folder:
             older.drop()
-    tidy(state)
+    tidy(patient.state)
 
 
 def judge_proof(proof: Proof, options: Options) -> State:

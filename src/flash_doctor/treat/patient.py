@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput, InstallFailed
-from flash_doctor.install.files import is_there
 from flash_doctor.install.journal import FOLDER, tidy, unfinished
 from flash_doctor.install.lock import locked
 from flash_doctor.model import Absent, Environment, Packages, Python, Target, Unknown, known
@@ -112,23 +111,21 @@ def admitted(target: Target, runner: Runner) -> Iterator[Patient]:
 def _recovered(patient: Patient) -> str:
     try:
         with uninterrupted():
-            return recover(patient.state)
+            return recover(patient.state, patient.prefix)
     except OSError as error:
         message = "an earlier fix was cut off, and could not be undone; its journal is complete, so nothing is lost"
         advice = f"Mend the cause, then: flash-doctor rollback --python {patient.target.python}"
         raise InstallFailed(message, evidence=(str(error),), advice=advice) from error
 
 
-def recover(state: Path) -> str:
-    """Undo a fix that was cut off; its title, or nothing. To be called with the lock held.
+def recover(state: Path, prefix: Path) -> str:
+    """Undo a fix that was cut off in a target with that prefix; its title, or nothing. To be called with the lock held.
 
     Raises:
-        BadInput: somebody else's file, or a link to somebody else's folder, has the name of ours.
+        BadInput: somebody else's file, or a link to somebody else's folder, has the name of ours; or the journal is not
+            believed.
     """
-    if is_there(state) and (state.is_symlink() or not state.is_dir()):
-        message = f"{state} should be a folder of flash-doctor's, and is a file or a link"
-        raise BadInput(message, advice="Move it away, then try again.")
-    cut_off = unfinished(state)
+    cut_off = unfinished(state, prefix)
     if cut_off:
         cut_off.undo()
     tidy(state)

@@ -13,7 +13,7 @@ from flash_doctor.codec import decode
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Build, Install, Plan, Remove
-from flash_doctor.system.url import check_named
+from flash_doctor.system.url import named_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def _step(data: Any, path: str) -> Step:
 def _check_file(step: Install | Build, path: str) -> None:
     """Address and hash become names of files and words of a requirements file: they must be nothing else."""
     if step.url is not None:
-        check_named(step.url)
+        named_file(step.url)
     if step.sha256 is not None and not _SHA256.fullmatch(step.sha256):
         message = f"{path}.sha256: expected 64 hexadecimal digits"
         raise BadInput(message)

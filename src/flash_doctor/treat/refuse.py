@@ -7,7 +7,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
-from flash_doctor.install.swap import going, inside
+from flash_doctor.install.swap import going
+from flash_doctor.system.inside import Inside
 from flash_doctor.install.users import users_of
 from flash_doctor.model import known
 
@@ -86,7 +87,7 @@ def _refuse_torch(patient: Patient, names: Collection[NormalizedName]) -> None:
 
 def _refuse_used(patient: Patient, names: Collection[NormalizedName]) -> None:
     removed = [package for name in names for package in patient.copies(name)]
-    users = users_of(going(removed, (), inside(patient.prefix, patient.site)))
+    users = users_of(going(removed, (), Inside(patient.site, patient.prefix)))
     if users:
         message = f"{users[0].file.name} is in use by {len(users)} running process(es), which would break"
         evidence = [f"process {user.pid}: {user.command}" for user in users[:_SHOWN]]

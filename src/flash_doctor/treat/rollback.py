@@ -25,14 +25,14 @@ _SCRIPT = """
 def main(arguments):
     import os, site, sys
     listed = site.getsitepackages() if hasattr(site, "getsitepackages") else sys.path
-    return [folder for folder in listed if folder.endswith("-packages") and os.path.isdir(folder)]
+    return [sys.prefix] + [folder for folder in listed if folder.endswith("-packages") and os.path.isdir(folder)]
 """
 
 
 def past_fixes(target: Target, runner: Runner) -> Rollback:
     """What could be undone, oldest first."""
-    state = _site(target, runner) / FOLDER
-    return Rollback(target=target, fixes=tuple(map(_past, journals(state))), undone=None)
+    site, prefix = _places(target, runner)
+    return Rollback(target=target, fixes=tuple(map(_past, journals(site / FOLDER, prefix))), undone=None)
 
 
 def rollback(target: Target, runner: Runner, *, unfinished_only: bool = False) -> Rollback:
@@ -42,22 +42,22 @@ def rollback(target: Target, runner: Runner, *, unfinished_only: bool = False) -
         BadInput: the target was changed since by somebody else, or its files are in use.
         InstallFailed: a file could not be moved; the journal stays, so that it can be tried again.
     """
-    site = _site(target, runner)
+    site, prefix = _places(target, runner)
     state = site / FOLDER
     with locked(site), uninterrupted():
-        fixes = tuple(map(_past, journals(state)))
+        fixes = tuple(map(_past, journals(state, prefix)))
         cut_off = next((one for one in fixes if not one.finished), None)
         try:
-            recover(state)
-            undone = cut_off or (None if unfinished_only or not fixes else _undo_last(state))
+            recover(state, prefix)
+            undone = cut_off or (None if unfinished_only or not fixes else _undo_last(state, prefix))
         except OSError as error:
             message = "a file could not be moved back; the journal is complete, so nothing is lost"
             raise InstallFailed(message, evidence=(str(error),), advice="Mend that, then try again.") from error
     return Rollback(target=target, fixes=fixes, undone=undone)
 
 
-def _undo_last(state: Path) -> PastFix:
-    journal = [*journals(state)][-1]
+def _undo_last(state: Path, prefix: Path) -> PastFix:
+    journal = [*journals(state, prefix)][-1]
     _refuse_incomplete(journal)
     _refuse_changed(journal)
     _refuse_used(journal)
@@ -103,9 +103,10 @@ def _past(journal: Journal) -> PastFix:
     return PastFix(id=journal.folder.name, title=journal.swap.title, finished=journal.done, kept=journal.size_kept())
 
 
-def _site(target: Target, runner: Runner) -> Path:
-    found = start_script(target, runner, _SCRIPT).answer()
+def _places(target: Target, runner: Runner) -> tuple[Path, Path]:
+    """The target's folder of packages, and its prefix."""
+    prefix, *found = start_script(target, runner, _SCRIPT).answer()
     if not found:
         message = f"{target.python} names no folder for packages"
         raise BadInput(message)
-    return Path(found[0])
+    return Path(found[0]), Path(prefix)
