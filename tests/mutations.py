@@ -52,7 +52,7 @@ class Matrix:
         options = ["-q", "--offline", "--no-deps", "--link-mode", "copy", "--python", str(clinic.venv)]
         subprocess.run([uv, "pip", "install", *options, str(wheel)], check=True)
         # the first fix was another one: what it kept is not under examination here
-        (done,) = journals(clinic.site / FOLDER)
+        (done,) = journals(clinic.site / FOLDER, clinic.venv)
         done.drop()
         (clinic.site / FOLDER).rmdir()
         matrix = cls(clinic, installer, before=snapshot(clinic.venv))
@@ -130,7 +130,7 @@ class Matrix:
         if found == self.before:
             return ""
         state = self.clinic.site / FOLDER
-        finished = [journal.done for journal in journals(state)]
+        finished = [journal.done for journal in journals(state, self.clinic.venv)]
         if finished != [True]:
             return f"neither before nor after, journals {finished}: {difference(self.before, found)}"
         if self._without_state() != self.after:

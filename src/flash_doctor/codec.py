@@ -129,6 +129,8 @@ def _decode_literal(allowed: tuple[Any, ...], data: Json, path: str) -> Any:
 def _decode_tuple(kinds: tuple[Any, ...], data: Json, path: str) -> tuple[Any, ...]:
     if not isinstance(data, list):
         raise _fault(path, "list", data)
+    if kinds == (str, Ellipsis) and all(type(item) is str for item in data):  # the long lists: files, lines
+        return tuple(data)
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         return tuple(_decode(kinds[0], item, f"{path}[{index}]") for index, item in enumerate(data))
     if len(kinds) != len(data):

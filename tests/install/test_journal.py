@@ -64,7 +64,7 @@ def swap_it(site: Path) -> None:
 
 
 def recover(site: Path) -> None:
-    cut_off = unfinished(site / FOLDER)
+    cut_off = unfinished(site / FOLDER, site.parent)
     if cut_off:
         cut_off.undo()
     tidy(site / FOLDER)
@@ -96,8 +96,8 @@ def test_the_swap_does_what_it_says_and_undo_brings_everything_back(site: Path) 
     assert (site / "fresh" / "deep" / "b.py").read_text() == "added"
     assert (site / "flash_attn" / "cute" / "other.py").exists()
     assert not (site / "old_only").exists()
-    assert unfinished(site / FOLDER) is None
-    (journal,) = journals(site / FOLDER)
+    assert unfinished(site / FOLDER, site.parent) is None
+    (journal,) = journals(site / FOLDER, site.parent)
     journal.undo()
     tidy(site / FOLDER)
     assert snapshot(site) == before
@@ -129,7 +129,7 @@ def test_what_python_compiled_since_goes_with_its_source(site: Path) -> None:
     before = snapshot(site)
     swap_it(site)
     write(site / "fresh" / "deep" / "__pycache__" / "b.cpython-311.pyc", "compiled")
-    (journal,) = journals(site / FOLDER)
+    (journal,) = journals(site / FOLDER, site.parent)
     journal.undo()
     tidy(site / FOLDER)
     assert snapshot(site) == before
@@ -139,6 +139,6 @@ def test_what_python_compiled_since_goes_with_its_source(site: Path) -> None:
 def test_a_damaged_journal_stops_everything(site: Path, text: str) -> None:
     write(site / FOLDER / "1" / "journal.json", text)
     with pytest.raises(BadInput, match="cannot be read"):
-        unfinished(site / FOLDER)
+        unfinished(site / FOLDER, site.parent)
     tidy(site / FOLDER)
     assert (site / FOLDER / "1" / "journal.json").exists(), "what cannot be read is not thrown away"

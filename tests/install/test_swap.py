@@ -119,7 +119,7 @@ def test_replace_and_undo(patient: Path, tmp_path: Path, target: Target, name: s
     assert [package.raw_version for package in here.copies("flash-attn")] == ["2.0"]
     check = subprocess.run([str(target.python), "-c", "import flash_attn; assert flash_attn.new"], capture_output=True)
     assert check.returncode == 0
-    (found,) = journals(patient / FOLDER)
+    (found,) = journals(patient / FOLDER, target.python.parents[1])
     found.undo()
     tidy(patient / FOLDER)
     assert snapshot(target.python.parents[1]) == before

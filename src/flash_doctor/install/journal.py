@@ -21,8 +21,7 @@ import json
 import os
 import shutil
 import stat
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,18 +75,36 @@ class Swap:
     made: tuple[Path, ...]
     emptied: tuple[LeftFolder, ...]
 
-    def each_path(self, change: Callable[[Path], Path]) -> Swap:
-        """The same swap with every path changed."""
-        return Swap(
-            title=self.title,
-            outgoing=tuple(map(change, self.outgoing)),
-            arriving=tuple(replace(one, staged=change(one.staged), path=change(one.path)) for one in self.arriving),
-            made=tuple(map(change, self.made)),
-            emptied=tuple(replace(one, path=change(one.path)) for one in self.emptied),
-        )
-
     def folders_touched(self) -> tuple[Path, ...]:
         return (*self.outgoing, *(arrival.path for arrival in self.arriving), *self.made)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenArrival:
+    """An `Arrival` as the journal's text has it."""
+
+    staged: str
+    path: str
+    replaces: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenFolder:
+    """A `LeftFolder` as the journal's text has it."""
+
+    path: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A swap as the journal's text has it: paths relative to the folder of packages, or absolute (by older doctors)."""
+
+    title: str
+    outgoing: tuple[str, ...]
+    arriving: tuple[WrittenArrival, ...]
+    made: tuple[str, ...]
+    emptied: tuple[WrittenFolder, ...]
 
 
 class Journal:
@@ -105,7 +122,7 @@ class Journal:
         for place in (folder.parent, folder, journal.old):
             place.mkdir(parents=True, exist_ok=place == folder.parent)
             place.chmod(_FOLDER_MODE)
-        write_whole(folder / _JOURNAL, json.dumps(encode(swap.each_path(partial(_relative, site)))), mode=_FILE_MODE)
+        write_whole(folder / _JOURNAL, json.dumps(encode(_written(swap, site))), mode=_FILE_MODE)
         sync_folders((folder, journal.old))
         return journal
 
@@ -189,7 +206,7 @@ class Journal:
         return self.old / str(number)
 
 
-def _claimed(folder: Path) -> Claimed[Swap]:
+def _claimed(folder: Path) -> Claimed[Written]:
     """What the journal in a folder says, which only we, root or the owner of the environment could have written."""
     path, site = folder / _JOURNAL, folder.parents[1]
     with open_trusted(path, also=frozenset({site.stat().st_uid}), below=site) as file:
@@ -198,48 +215,85 @@ def _claimed(folder: Path) -> Claimed[Swap]:
         if len(text) > _LONGEST:
             message = f"it is longer than {_LONGEST >> 20} MiB"
             raise BadInput(message)
-        return decode(Swap, json.loads(text), str(path))
+        return decode(Written, json.loads(text), str(path))
     except (ValueError, RecursionError, BadInput) as error:
         message = f"the journal {path} cannot be read: {error}"
         advice = "Nothing is changed while it is there. The files that it moved away lie beside it, under old/."
         raise BadInput(message, advice=advice) from error
 
 
-def accept(claim: Claimed[Swap], folder: Path, prefix: Path) -> Swap:
+def accept(claim: Claimed[Written], folder: Path, prefix: Path) -> Swap:
     """The swap of a journal that lies in `folder`, with absolute paths, all of them proved to lie in the environment.
 
     Raises:
         BadInput: it speaks of files elsewhere, or of our own; or `old/` is a link.
     """
-    swap, state = claim.unproved(), folder.parent
-    environment, ours = Inside(state.parent, prefix), Inside(state)
-    faults: list[str] = []
-
-    def proved(path: Path, homes: Inside = environment) -> Path:
-        found = homes.path(os.fspath(path) if path.is_absolute() else f"{environment.base}/{path}")
-        if found is None or (homes is environment and FOLDER in found.parts):
-            faults.append(os.fspath(path))
-        return found or path
-
-    if (folder / "old").is_symlink() or not swap.title.isprintable() or len(swap.title) > _LONGEST_TITLE:
-        faults.append(f"{folder / 'old'}, or its title")
+    written, state = claim.unproved(), folder.parent
+    proof = _Proof(Inside(state.parent, prefix))
+    ours = _Proof(Inside(state), our_own=True)
+    # a folder comes back with its mode, but never wider open than the folder of packages is
     widest = stat.S_IMODE(state.parent.stat().st_mode) | _FOLDER_MODE
-    believed = Swap(
-        title=swap.title,
-        outgoing=tuple(map(proved, swap.outgoing)),
-        arriving=tuple(replace(one, staged=proved(one.staged, ours), path=proved(one.path)) for one in swap.arriving),
-        made=tuple(map(proved, swap.made)),
-        # a folder comes back with its mode, but never wider open than the folder of packages is
-        emptied=tuple(LeftFolder(path=proved(one.path), mode=one.mode & widest) for one in swap.emptied),
+    swap = Swap(
+        title=written.title,
+        outgoing=tuple(map(proof.entry, written.outgoing)),
+        arriving=tuple(
+            Arrival(
+                staged=ours.entry(os.path.join(state.parent, arrival.staged)),
+                path=proof.entry(arrival.path),
+                replaces=arrival.replaces,
+            )
+            for arrival in written.arriving
+        ),
+        made=tuple(map(proof.folder, written.made)),
+        emptied=tuple(LeftFolder(path=proof.folder(left.path), mode=left.mode & widest) for left in written.emptied),
     )
+    faults = [*proof.faults, *ours.faults]
+    if (folder / "old").is_symlink():
+        faults.append(f"{folder / 'old'} is a link")
+    if not written.title.isprintable() or len(written.title) > _LONGEST_TITLE:
+        faults.append("its title is no sentence")
     if faults:
         message = f"the journal {claim.origin} is not believed: it speaks of files outside of the environment"
-        raise BadInput(message, evidence=[f"not inside: {name[:200]!r}" for name in faults[:5]], advice=_STRANGERS)
-    return believed
+        raise BadInput(message, evidence=faults[:5], advice=_STRANGERS)
+    return swap
 
 
-def _relative(site: Path, path: Path) -> Path:
-    return Path(os.path.relpath(path, site))
+@dataclass
+class _Proof:
+    """Paths of a journal against the folders that they must lie in, with every fault that was found."""
+
+    inside: Inside
+    our_own: bool = False
+    faults: list[str] = field(default_factory=list)
+
+    def entry(self, name: str) -> Path:
+        path = self.inside.path(name)
+        if path is None or (not self.our_own and f"/{FOLDER}/" in f"/{name}/"):
+            self.faults.append(f"not inside: {name[:200]!r}")
+        return path or Path(name.replace("\0", ""))
+
+    def folder(self, name: str) -> Path:
+        """No link either: what is done to a folder would be done to the one that it leads to."""
+        path = self.entry(name)
+        if path.is_symlink():
+            self.faults.append(f"a link: {name[:200]!r}")
+        return path
+
+
+def _written(swap: Swap, site: Path) -> Written:
+    def relative(path: Path) -> str:
+        return os.path.relpath(path, site)
+
+    return Written(
+        title=swap.title,
+        outgoing=tuple(map(relative, swap.outgoing)),
+        arriving=tuple(
+            WrittenArrival(staged=relative(each.staged), path=relative(each.path), replaces=each.replaces)
+            for each in swap.arriving
+        ),
+        made=tuple(map(relative, swap.made)),
+        emptied=tuple(WrittenFolder(path=relative(left.path), mode=left.mode) for left in swap.emptied),
+    )
 
 
 def _drop_bytecode(source: Path) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.install.files import is_there
 from flash_doctor.install.swap import going
-from flash_doctor.system.inside import Inside
 from flash_doctor.probe.volume import Mount, mount_of, read_mounts
+from flash_doctor.system.inside import Inside
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
 from flash_doctor.install.swap import going
-from flash_doctor.system.inside import Inside
 from flash_doctor.install.users import users_of
 from flash_doctor.model import known
+from flash_doctor.system.inside import Inside
 
 if TYPE_CHECKING:
     from collections.abc import Collection
