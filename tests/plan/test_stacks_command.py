@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.version import Version
 
 from flash_doctor.cli import main
 from flash_doctor.cli.boundary import run
@@ -74,7 +75,7 @@ class Index:
 
 
 def found(name: str) -> Found:
-    return Found(name=name, version="1", url=f"https://e.org/{name}-1.whl", sha256=None, size=None)  # type: ignore[arg-type]
+    return Found(name=name, version=Version("1"), url=f"https://e.org/{name}-1.whl", sha256=None, size=None)  # type: ignore[arg-type]
 
 
 def test_flash_attn_is_judged_by_the_matrix_and_the_rest_by_the_index() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from fakes import TableRunner, printed
 from flash_doctor.command import SystemRunner
@@ -50,7 +51,7 @@ class Oracle:
 
 def found(name: str, version: str) -> Found:
     url = f"https://example.org/{name}-{version}-py3-none-any.whl"
-    return Found(name=name, version=version, url=url, sha256="ab" * 32, size=9)  # type: ignore[arg-type]
+    return Found(name=name, version=Version(version), url=url, sha256="ab" * 32, size=9)  # type: ignore[arg-type]
 
 
 def plan(environment: Environment, **goal: tuple[str, ...]) -> Plan:
@@ -125,7 +126,7 @@ QUESTION = Question(
 def test_uv_is_asked_for_a_lock_file_and_its_markers_are_heeded() -> None:
     runner = TableRunner({"compile": printed(LOCK)})
     answer = UvLookup(runner=runner, uv="/bin/uv", offline=True).answer(QUESTION)
-    assert [(one.name, one.version, one.sha256) for one in answer] == [("einops", "0.8.1", "ab" * 32)]
+    assert [(one.name, one.version, one.sha256) for one in answer] == [("einops", Version("0.8.1"), "ab" * 32)]
     command = runner.seen[0]
     assert command.stdin == b"einops\n"
     options = " ".join(command.argv)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from fakes import TableRunner, printed
 from flash_doctor.command import Command, Completed, SystemRunner
@@ -22,11 +23,11 @@ QUESTION = Question(
     glibc=(2, 35),
     indexes=("https://example.org/whl/cu128",),
 )
-ARCHIVE = {"hashes": {"sha256": "ab"}}
+ARCHIVE = {"hashes": {"sha256": "ab" * 32}}
 EINOPS = {
     "download_info": {
         "url": "https://e.org/einops-0.8.1-py3-none-any.whl",
-        "archive_info": {"hashes": {"sha256": "ab"}},
+        "archive_info": {"hashes": {"sha256": "ab" * 32}},
     },
     "metadata": {"name": "Einops", "version": "0.8.1"},
 }
@@ -45,7 +46,7 @@ def reporting(text: str) -> TableRunner:
 def test_pip_is_asked_for_wheels_of_the_questions_python() -> None:
     runner = reporting(json.dumps({"install": [EINOPS]}))
     (one,) = PipLookup(runner=runner, python=Path("/bin/python")).answer(QUESTION)
-    assert (one.name, one.version, one.sha256, one.size) == ("einops", "0.8.1", "ab", None)
+    assert (one.name, one.version, one.sha256, one.size) == ("einops", Version("0.8.1"), "ab" * 32, None)
     options = " ".join(runner.seen[0].argv)
     for words in ("--dry-run", "--python-version 3.12", "--platform manylinux_2_35_x86_64", "--only-binary :all:",
                   "--extra-index-url https://example.org/whl/cu128"):  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.version import Version
 
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import NoPlanFound
@@ -56,9 +57,9 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 def test_address_and_hash_without_the_password_of_the_index(index: Site, kind: str) -> None:
     index.files["/simple/flash-attn/"] = PAGES[kind].encode()
     found = source("flash-attn==2.8.3")
-    assert (found.url, found.sha256, found.version) == (f"{index.url}/files/{NAME}", HASH, "2.8.3")
-    assert source("flash-attn").version == "2.8.3"
-    assert source("flash-attn<2.8.3").version == "2.8.2"
+    assert (found.url, found.sha256, found.version) == (f"{index.url}/files/{NAME}", HASH, Version("2.8.3"))
+    assert source("flash-attn").version == Version("2.8.3")
+    assert source("flash-attn<2.8.3").version == Version("2.8.2")
 
 
 def test_other_indexes_of_pip_are_read_too(index: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,6 @@ SPOOFED = [
     "https://" + GENUINE.replace("github.com", "[::1"),
     "https://" + GENUINE.replace("github.com", "[::1]evil.example"),
     "https://" + GENUINE.replace("github.com", ""),
-    f"https:{GENUINE}",
     f"https:/{GENUINE}",
     f"//{GENUINE}",
     f" https://{GENUINE}",

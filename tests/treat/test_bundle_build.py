@@ -39,7 +39,7 @@ def test_a_bundle_treats_a_machine_without_network(clinic: Clinic) -> None:
     clinic.environment["FLASH_DOCTOR_CACHE"] = str(clinic.folder / "another machine")
     done = clinic.run("fix", "--yes", "--import-only", "--bundle", str(clinic.folder / "bag"), "--json")
     assert json.loads(done.stdout)["state"] == "installed and verified", done.stderr
-    ready = read_plan(clinic.folder / "bag" / "plan.json")
+    ready = read_plan(clinic.folder / "bag" / "plan.json", tuple)
     assert [step.name for step in ready.steps] == ["flash-attn", "einops"]
     (clinic.folder / "bag" / einops.name).write_bytes(b"another file")
     clinic.run("rollback")

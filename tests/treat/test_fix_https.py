@@ -228,9 +228,10 @@ def test_a_certificate_that_does_not_convince_is_explained(afresh: Shop, name: s
     [
         ("http://example.invalid/a.whl", "only https and file addresses"),
         (f"ftp://{LOGIN}@example.invalid/a.whl", "only https and file addresses"),
-        ("https:///a", "only https and file addresses"),
-        (f"https://{LOGIN}@[::1/a.whl", "is no address"),
-        (f"https://{LOGIN}@example.invalid:port/a.whl", "is no address"),
+        ("https:///a", "it names no host"),
+        (f"https://{LOGIN}@[::1/a.whl", "it names no host"),
+        (f"https://{LOGIN}@example.invalid:port/a.whl", "it names no host"),
+        (f"https://{LOGIN.replace('-', '/')}@example.invalid/a.whl", "it has signs that do not belong there"),
     ],
 )
 def test_what_is_no_https_address_is_refused(afresh: Shop, url: str, words: str) -> None:
@@ -281,7 +282,7 @@ def tell_tales(folder: Path) -> list[Path]:
 def test_a_proxy_is_used_and_spared(shop: Shop) -> None:
     with proxying(Proxy()) as proxy:
         shop.clinic.environment |= {"HTTPS_PROXY": proxy.url, "NO_PROXY": "127.0.0.1"}
-        assert shop.fix(shop.site.url + "/absent").returncode == 4
+        assert shop.fix(shop.site.url + "/absent" + shop.path).returncode == 4
         assert proxy.tunnels == []
         shop.clinic.environment["NO_PROXY"] = "elsewhere.invalid"
         treated(shop.fix())

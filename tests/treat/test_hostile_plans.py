@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STEP = {
-    "action": "install", "name": "x", "requirement": "x==1", "because": "", "url": "https://h.invalid/x.whl",
+    "action": "install", "name": "x", "requirement": "x==1", "because": "", "url": "https://h.invalid/x-1-py3-none-any.whl",
     "sha256": "a" * 64, "size": 1,
 }  # fmt: skip
 
@@ -38,37 +38,57 @@ def plan_of(folder: Path, **changed: object) -> Path:
         ({"sha256": "a" * 64 + "\nevil @ file:///x.whl"}, "64 hexadecimal"),
         ({"sha256": "../../.."}, "64 hexadecimal"),
         ({"size": -1}, "no size"),
-        ({"url": ""}, "names no file"),
+        ({"size": 1 << 60}, "no size"),
+        ({"url": ""}, "does not begin with https"),
         ({"url": "https://h.invalid/"}, "names no file"),
         ({"url": "https://h.invalid/a%2F.."}, "names no file"),
         ({"url": "https://h.invalid/a%00b.whl"}, "names no file"),
         ({"url": "https://h.invalid/a%0Ab.whl"}, "names no file"),
-        ({"url": "https://h.invalid:123456/a.whl"}, "no address"),
-        ({"url": "https://[::1/a.whl"}, "no address"),
+        ({"url": "https://h.invalid:123456/a.whl"}, "names no host"),
+        ({"url": "https://[::1/a.whl"}, "names no host"),
+        ({"url": "file:///etc/passwd"}, "names no wheel"),
+        ({"url": "file:///somewhere/plan.json"}, "names no wheel"),
+        ({"url": "https://h.invalid/x-1.tar.gz"}, "names no wheel"),
+        ({"url": "https://h.invalid/y-1-py3-none-any.whl"}, "is not x"),
+        ({"url": "https://h.invalid/x-2-py3-none-any.whl"}, "is not x 1"),
+        ({"url": "http://h.invalid/x-1-py3-none-any.whl"}, "only https and file"),
+        ({"version": "2"}, "is not what x==1 asks for"),
+        ({"version": "one"}, "version"),
+        ({"requirement": "x @ file:///tmp/x-1-py3-none-any.whl"}, "is not x"),
+        ({"requirement": "x==1\n--index-url https://evil.invalid"}, "requirement"),
+        ({"name": "evil$(touch pwn)", "requirement": "x==1"}, "name"),
+        ({"name": "-r", "requirement": "x==1"}, "name"),
+        ({"name": "../x"}, "name"),
+        ({"indexes": ["http://evil.invalid/simple"]}, "only https and file"),
+        ({"indexes": ["https://evil.invalid/#@h.invalid"]}, "signs"),
         ({"action": ["install"]}, "action"),
         ({"action": None}, "action"),
+        ({"action": "remove"}, "no such key in Remove"),
+        ({"later": 1}, "steps\\[0\\].later: no such key"),
+        ({"wheel": {"family": {}}}, "wheel: no such key"),
+        ({"size": "12"}, "size: expected"),
     ],
 )
 def test_each_lie_is_named(tmp_path: Path, changed: dict[str, Any], fault: str) -> None:
     with pytest.raises(BadInput, match=fault):
-        read_plan(plan_of(tmp_path, **changed))
+        read_plan(plan_of(tmp_path, **changed), tuple)
 
 
 def test_a_hash_in_capitals_is_the_same_hash(tmp_path: Path) -> None:
-    assert getattr(read_plan(plan_of(tmp_path, sha256="A" * 64)).steps[0], "sha256", "") == "a" * 64
+    assert getattr(read_plan(plan_of(tmp_path, sha256="A" * 64), tuple).steps[0], "sha256", "") == "a" * 64
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, '{"schema":"flash-doctor/plan/1","steps":' + "[" * 200_000])
 def test_a_plan_nested_without_end_is_unreadable(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(BadInput, match="cannot be read"):
-        read_plan(tmp_path / "plan.json")
+        read_plan(tmp_path / "plan.json", tuple)
 
 
 def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "plan.json").symlink_to("/dev/zero")
     with pytest.raises(BadInput):
-        read_plan(tmp_path / "plan.json")
+        read_plan(tmp_path / "plan.json", tuple)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
@@ -108,10 +128,12 @@ def test_what_a_plan_removes_or_compiles_is_done_once(clinic: Clinic) -> None:
     clinic.flash()
     einops = clinic.einops()
     assert clinic.fix().returncode == 0
+    source = clinic.folder / "flash_attn-2.8.3.tar.gz"
+    source.write_bytes(einops.read_bytes())
     remove = {"action": "remove", "name": "einops", "because": "a test"}
     build = {
         "action": "build", "name": "flash-attn", "requirement": "flash-attn==2.8.3", "because": "a test",
-        "settings": {}, "jobs": 1, "minutes": 1, "memory": 1, "url": einops.as_uri(), "sha256": sha256(einops),
+        "settings": {}, "jobs": 1, "minutes": 1, "memory": 1, "url": source.as_uri(), "sha256": sha256(source),
     }  # fmt: skip
     plan = write_plan(clinic, remove, build)
     arguments = ("fix", "--yes", "--no-verify", "--plan", str(plan), "--json")

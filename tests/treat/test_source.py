@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from fakes import SilentDesk
 from flash_doctor.command import SystemRunner
@@ -38,6 +39,9 @@ def patient(clinic: Clinic) -> Patient:
     return examine(Target(python=clinic.venv / "bin" / "python", why="test"), SystemRunner())
 
 
+SDIST = "https://x.invalid/y.tar.gz"
+
+
 @dataclass
 class Catalogue:
     """An index of our own: version 1 of everything that is asked for, and of what one of them requires."""
@@ -47,10 +51,12 @@ class Catalogue:
     def answer(self, question: Question) -> tuple[Found, ...]:
         self.asked.append(question)
         if question.sources:
-            return (Found(name=FLASH, version="2.8.3", url="https://x.invalid/y.tar.gz", sha256="a" * 64, size=7),)
+            return (
+                Found(name=FLASH, version=Version("2.8.3"), url="https://x.invalid/y.tar.gz", sha256="a" * 64, size=7),
+            )
         names = [canonicalize_name(line) for line in (*question.requirements, "underneath")]
         return tuple(
-            Found(name=name, version="1", url=f"https://x.invalid/{name}-1.whl", sha256="b" * 64, size=9)
+            Found(name=name, version=Version("1"), url=f"https://x.invalid/{name}-1.whl", sha256="b" * 64, size=9)
             for name in names
         )
 

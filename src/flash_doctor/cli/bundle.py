@@ -21,6 +21,7 @@ from flash_doctor.cli.plan_options import (  # noqa: TC001 as above
     WheelhouseOption,
 )
 from flash_doctor.cli.prescription import for_goal
+from flash_doctor.cli.shelf import known_wheels
 from flash_doctor.cli.treatment_options import PlanOption, TrustOption  # noqa: TC001 as above
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import HEALTHY, BadInput
@@ -77,7 +78,7 @@ def _ready(path: Path | None, goal: ForGoal, machine: _Machine, practice: Practi
     if path is None:
         patient = machine.examine(practice)
         return settle_builds(goal.plan(patient, practice.facts), patient, practice)
-    plan = read_plan(path)
+    plan = read_plan(path, lambda: known_wheels(practice.facts).wheels)
     if all(step.needs and step.url for step in plan.steps if isinstance(step, Build)):
         return plan
     machine.demand_name()

@@ -17,6 +17,7 @@ from flash_doctor.cli.plan_options import (  # noqa: TC001 as above
     WheelhouseOption,
 )
 from flash_doctor.cli.prescription import for_goal
+from flash_doctor.cli.shelf import known_wheels
 from flash_doctor.cli.treatment_options import (
     BundleOption,
     Device,
@@ -40,7 +41,7 @@ from flash_doctor.system.paths import program
 from flash_doctor.target import find_target
 from flash_doctor.treat.fix import fix, show
 from flash_doctor.treat.options import Options, default_sources
-from flash_doctor.treat.plan_file import NAME, read_plan
+from flash_doctor.treat.plan_file import NAME, at_hand, read_plan
 from flash_doctor.treat.practice import Practice
 from flash_doctor.treat.prescribe import AsPlanned
 
@@ -88,14 +89,18 @@ def command(
     goal = for_goal(want, keep, allow, wheelhouse=wheelhouse, offline=offline)
     desk = TerminalDesk(yes=yes, as_json=as_json)
     practice = Practice(runner=SystemRunner(), facts=Facts(), options=options, desk=desk, lookup=goal.lookup)
-    outcome = (show if dry_run else fix)(find_target(python, os.environ), _ready(plan, bundle) or goal, practice)
+    chosen = _ready(plan, bundle, practice) or goal
+    outcome = (show if dry_run else fix)(find_target(python, os.environ), chosen, practice)
     return _told(outcome, as_json=as_json)
 
 
-def _ready(plan: Path | None, bundle: Path | None) -> AsPlanned | None:
+def _ready(plan: Path | None, bundle: Path | None, practice: Practice) -> AsPlanned | None:
     """The plan that was given, if one was."""
     path = bundle / NAME if bundle else plan
-    return AsPlanned(ready=read_plan(path)) if path else None
+    if path is None:
+        return None
+    ready = read_plan(path, lambda: known_wheels(practice.facts).wheels)
+    return AsPlanned(ready=at_hand(ready, practice.options.sources))
 
 
 def _told(outcome: Outcome, *, as_json: bool) -> int:

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -60,11 +61,16 @@ def nearby(url: str, sha256: str | None, sources: Sources) -> Path | None:
     name = file_name(url)
     if sha256 and (kept := _place(sources.cache, sha256, name)).is_file():
         return kept
-    # the address itself is the promise, and the installer checks the hash
-    if is_file(url) and (local := path_of(url)).is_file():
+    if is_file(url) and (local := path_of(url)).is_file() and (not sha256 or hash_of(local) == sha256):
         return local
-    inside = [folder / name for folder in sources.folders]
-    return next((path for path in inside if path.is_file() and (not sha256 or hash_of(path) == sha256)), None)
+    return in_folders(url, sha256, sources)
+
+
+def in_folders(url: str, sha256: str | None, sources: Sources) -> Path | None:
+    """The file of that name in one of the folders, absolute, when its hash fits (where there is one)."""
+    name = file_name(url)
+    there = [folder.resolve() / name for folder in sources.folders if name]
+    return next((path for path in there if path.is_file() and (not sha256 or hash_of(path) == sha256)), None)
 
 
 def fetch(wanted: Wanted, sources: Sources, progress: Progress | None = None) -> Fetched:
@@ -140,7 +146,13 @@ def _place(cache: Path, sha256: str, name: str) -> Path:
 
 
 def hash_of(path: Path) -> str:
-    """The sha256 of a file, hex."""
+    """The sha256 of a file, hex; one that was hashed a moment ago, and is the same since, is not read again."""
+    status = path.stat()
+    return _hash_of(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@lru_cache(maxsize=4096)
+def _hash_of(path: Path, _: tuple[int, ...]) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

@@ -238,7 +238,7 @@ def accept(claim: Claimed[Written], folder: Path, prefix: Path) -> Swap:
         outgoing=tuple(map(proof.entry, written.outgoing)),
         arriving=tuple(
             Arrival(
-                staged=ours.entry(os.path.join(state.parent, arrival.staged)),
+                staged=ours.entry(str(state.parent / arrival.staged)),
                 path=proof.entry(arrival.path),
                 replaces=arrival.replaces,
             )

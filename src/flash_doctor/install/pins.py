@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from flash_doctor.codec import decode, encode
 from flash_doctor.errors import BadInput
 from flash_doctor.install.files import write_whole
-from flash_doctor.system.url import public
+from flash_doctor.system.claims import Claimed, is_sha256
+from flash_doctor.system.files import read_regular
+from flash_doctor.system.url import parse, public
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,10 +43,10 @@ class Pins:
         """
         path = folder / "pins.json"
         try:
-            return decode(cls, json.loads(path.read_text(encoding="utf-8")))
+            return accept(decode(cls, json.loads(read_regular(path)), str(path)))
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError, BadInput) as error:
             message = f"{path} cannot be read: {error}"
             raise BadInput(message, advice="Move it away; what was trusted before will be asked for again.") from error
 
@@ -58,3 +60,17 @@ class Pins:
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "pins.json", json.dumps(encode(self), indent=1) + "\n")
+
+
+def accept(claim: Claimed[Pins]) -> Pins:
+    """Ours, as far as it is what we write: addresses that can be taken apart, and hashes.
+
+    Raises:
+        BadInput: one is none; the file was damaged, or edited.
+    """
+    for pin in claim.unproved().pins:
+        parse(pin.url)
+        if not is_sha256(pin.sha256):
+            message = f"{pin.sha256[:80]!r} is no sha256"
+            raise BadInput(message)
+    return claim.unproved()

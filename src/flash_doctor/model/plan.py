@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from flash_doctor.model.report import Goal
 from flash_doctor.model.wheel import HashState, Wheel
@@ -40,19 +41,21 @@ class Risk(Enum):
 class Install:
     """Put one distribution in place, replacing the version that is there.
 
-    `wheel` is one of the matrix; else url and sha256 are an index's answer, None until it was asked:
+    `wheel` is one of the matrix; else version, url and sha256 are an index's answer, None until it was asked:
     `requirement` and `indexes` say what to ask it.
     """
 
     name: NormalizedName
     requirement: str
     because: str
+    version: Version | None = None
     wheel: Wheel | None = None
     url: str | None = None
     sha256: str | None = None
     size: int | None = None
     hash_state: HashState = HashState.PUBLISHED
     indexes: tuple[str, ...] = ()
+    action: Literal["install"] = "install"
 
     @property
     def settled(self) -> bool:
@@ -67,10 +70,12 @@ class Install:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remove:
-    """Take one distribution away."""
+    """Take one distribution away; `version` is the one that goes, where it is known."""
 
     name: NormalizedName
     because: str
+    version: Version | None = None
+    action: Literal["remove"] = "remove"
 
     @property
     def files(self) -> tuple[()]:
@@ -92,10 +97,13 @@ class Build:
     jobs: int
     minutes: int
     memory: int
+    version: Version | None = None
     url: str | None = None
     sha256: str | None = None
     size: int | None = None
+    hash_state: HashState = HashState.PUBLISHED
     needs: tuple[Install, ...] = ()
+    action: Literal["build"] = "build"
 
     @property
     def files(self) -> tuple[Build | Install, ...]:
@@ -104,7 +112,14 @@ class Build:
 
 
 Step: TypeAlias = Build | Install | Remove
-"""In the order in which a decoder must try them: each has a field that the next one lacks."""
+"""Told apart by `action`; `version` is None while nobody has said yet which one it will be."""
+
+
+def version_text(step: Step) -> str | None:
+    """A step's version for people and documents: as the wheel's name spells it, where there is one."""
+    if isinstance(step, Install) and step.wheel:
+        return step.wheel.version
+    return None if step.version is None else str(step.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

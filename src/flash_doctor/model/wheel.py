@@ -14,11 +14,16 @@ from flash_doctor.model.machine import Capability
 
 
 class HashState(Enum):
-    """Where a wheel's sha256 comes from; nothing is installed in any other state."""
+    """Who vouches for a file's sha256; nothing is installed in any other state.
+
+    PINNED: our facts; PUBLISHED: its publisher or an index, asked by us; FIRST_SEEN: nobody yet, it is asked for and
+    remembered; CLAIMED: the plan that somebody gave us, and nobody else.
+    """
 
     PINNED = "pinned"
     PUBLISHED = "published"
     FIRST_SEEN = "first-seen"
+    CLAIMED = "claimed"
 
 
 class Evidence(Enum):

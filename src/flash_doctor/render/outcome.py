@@ -12,7 +12,7 @@ from flash_doctor.codec import encode
 from flash_doctor.model.outcome import Action, State
 from flash_doctor.model.proof import Level
 from flash_doctor.model.wheel import HashState
-from flash_doctor.render.plan import is_local, size_text
+from flash_doctor.render.plan import hash_text, is_local, size_text
 from flash_doctor.render.proof import LEVELS, agreement_lines, speed_lines
 from flash_doctor.render.text import BLANK, Line, Span, Style, count, finding_lines, span
 
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
 OUTCOME = "flash-doctor/outcome/1"
 ROLLBACK = "flash-doctor/rollback/1"
-_HASHES = {
-    HashState.PINNED: "sha256 pinned in the doctor's facts",
-    HashState.PUBLISHED: "sha256 by its publisher",
-    HashState.FIRST_SEEN: "no sha256 is published: it is shown and asked for after the download",
-}
+_DOUBTFUL = {HashState.FIRST_SEEN, HashState.CLAIMED}
 _STYLES = {
     State.NOTHING: Style.GOOD,
     State.SHOWN: Style.STRONG,
@@ -70,7 +66,7 @@ def _sheet(sheet: Sheet) -> Iterator[Line]:
         if change.source:
             yield Line((span(_file(change.source), Style.DIM),), first="     ", verbatim=True)
         for label, text in _details(change):
-            style = Style.WARN if label == "hash" and change.hash_state is HashState.FIRST_SEEN else Style.PLAIN
+            style = Style.WARN if label == "hash" and change.hash_state in _DOUBTFUL else Style.PLAIN
             yield Line((span(f"{label:<6}", Style.DIM), span(text, style)), first="     ", rest=" " * 11)
     yield from _section("Why", sheet.because)
     yield from _section("Look at this as well", sheet.notes, Style.WARN)
@@ -99,7 +95,7 @@ def _details(change: Change) -> Iterator[tuple[str, str]]:
         size = f", {size_text(change.size)}" if change.size is not None else ""
         yield "from", f"{_place(change.source)}{size}"
     if change.source and change.hash_state:
-        yield "hash", _hash(change, change.source)
+        yield "hash", hash_text(change.sha256, change.hash_state, change.source)
     yield "why", change.because
 
 
@@ -112,13 +108,6 @@ def _place(source: str) -> str:
     parts = urlsplit(source)
     folder = unquote(parts.path.rpartition("/")[0])
     return folder if is_local(source) else "/".join((parts.netloc, *folder.split("/")[1:3]))
-
-
-def _hash(change: Change, source: str) -> str:
-    if change.sha256 is None or change.hash_state is None:
-        return _HASHES[HashState.FIRST_SEEN]
-    known = "sha256 of that very file" if is_local(source) else _HASHES[change.hash_state]
-    return f"{change.sha256[:12]}…, {known}"
 
 
 def _cost(sheet: Sheet) -> str:

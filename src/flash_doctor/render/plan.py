@@ -28,6 +28,7 @@ _HASH = {
     HashState.PINNED: "sha256 pinned in the doctor's facts",
     HashState.PUBLISHED: "sha256 by its publisher",
     HashState.FIRST_SEEN: "no sha256 is published: it is shown and asked for when it is first downloaded",
+    HashState.CLAIMED: "sha256 named by the plan file alone: nobody else vouches for it",
 }
 
 
@@ -106,7 +107,7 @@ def _details(step: Step) -> Iterator[tuple[str, str]]:
     if isinstance(step, Install):
         yield "from", _source(step)
     if isinstance(step, Install) and step.url is not None:
-        yield "hash", _hash(step)
+        yield "hash", hash_text(step.sha256, step.hash_state, step.url or "")
     if isinstance(step, Build):
         yield "cost", f"about {step.minutes} min with {count(step.jobs, 'job')}, {size_text(step.memory)} of memory"
         yield "with", " ".join(f"{name}={value}" for name, value in step.settings)
@@ -123,11 +124,12 @@ def _source(step: Install) -> str:
     return f"{publisher}{place}, {size_text(step.size)}"
 
 
-def _hash(step: Install) -> str:
-    if step.sha256 is None:
+def hash_text(sha256: str | None, state: HashState, source: str) -> str:
+    """The hash of a file at the address `source`, and who vouches for it."""
+    if sha256 is None:
         return _HASH[HashState.FIRST_SEEN]
-    known = "sha256 of that very file" if is_local(step.url or "") else _HASH[step.hash_state]
-    return f"{step.sha256[:12]}…, {known}"
+    its_own = is_local(source) and state is not HashState.CLAIMED
+    return f"{sha256[:12]}…, {'sha256 of that very file' if its_own else _HASH[state]}"
 
 
 def is_local(url: str) -> bool:

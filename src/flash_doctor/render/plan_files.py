@@ -94,10 +94,10 @@ def pylock(consultation: Consultation) -> str:
     plan = _plan(consultation)
     packages = []
     for step in plan.steps:
-        if not isinstance(step, Install) or step.url is None or step.sha256 is None:
+        if not isinstance(step, Install) or not step.url or not step.sha256 or step.version is None:
             raise _not_lockable(plan)
         wheel = PackageWheel(name=_file(step), url=step.url, size=step.size, hashes={"sha256": step.sha256})
-        packages.append(Package(name=step.name, version=Version(_version(step)), wheels=[wheel]))
+        packages.append(Package(name=step.name, version=step.version, wheels=[wheel]))
     lock = Pylock(lock_version=Version("1.0"), created_by="flash-doctor", packages=packages)
     lock.validate()
     return _toml(lock.to_dict(), _comments(_head(consultation, plan)))
@@ -113,10 +113,6 @@ def _not_lockable(plan: Plan) -> NoPlanFound:
 def _file(step: Install) -> str:
     assert step.url is not None
     return unquote(urlsplit(step.url).path.rpartition("/")[2])
-
-
-def _version(step: Install) -> str:
-    return step.wheel.version if step.wheel else step.requirement.partition("==")[2]
 
 
 def _toml(table: Mapping[str, Any], comments: Iterator[str]) -> str:

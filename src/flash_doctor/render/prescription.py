@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import HEALTHY, NO_PLAN
-from flash_doctor.model.plan import Axis, Build, Install, Move, NoPlan, Remove
+from flash_doctor.model.plan import Axis, Build, Install, Move, NoPlan, Remove, version_text
 
 if TYPE_CHECKING:
     from flash_doctor.model.consultation import Consultation
@@ -94,20 +94,19 @@ def _without(command: tuple[str, ...], *options: str) -> tuple[str, ...]:
 
 
 def _step(step: Step) -> Json:
-    common: Json = {"name": step.name, "because": step.because}
+    common: Json = {"action": step.action, "name": step.name, "version": version_text(step), "because": step.because}
     if isinstance(step, Install):
-        return {"action": "install", **common, **_install(step)}
+        return {**common, **_install(step)}
     if isinstance(step, Build):
         settings = {"settings": dict(step.settings), "jobs": step.jobs, "minutes": step.minutes, "memory": step.memory}
-        source = {"url": step.url, "sha256": step.sha256, "size": step.size}
+        source = {"url": step.url, "sha256": step.sha256, "size": step.size, "hash_state": step.hash_state.value}
         needs = [_step(need) for need in step.needs]
-        return {"action": "build", **common, "requirement": step.requirement, **settings, **source, "needs": needs}
-    return {"action": "remove", **common}
+        return {**common, "requirement": step.requirement, **settings, **source, "needs": needs}
+    return common
 
 
 def _install(step: Install) -> Json:
     return {
-        "version": step.wheel.version if step.wheel else step.requirement.partition("==")[2] or None,
         "requirement": step.requirement,
         "filename": step.wheel.filename if step.wheel else None,
         "url": step.url,

@@ -109,6 +109,7 @@ def _step(version: Version, site: Site, cost: BuildCost) -> Build:
         name=name,
         requirement=f"{name}=={version}",
         because="no wheel fits",
+        version=version,
         settings=(
             ("FLASH_ATTENTION_FORCE_BUILD", "TRUE"),
             ("FLASH_ATTN_CUDA_ARCHS", ";".join(codes)),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
+from packaging.version import Version
 
-from flash_doctor.errors import NoPlanFound
+from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.model import known
 from flash_doctor.model.plan import Install, Plan
 from flash_doctor.resolve.steps import TORCH, requirement_name
+from flash_doctor.system.claims import LARGEST, Claimed, is_sha256
+from flash_doctor.system.url import named_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,14 +40,50 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One distribution as an index, or uv or pip for it, writes it down; nothing of it has been looked at."""
+
+    name: object
+    version: object
+    url: object
+    sha256: object
+    size: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """One distribution of the answer: a wheel, or a source distribution; sha256 is None where the index has none."""
 
     name: NormalizedName
-    version: str
+    version: Version
     url: str
     sha256: str | None
     size: int | None
+
+
+def accept(claim: Claimed[Answer]) -> Found:
+    """An index's answer as ours: it names a distribution, a version, a file that an address can name, and its hash.
+
+    Raises:
+        BadInput: one of them is none.
+    """
+    answer = claim.unproved()
+    try:
+        name = canonicalize_name(str(answer.name), validate=True)
+        version = Version(str(answer.version))
+    except ValueError as error:  # InvalidName and InvalidVersion are
+        message = f"{claim.origin} names no distribution and version: {str(error)[:200]}"
+        raise BadInput(message) from error
+    url = str(answer.url)
+    named_file(url)
+    sha256, size = answer.sha256, answer.size
+    return Found(
+        name=name,
+        version=version,
+        url=url,
+        sha256=sha256 if isinstance(sha256, str) and is_sha256(sha256) else None,
+        size=size if type(size) is int and 0 <= size < LARGEST else None,
+    )
 
 
 class IndexUnreachable(NoPlanFound):
@@ -118,7 +157,12 @@ def _settled(step: Step, found: Found | None) -> Step:
     if not isinstance(step, Install) or step.settled or found is None:
         return step
     return replace(
-        step, requirement=f"{found.name}=={found.version}", url=found.url, sha256=found.sha256, size=found.size
+        step,
+        requirement=f"{found.name}=={found.version}",
+        version=found.version,
+        url=found.url,
+        sha256=found.sha256,
+        size=found.size,
     )
 
 
@@ -128,12 +172,13 @@ def _needed(
     """The rest of the answer: what is not installed in that version yet."""
     for one in found.values():
         package = packages.find(one.name) if packages else None
-        if one.name in leave or (package is not None and package.raw_version == one.version):
+        if one.name in leave or (package is not None and known(package.version) == one.version):
             continue
         yield Install(
             name=one.name,
             requirement=f"{one.name}=={one.version}",
             because="required by a step above",
+            version=one.version,
             url=one.url,
             sha256=one.sha256,
             size=one.size,

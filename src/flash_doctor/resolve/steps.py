@@ -27,6 +27,7 @@ def wheel_steps(wheel: Wheel, environment: Environment) -> tuple[Install, ...]:
         name=wheel.name,
         requirement=f"{wheel.name}=={wheel.version}",
         because=f"{wheel.name} {family.version} for this torch, from {family.publisher}",
+        version=Version(wheel.version),
         wheel=wheel,
         url=wheel.url,
         sha256=wheel.sha256,
@@ -71,6 +72,7 @@ def torch_steps(choice: TorchChoice, environment: Environment, facts: Facts) -> 
         name=TORCH,
         requirement=f"torch=={choice.version}+{choice.tag}",
         because=f"torch {choice.version} for CUDA {choice.cuda}",
+        version=Version(f"{choice.version}+{choice.tag}"),
         indexes=indexes,
     )
     packages = known(environment.packages)

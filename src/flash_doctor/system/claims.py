@@ -8,9 +8,18 @@ tests/test_claims.py lists who may unwrap.
 
 from __future__ import annotations
 
+import re
 from typing import Generic, TypeVar, final
 
 T = TypeVar("T")
+
+LARGEST = 1 << 40  # bytes of a file that anybody could mean
+_SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
+
+
+def is_sha256(text: str) -> bool:
+    """Whether it is one as we write them: 64 hexadecimal digits in small letters."""
+    return _SHA256.fullmatch(text) is not None
 
 
 @final

@@ -7,8 +7,6 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
-
 from flash_doctor.errors import DoctorError, InstallFailed, Interrupted, NoPlanFound
 from flash_doctor.install.bounds import trespasses
 from flash_doctor.install.staging import stage
@@ -33,6 +31,8 @@ from flash_doctor.treat.source import settle_builds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from packaging.version import Version
 
     from flash_doctor.install.interface import LocalWheel
     from flash_doctor.model import Target
@@ -247,9 +247,4 @@ def _nothing_fits(refused: Sequence[str], errors: Sequence[DoctorError]) -> Inst
 
 def _version(plan: Plan, name: str) -> Version | None:
     """The version that a step installs, where it says so."""
-    step = next(step for step in plan.steps if step.name == name)
-    text = getattr(step, "requirement", "").partition("==")[2]
-    try:
-        return Version(text)
-    except InvalidVersion:
-        return None
+    return next(step for step in plan.steps if step.name == name).version

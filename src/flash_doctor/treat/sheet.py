@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.errors import BadInput
 from flash_doctor.install.fetch import nearby
 from flash_doctor.model.outcome import Action, Change, Sheet
-from flash_doctor.model.plan import Build, Install
+from flash_doctor.model.plan import Build, Install, version_text
 from flash_doctor.system.url import public
 from flash_doctor.treat.moving import copied_instead
 from flash_doctor.treat.trust import hash_state
@@ -53,7 +53,7 @@ def _change(step: Step, patient: Patient) -> Change:
             action=Action.INSTALL,
             name=step.name,
             old=old,
-            new=step.wheel.version if step.wheel else step.requirement.partition("==")[2] or None,
+            new=version_text(step),
             because=step.because,
             source=public(step.url),
             size=step.size,
@@ -61,12 +61,11 @@ def _change(step: Step, patient: Patient) -> Change:
             hash_state=hash_state(step),
         )
     if isinstance(step, Build):
-        new = step.requirement.partition("==")[2] or None
         return Change(
             action=Action.BUILD,
             name=step.name,
             old=old,
-            new=new,
+            new=version_text(step),
             because=step.because,
             source=step.url and public(step.url),
             size=step.size,

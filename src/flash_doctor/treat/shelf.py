@@ -38,6 +38,7 @@ def _settled(folder: Path, step: Install) -> Install:
     return replace(
         step,
         requirement=f"{step.name}=={version}",
+        version=version,
         url=path.resolve().as_uri(),
         sha256=hash_of(path),
         size=path.stat().st_size,

@@ -12,6 +12,8 @@ from flash_doctor.model.wheel import HashState
 from flash_doctor.system.url import file_name, public
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flash_doctor.install.fetch import Fetched
     from flash_doctor.install.interface import LocalWheel
     from flash_doctor.model.plan import Build, Install
@@ -22,7 +24,7 @@ def hash_state(file: Build | Install) -> HashState:
     """A hash that is not there cannot be pinned or published, whatever the row promises."""
     if not file.sha256:
         return HashState.FIRST_SEEN
-    return getattr(file, "hash_state", HashState.PUBLISHED)
+    return file.hash_state
 
 
 def fetch_trusted(file: Build | Install, practice: Practice) -> Fetched:
@@ -36,7 +38,9 @@ def fetch_trusted(file: Build | Install, practice: Practice) -> Fetched:
     """
     url, options = file.url, practice.options
     assert url is not None
-    promised = file.sha256 or Pins.read(options.data).of(url)
+    promised = file.sha256
+    if hash_state(file) in {HashState.FIRST_SEEN, HashState.CLAIMED}:
+        promised = _remembered(url, file.sha256, options.data)
     if promised is None and options.first_seen is False:
         raise _untrusted(url)
     wanted = Wanted(url=url, sha256=promised, size=file.size)
@@ -45,6 +49,16 @@ def fetch_trusted(file: Build | Install, practice: Practice) -> Fetched:
     if promised is None:
         _ask_for_trust(url, found, practice)
     return found
+
+
+def _remembered(url: str, sha256: str | None, data: Path) -> str | None:
+    """The hash that this address was held to when a person first trusted it; what a plan says is held to it too."""
+    pinned = Pins.read(data).of(url)
+    if pinned and sha256 not in (None, pinned):
+        message = f"{public(url)} is not the file that you trusted before"
+        evidence = (f"trusted: sha256 {pinned}", f"the plan says: sha256 {sha256}")
+        raise BadInput(message, evidence=evidence, advice="Somebody exchanged it, in the plan or at its publisher.")
+    return pinned or sha256
 
 
 def hashed(step: Install, found: Fetched | LocalWheel) -> Install:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, NoPlanFound
-from flash_doctor.resolve.lookup import Found, IndexUnreachable, Question
+from flash_doctor.resolve.lookup import Answer, Found, IndexUnreachable, Question, accept
+from flash_doctor.system.claims import Claimed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -122,5 +123,6 @@ def _found(package: Package) -> Found:
     if file is None or file.url is None:
         message = f"the answer of uv has no address for {package.name}"
         raise BadInput(message)
-    version = str(package.version) if package.version else ""
-    return Found(name=package.name, version=version, url=file.url, sha256=file.hashes.get("sha256"), size=file.size)
+    digest = file.hashes.get("sha256")
+    answer = Answer(name=package.name, version=package.version, url=file.url, sha256=digest, size=file.size)
+    return accept(Claimed(answer, "the answer of uv"))

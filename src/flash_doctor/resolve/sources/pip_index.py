@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packaging.utils import canonicalize_name
-
 from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, NoPlanFound
-from flash_doctor.resolve.lookup import Found, IndexUnreachable, Question
+from flash_doctor.resolve.lookup import Answer, Found, IndexUnreachable, Question, accept
 from flash_doctor.resolve.sources.pip_pages import find_source
+from flash_doctor.system.claims import Claimed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,10 +98,11 @@ def read_report(text: str) -> Iterator[Found]:
 def _found(item: dict[str, Any]) -> Found:
     download, metadata = item["download_info"], item["metadata"]
     archive = download.get("archive_info", {})
-    return Found(
-        name=canonicalize_name(metadata["name"]),
+    answer = Answer(
+        name=metadata["name"],
         version=metadata["version"],
         url=download["url"],
         sha256=archive.get("hashes", {}).get("sha256"),
         size=None,
     )
+    return accept(Claimed(answer, "the answer of pip"))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
-from packaging.version import Version
 
 from flash_doctor.command import Command
 from flash_doctor.errors import NoPlanFound
-from flash_doctor.resolve.lookup import Found, IndexUnreachable
+from flash_doctor.resolve.lookup import Answer, Found, IndexUnreachable, accept
 from flash_doctor.resolve.sources.page import ACCEPT, page_files
+from flash_doctor.system.claims import Claimed
+from flash_doctor.system.url import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,10 +41,10 @@ def find_source(requirement: str, python: Path, runner: Runner) -> Found:
     wanted = Requirement(requirement)
     name = canonicalize_name(wanted.name)
     found = [
-        (version, one)
+        (one.version, one)
         for index in _indexes(python, runner)
         for one in _on_page(f"{index.rstrip('/')}/{name}/")
-        if one.name == name and wanted.specifier.contains(version := Version(one.version), prereleases=True)
+        if one.name == name and wanted.specifier.contains(one.version, prereleases=True)
     ]
     if not found:
         message = f"no package index has a source distribution of {requirement}"
@@ -72,4 +73,5 @@ def _on_page(url: str) -> Iterator[Found]:
             name, version = parse_sdist_filename(file.name)
         except InvalidSdistFilename:
             continue
-        yield Found(name=name, version=str(version), url=file.address, sha256=file.sha256, size=file.size)
+        answer = Answer(name=name, version=version, url=file.address, sha256=file.sha256, size=file.size)
+        yield accept(Claimed(answer, public(url)))
