@@ -15,6 +15,7 @@ from typing import IO, Protocol
 
 from flash_doctor.errors import CommandFailed, TimedOut
 from flash_doctor.signals import postponed
+from flash_doctor.system.proc import queued
 
 _CHUNK = 65536
 # seconds between two looks at a child whose pipe stays open, and for what it left in the pipe
@@ -133,9 +134,10 @@ class _Child:
                 self._follow(reader)
             returncode = self.process.wait(self._left())
         except subprocess.TimeoutExpired:
-            self._abandon()
+            waited = queued(self.process.pid)
+            lingering = None if self._abandon() else self.process.pid
             message = f"{self.command.argv[0]} did not end within {self.command.timeout:g} seconds"
-            raise TimedOut(message, bytes(self.out.kept)) from None
+            raise TimedOut(message, bytes(self.out.kept), lingering=lingering, queued=waited) from None
         except KeyboardInterrupt:
             self._abandon()
             raise
@@ -175,14 +177,16 @@ class _Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
-    def _abandon(self) -> None:
-        """Kill the whole session; a process in uninterruptible sleep stays and is not waited for."""
+    def _abandon(self) -> bool:
+        """Kill the whole session; a process in uninterruptible sleep stays and is not waited for: False then."""
         self._end_session()
         try:
             self.process.wait(0.2)
         except subprocess.TimeoutExpired:
             # Popen would warn when collected; a process that SIGKILL cannot end is init's to reap
             self.process.returncode = -signal.SIGKILL
+            return False
+        return True
 
 
 class SystemRunner:

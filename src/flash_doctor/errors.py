@@ -67,11 +67,17 @@ class CommandFailed(DoctorError):
 
 
 class TimedOut(CommandFailed):
-    """A program was stopped at its time limit; `stdout` is what it had printed until then."""
+    """A program was stopped at its time limit; `stdout` is what it had printed until then.
 
-    def __init__(self, message: str, stdout: bytes) -> None:
+    `lingering` is its process id where even SIGKILL did not end it at once, `queued` the seconds for which it was ready
+    to run and got no core.
+    """
+
+    def __init__(self, message: str, stdout: bytes, *, lingering: int | None = None, queued: float = 0.0) -> None:
         super().__init__(message)
         self.stdout = stdout
+        self.lingering = lingering
+        self.queued = queued
 
 
 class NoPlanFound(DoctorError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import packaging
 import pynvml
@@ -19,7 +22,8 @@ import flash_doctor
 from claimed import decoded
 from fakes import TableRunner, printed
 from flash_doctor.codec import encode
-from flash_doctor.command import SystemRunner
+from flash_doctor.command import Command, Running, SystemRunner
+from flash_doctor.errors import TimedOut
 from flash_doctor.model import Absent, Capability, Driver, Gpu, Gpus, GpuSource, Part, Unknown, known
 from flash_doctor.probe.gpu import relevant_variables, start_gpus
 from flash_doctor.probe.loader import compat_library
@@ -216,10 +220,20 @@ def each_error(machine: Machine, place: str) -> Iterator[tuple[int, str, Part[Dr
         yield code, f"{ERRORS[code]} ({code})", driver, gpus
 
 
+# what a user of the GPUs can bring about: no memory is left, a lock is held
+PASSING = {
+    pynvml.NVML_ERROR_MEMORY,
+    pynvml.NVML_ERROR_INSUFFICIENT_RESOURCES,
+    pynvml.NVML_ERROR_TIMEOUT,
+    pynvml.NVML_ERROR_IN_USE,
+    pynvml.NVML_ERROR_NOT_READY,
+}
+
+
 def test_every_error_of_nvml_at_its_start(machine: Machine) -> None:
     for code, said, driver, gpus in each_error(machine, "init"):
         assert isinstance(driver, Driver), said
-        assert driver.failure == said
+        assert driver.failure == (Unknown(unknown=said) if code in PASSING else said)
         assert driver.module == driver.library == Version("570.86.15")
         assert isinstance(gpus, Absent if code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED else Unknown), said
 
@@ -287,7 +301,8 @@ def test_the_library_of_wsl_outside_the_loaders_folders(
     assert driver.library == Version("575.57.08"), "its file name has no version, NVML itself has"
 
 
-def test_a_hanging_driver_is_abandoned(machine: Machine) -> None:
+def test_a_driver_that_does_not_answer_is_abandoned(machine: Machine) -> None:
+    """It may hang, or be busy with what others ask of it: nobody knows, since the asking process could be ended."""
     root = machine("h200", hang="nvmlInitWithFlags")
     write(root / "proc/driver/nvidia/gpus/0000:19:00.0/information", INFORMATION)
     started = time.monotonic()
@@ -296,7 +311,8 @@ def test_a_hanging_driver_is_abandoned(machine: Machine) -> None:
     assert isinstance(driver, Driver)
     assert driver.source is GpuSource.PROC
     assert driver.module == Version("570.86.15")
-    assert "did not end within 0.5 seconds" in (known(driver.failure) or "")
+    assert isinstance(driver.failure, Unknown)
+    assert "did not end within 0.5 seconds" in driver.failure.unknown
     assert isinstance(gpus, Gpus)
     assert gpus.devices[0].name == "NVIDIA H200"
 
@@ -326,8 +342,87 @@ def test_rubbish_from_the_child_is_unknown(machine: Machine, rubbish: str) -> No
 def test_a_child_that_cannot_be_started_is_unknown(machine: Machine) -> None:
     driver, gpus = start_gpus(TableRunner(), root=machine("h200")).finish()
     assert isinstance(driver, Driver)
-    assert "could not be started" in (known(driver.failure) or "")
+    assert isinstance(driver.failure, Unknown)
+    assert "could not be started" in driver.failure.unknown
     assert isinstance(gpus, Unknown)
+
+
+MARK = b"the driver is asked\n"
+
+
+def late(root: Path, **end: Any) -> Part[str]:
+    """What is said of the driver where the child that asks it did not end in time, in the given manner."""
+    stopped = TimedOut("python did not end within 15 seconds", **end)
+    driver, _ = start_gpus(TableRunner({"-c": stopped}), root=root).finish()
+    assert isinstance(driver, Driver)
+    return driver.failure
+
+
+def test_a_driver_that_sigkill_cannot_free_us_from_hangs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of this test stands for one that stays though it was killed."""
+    monkeypatch.setattr("flash_doctor.probe.question._TURN", 0.2)
+    root, stuck = machine("h200"), os.getpid()
+    assert known(late(root, stdout=MARK, lingering=stuck)) == (
+        "NVML hangs: python did not end within 15 seconds, and SIGKILL does not end it"
+    )
+    # starved of cores; stuck before the driver was asked; ended after all
+    assert isinstance(late(root, stdout=MARK, lingering=stuck, queued=7.0), Unknown)
+    assert isinstance(late(root, stdout=b"", lingering=stuck), Unknown)
+    with subprocess.Popen(["/bin/sleep", "60"]) as ended:
+        ended.kill()
+        assert isinstance(late(root, stdout=MARK, lingering=ended.pid), Unknown)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_child_that_was_ended_by_others_says_nothing_of_the_driver(machine: Machine, number: int) -> None:
+    """As the kernel ends one where no memory is left."""
+    ended = printed(MARK.decode(), returncode=-number)
+    driver, gpus = start_gpus(TableRunner({"-c": ended}), root=machine("h200")).finish()
+    assert isinstance(driver, Driver)
+    assert isinstance(driver.failure, Unknown)
+    assert isinstance(gpus, Unknown)
+
+
+def test_a_crash_before_the_driver_is_asked_is_ours(machine: Machine) -> None:
+    for said, kind in (("", Unknown), (MARK.decode(), str)):
+        crashed = printed(said, returncode=-signal.SIGABRT)
+        driver, _ = start_gpus(TableRunner({"-c": crashed}), root=machine("h200")).finish()
+        assert isinstance(driver, Driver)
+        assert isinstance(driver.failure, kind)
+
+
+class Narrow(SystemRunner):
+    """Starts commands that may map one gigabyte."""
+
+    def start(self, command: Command) -> Running:
+        narrow = ("/bin/sh", "-c", 'ulimit -v 1000000; exec "$@"', "sh", *command.argv)
+        return super().start(replace(command, argv=narrow))
+
+
+def test_no_memory_for_the_library_is_no_missing_library(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "large.c"
+    source.write_text("char room[1ULL << 33];\n")
+    library = tmp_path / "libnvidia-ml.so.1"
+    tools = {"PATH": "/usr/bin:/bin"}
+    subprocess.run(["/usr/bin/gcc", "-shared", "-fPIC", "-o", library, source], check=True, env=tools)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    write(bare / "proc/driver/nvidia/version", OPEN_MODULE.format("570.86.15"))
+    driver, _ = start_gpus(Narrow(), root=bare).finish()
+    assert isinstance(driver, Driver)
+    assert driver.failure == Unknown(unknown="NVML_ERROR_LIBRARY_NOT_FOUND (12)")
+
+
+def test_a_library_that_is_damaged_is_the_drivers_fault(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "libnvidia-ml.so.1").write_bytes(b"\x7fELF, cut off")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    write(bare / "proc/driver/nvidia/version", OPEN_MODULE.format("570.86.15"))
+    driver, _ = start_gpus(SystemRunner(), root=bare).finish()
+    assert isinstance(driver, Driver)
+    assert driver.failure == "NVML_ERROR_LIBRARY_NOT_FOUND (12)"
 
 
 def test_the_child_runs_from_a_zip_without_start_up_files(machine: Machine, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from packaging.version import Version
 from flash_doctor.command import SystemRunner
 from flash_doctor.model import Absent, FlashAttention, FlashKind, Part, Target, Torch, Unknown
 from flash_doctor.probe import RECORDED, start_inside
-from flash_doctor.probe.compose import Patient, read_patient
+from flash_doctor.probe.compose import Parts, Patient, read_patient
 from flash_doctor.probe.start import Inquiry
 from sites import install, site_of
 
@@ -43,7 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def read(venv: Path) -> Patient:
     script = start_inside(Target(python=venv / "bin" / "python", why="test"), SystemRunner(), RECORDED, deep=False)
-    return read_patient(Inquiry(script, lambda manner: script), {}, None)
+    return read_patient(Inquiry(script, lambda manner: script), {}, None, Parts({}))
 
 
 def with_torch(site: Path, version: str, cuda: str | None = "12.8", hip: str | None = None) -> Path:

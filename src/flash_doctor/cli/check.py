@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from flash_doctor.cli.options import (
     FailOnOption,
     HostOnlyOption,
     JsonOption,
+    OnlyOption,
     OutputOption,
     PythonOption,
     ReportOption,
@@ -23,14 +26,17 @@ from flash_doctor.cli.options import (
     StrictOption,
 )
 from flash_doctor.command import EndingRunner, Meanwhile
-from flash_doctor.model import Target
+from flash_doctor.errors import BadInput
+from flash_doctor.model import Environment, Family, Target
 from flash_doctor.probe import probe
 from flash_doctor.system.paths import program
 from flash_doctor.target import find_target
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flash_doctor.facts import Facts
-    from flash_doctor.model import Environment, Report
+    from flash_doctor.model import Report
 
 _NO_PYTHON = "it runs flash-doctor; with --host-only no Python is looked at"
 
@@ -39,6 +45,7 @@ def command(
     python: PythonOption = None,
     deep: DeepOption = False,
     host_only: HostOnlyOption = False,
+    only: OnlyOption = None,
     requirements: RequirementsOption = None,
     stack: StackOption = None,
     recorded: ReportOption = None,
@@ -52,11 +59,9 @@ def command(
     Reads the machine and one Python environment, and shows the evidence for all it says.
     Nothing is changed, nothing is imported from the environment, and no network is used.
     """
-    report = (
-        judge_again(recorded, stack)
-        if recorded
-        else examine(python, deep=deep, host_only=host_only, requirements=requirements, text=not as_json, stack=stack)
-    )
+    wanted = Wanted(deep=deep, host_only=host_only, only=families(only), requirements=requirements, stack=stack)
+    _refuse_what_nothing_reads(wanted)
+    report = judge_again(recorded, wanted) if recorded else examine(python, wanted, text=not as_json)
     from flash_doctor.cli.exit_code import exit_code
     from flash_doctor.model import Severity
 
@@ -68,24 +73,91 @@ def command(
     return code
 
 
-def examine(
-    python: str | None, *, deep: bool, host_only: bool, requirements: Path | None, text: bool, stack: str | None = None
-) -> Report:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is asked of a check, beside where it looks."""
+
+    deep: bool = False
+    host_only: bool = False
+    only: tuple[Family, ...] = ()
+    requirements: Path | None = None
+    stack: str | None = None
+
+
+def families(lists: Sequence[str] | None) -> tuple[Family, ...]:
+    """The families that `--only` names, in their own order; empty where it was not given.
+
+    Raises:
+        BadInput: a name that is no family, or no name at all.
+    """
+    if lists is None:
+        return ()
+    known = {_plain(family.value): family for family in Family}
+    names = {_plain(name): name.strip() for text in lists for name in text.split(",") if name.strip()}
+    unknown = [given for name, given in names.items() if name not in known]
+    if unknown or not names:
+        wrong = f"{', '.join(map(repr, unknown))} is no family of checks" if unknown else "no family is named"
+        message = f"--only: {wrong}"
+        raise BadInput(message, advice=f"the families are {', '.join(known)}")
+    return tuple(family for name, family in known.items() if name in names)
+
+
+def _plain(name: str) -> str:
+    return "-".join(re.split(r"[\s_-]+", name.strip().casefold()))
+
+
+def examine(python: str | None, wanted: Wanted, *, text: bool) -> Report:
     """Probe and diagnose; what comes after the probe is imported and read while it waits for its children."""
     from flash_doctor.facts import Facts
 
     facts = Facts()
+    left_out = _left_out(wanted)
     # the machine can be looked at where no Python can: a stale VIRTUAL_ENV does not matter then
-    bare = host_only and python is None
+    bare = wanted.host_only and python is None
     target = Target(python=Path(sys.executable), why=_NO_PYTHON) if bare else find_target(python, os.environ)
     with EndingRunner() as children:
         runner = Meanwhile(children, partial(_prepare, facts, text))
-        environment = probe(target, runner, deep=deep, requirements=requirements, host_only=host_only)
+        environment = probe(
+            target,
+            runner,
+            deep=wanted.deep,
+            requirements=wanted.requirements,
+            host_only=wanted.host_only,
+            left_out=left_out,
+        )
 
+    return _judged(target, environment, facts, wanted)
+
+
+def _refuse_what_nothing_reads(wanted: Wanted) -> None:
+    """A requirements file or a stack that no check of the families in `--only` compares.
+
+    Raises:
+        BadInput: that.
+    """
+    given = "--requirements" if wanted.requirements else "--stack" if wanted.stack else ""
+    if given and wanted.only and Family.COMPANIONS not in wanted.only:
+        message = f"{given} is compared by the checks of {Family.COMPANIONS.value}, which --only leaves out"
+        raise BadInput(message, advice=f"add {Family.COMPANIONS.value} to --only, or leave {given} out")
+
+
+def _left_out(wanted: Wanted) -> dict[str, str]:
+    """The parts that no check of the families in `--only` reads, and why they are not looked at."""
+    if not wanted.only:
+        return {}
+    from flash_doctor.diagnose import chosen_checks, parts_read
+
+    read = parts_read(chosen_checks(only=wanted.only, host_only=wanted.host_only))
+    why = f"not looked at: --only {','.join(_plain(family.value) for family in wanted.only)}"
+    return {field.name: why for field in fields(Environment) if field.name not in read}
+
+
+def _judged(target: Target, environment: Environment, facts: Facts, wanted: Wanted) -> Report:
     from flash_doctor.diagnose import diagnose
 
-    environment = _compared(environment, stack, facts)
-    return diagnose(target, environment, facts, host_only=host_only, program=program(os.environ))
+    compared = _compared(environment, wanted.stack, facts)
+    how = program(os.environ)
+    return diagnose(target, compared, facts, host_only=wanted.host_only, only=wanted.only, program=how)
 
 
 def _compared(environment: Environment, stack: str | None, facts: Facts) -> Environment:
@@ -98,19 +170,19 @@ def _compared(environment: Environment, stack: str | None, facts: Facts) -> Envi
     return with_stack(environment, find(facts.stacks, stack), facts.folder / "stacks")
 
 
-def judge_again(file: Path, stack: str | None = None) -> Report:
+def judge_again(file: Path, wanted: Wanted) -> Report:
     """The report of another machine, judged by this doctor's rules and facts, which may be newer.
+
+    A report of some families is judged in those again, unless others are asked for.
 
     Raises:
         BadInput: the file cannot be read, or is no report.
     """
-    from flash_doctor.diagnose import diagnose
     from flash_doctor.facts import Facts
     from flash_doctor.render.document import load_report
 
     recorded = load_report(read_file(file))
-    facts = Facts()
-    return diagnose(recorded.target, _compared(recorded.environment, stack, facts), facts, program=program(os.environ))
+    return _judged(recorded.target, recorded.environment, Facts(), replace(wanted, only=wanted.only or recorded.only))
 
 
 def _prepare(facts: Facts, text: bool) -> None:

@@ -95,9 +95,9 @@ def _machine(python: str | None, report: Path | None) -> Report | None:
             message = f"{report} cannot be read"
             raise BadInput(message, evidence=(str(error),), advice="make it with: flash-doctor check --json") from error
     if python:
-        from flash_doctor.cli.check import examine
+        from flash_doctor.cli.check import Wanted, examine
 
-        return examine(python, deep=False, host_only=False, requirements=None, text=False)
+        return examine(python, Wanted(), text=False)
     return None
 
 

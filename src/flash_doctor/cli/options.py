@@ -35,6 +35,10 @@ StackOption = Annotated[
 ]
 DeepOption = Annotated[bool, typer.Option("--deep", help="Compare the hash of every installed file, too.")]
 HostOnlyOption = Annotated[bool, typer.Option("--host-only", help="Look at the machine only, at no Python.")]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="FAMILY,…", help="Make only the checks of these families, such as driver,gpu."),
+]
 RequirementsOption = Annotated[
     Path | None, typer.Option("--requirements", "-r", metavar="FILE", help="Compare with a requirements file.")
 ]

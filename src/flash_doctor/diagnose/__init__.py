@@ -10,11 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.registry import REGISTRY, Result, all_checks
+from flash_doctor.diagnose.registry import REGISTRY, Check, Result, all_checks
 from flash_doctor.diagnose.score import score
 from flash_doctor.model import Environment, Family, Finding, Report, Severity, Target
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from flash_doctor.facts import Facts
 
 _SEVERITIES = tuple(Severity)
@@ -28,17 +30,33 @@ def load_rules() -> None:
         import_module(f"{__name__}.{module.name}")
 
 
+def chosen_checks(*, host_only: bool = False, only: Collection[Family] = ()) -> list[Check]:
+    """The checks that are made: all, those of the machine alone (`host_only`), those of the families in `only`."""
+    load_rules()
+    families = only or Family
+    return [check for check in all_checks() if check.family in families and (check.host_only or not host_only)]
+
+
+def parts_read(checks: Collection[Check]) -> set[str]:
+    """The parts of an Environment that these checks read."""
+    return {name for check in checks for name in check.parameters} - {"facts"}
+
+
 def diagnose(
-    target: Target, environment: Environment, facts: Facts, *, host_only: bool = False, program: str = words.OURS
+    target: Target,
+    environment: Environment,
+    facts: Facts,
+    *,
+    host_only: bool = False,
+    only: tuple[Family, ...] = (),
+    program: str = words.OURS,
 ) -> Report:
-    """Apply every check (with `host_only` those of the machine alone) and sort what they found.
+    """Apply the checks that `host_only` and `only` leave (see `chosen_checks`), and sort what they found.
 
     Findings come by severity, then from the ground up (host before driver before torch), then by code. `program` is
     how the user calls the doctor: remedies name our own commands by it.
     """
-    load_rules()
-    checks = [check for check in all_checks() if check.host_only or not host_only]
-    results = [check.apply(environment, facts) for check in checks]
+    results = [check.apply(environment, facts) for check in chosen_checks(host_only=host_only, only=only)]
     python = None if host_only else target.python
     found = sorted((finding for result in results for finding in result.findings), key=_order)
     return Report(
@@ -47,6 +65,7 @@ def diagnose(
         findings=tuple(words.addressed(finding, python, program) for finding in found),
         unchecked=tuple(result.unchecked for result in results if result.unchecked),
         score=score(results),
+        only=only,
     )
 
 
@@ -55,4 +74,4 @@ def _order(finding: Finding) -> tuple[int, int, str, str]:
     return (_SEVERITIES.index(finding.severity), _CAUSES_FIRST.index(family), finding.code, finding.subject)
 
 
-__all__ = ["Result", "diagnose", "load_rules"]
+__all__ = ["Result", "chosen_checks", "diagnose", "load_rules", "parts_read"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.registry import CouldNotLook, check, needed
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
@@ -93,8 +93,10 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
     module, library = known(driver.module), known(driver.library)
     failure = known(driver.failure) or ""
     differ = module is not None and library is not None and module != library
-    if host.habitat is Habitat.WSL2 or not (differ or failure.startswith(OUT_OF_STEP)):
-        _both_read(driver, host)
+    linux = host.habitat is not Habitat.WSL2  # there the two always differ: one is of Windows
+    if not linux or not (differ or failure.startswith(OUT_OF_STEP)):
+        if linux and not failure:
+            needed(driver.module), needed(driver.library)
         return
     contained = host.habitat is Habitat.CONTAINER
     yield Finding(
@@ -116,13 +118,6 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
     )
 
 
-def _both_read(driver: Driver, host: Host) -> None:
-    """Nothing found is no answer when a number was not read; on WSL2 the two always differ (Linux, Windows)."""
-    for part in (driver.module, driver.library) if host.habitat is not Habitat.WSL2 else ():
-        if isinstance(part, Unknown) and not isinstance(driver.failure, str):
-            raise CouldNotLook(part.unknown)
-
-
 @check("D203", Family.DRIVER, host_only=True)
 def driver_answers_with_error(driver: Driver, host: Host) -> Iterator[Finding]:
     """The driver is there, and answers with an error.
@@ -134,10 +129,11 @@ def driver_answers_with_error(driver: Driver, host: Host) -> Iterator[Finding]:
 
     What to do: look into the kernel's log on the host; a lost GPU needs a reset or a reboot.
     """
-    failure = known(driver.failure)
-    elsewhere = failure and failure.startswith((NOT_LOADED, OUT_OF_STEP))
     lent = host.habitat is Habitat.CONTAINER and isinstance(driver.library, Absent)
-    if failure is None or elsewhere or lent or host.habitat is Habitat.WSL2:
+    if lent or host.habitat is Habitat.WSL2:
+        return
+    failure = needed(driver.failure)
+    if failure is None or failure.startswith((NOT_LOADED, OUT_OF_STEP)):
         return
     meaning, command = next(
         (entry for name, entry in _ERRORS.items() if failure.startswith(name)),
@@ -275,11 +271,9 @@ def gpus_not_driven(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]
 
     What to do: install the driver that knows the GPU; for Blackwell the open kernel module.
     """
-    if host.habitat is not Habitat.BARE or isinstance(driver.failure, str):
+    if host.habitat is not Habitat.BARE or needed(driver.failure) is not None:
         return
-    if isinstance(gpus.on_bus, Unknown):
-        raise CouldNotLook(gpus.on_bus.unknown)
-    on_bus = known(gpus.on_bus) or 0
+    on_bus = needed(gpus.on_bus) or 0
     if on_bus <= len(gpus.devices):
         return
     closed = known(driver.open_module) is False

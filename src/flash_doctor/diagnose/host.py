@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.registry import CouldNotLook, check, needed
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
@@ -84,7 +84,7 @@ def temp_too_small(host: Host, facts: Facts) -> Iterator[Finding]:
 
     What to do: point TMPDIR at a folder with room before installing.
     """
-    volume = _volume(host.temp_disk)
+    volume = needed(host.temp_disk)
     limit = facts.companions.limits["temp"]
     if volume and volume.free < limit.size:
         yield Finding(
@@ -112,7 +112,7 @@ def shared_memory_small(host: Host, facts: Facts) -> Iterator[Finding]:
 
     What to do: start the container with more, or mount a larger one.
     """
-    volume = _volume(host.shm)
+    volume = needed(host.shm)
     limit = facts.companions.limits["shm"]
     if volume is None or volume.total < limit.size:
         size = gib(volume.total) if volume else "missing"
@@ -158,9 +158,3 @@ def another_doctor(other_doctor: OtherDoctor | Absent) -> Iterator[Finding]:
 
 
 _REMOUNT = "sudo mount -o remount,size=50% /dev/shm"
-
-
-def _volume(part: Volume | Absent | Unknown) -> Volume | None:
-    if isinstance(part, Unknown):
-        raise CouldNotLook(part.unknown)
-    return known(part)

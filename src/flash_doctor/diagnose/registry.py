@@ -11,13 +11,14 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from flash_doctor.model import Absent, Environment, Family, Finding, Unchecked, Unknown
+from flash_doctor.model import Absent, Environment, Family, Finding, Part, Unchecked, Unknown, known
 
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
 
+T = TypeVar("T")
 Rule: TypeAlias = Callable[..., Iterable[Finding]]
 REGISTRY: dict[str, Check] = {}
 
@@ -72,6 +73,17 @@ class Result:
 
 class CouldNotLook(Exception):
     """Raised in a rule whose deciding detail is Unknown: the check becomes Unchecked with this reason."""
+
+
+def needed(part: Part[T]) -> T | None:
+    """The value of a detail that decides, None where it is Absent; where it is Unknown, the check cannot be made.
+
+    Raises:
+        CouldNotLook: it is Unknown.
+    """
+    if isinstance(part, Unknown):
+        raise CouldNotLook(part.unknown)
+    return known(part)
 
 
 def check(code: str, family: Family, *, host_only: bool = False) -> Callable[[Rule], Rule]:

@@ -137,8 +137,9 @@ class Driver:
     """The NVIDIA driver: its kernel module and its user-space library must be of one version.
 
     `max_cuda` is the newest CUDA the driver itself speaks; `failure` the error (name and number) that NVML
-    or nvidia-smi answered with, Absent when they answered well; `compat_library` a libcuda.so.1 of a CUDA
-    forward-compatibility package that the loader would take before the driver's own.
+    or nvidia-smi answered with, Absent when they answered well, Unknown when they could not be asked;
+    `compat_library` a libcuda.so.1 of a CUDA forward-compatibility package that the loader would take before the
+    driver's own.
     """
 
     source: GpuSource

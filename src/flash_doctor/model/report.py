@@ -123,13 +123,17 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The whole answer of `check`; text, JSON and exit code are three readings of it."""
+    """The whole answer of `check`; text, JSON and exit code are three readings of it.
+
+    `only` names the families that were asked for with --only; empty: all of them.
+    """
 
     target: Target
     environment: Environment
     findings: tuple[Finding, ...]
     unchecked: tuple[Unchecked, ...]
     score: Score
+    only: tuple[Family, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

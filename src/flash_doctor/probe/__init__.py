@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from flash_doctor.inquiry import TIMEOUT, Manner, start_script
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from flash_doctor.command import Runner
     from flash_doctor.inquiry import RunningScript
     from flash_doctor.model import Environment, Target
 
 DEEP_TIMEOUT = 900.0
+# What is read in the target, and what is looked for in its folders besides.
+_OF_TARGET = ("python", "packages", "torch", "flash", "extensions")
+_IN_TARGET = {*_OF_TARGET, "requirements", "toolchain"}
 # Whose files are compared with their RECORD when the caller names no others: torch and what must fit it.
 RECORDED = (
     "torch",
@@ -45,6 +48,7 @@ def probe(
     host_only: bool = False,
     cache: Path | None = None,
     recorded: Sequence[str] | None = None,
+    left_out: Mapping[str, str] | None = None,
 ) -> Environment:
     """Read the machine, and the target unless `host_only`; what cannot be read is Unknown in its part.
 
@@ -55,23 +59,26 @@ def probe(
         requirements: the user's requirements file.
         host_only: leave the target alone; its parts are Unknown.
         cache: the doctor's cache folder, else the user's.
-        recorded: names of the distributions whose files are compared with RECORD (`*` at the end for any ending),
-            else torch and its companions.
+        recorded: distributions whose files are compared with RECORD (`*` ends a beginning), else torch's companions.
+        left_out: parts that are not looked at, and why; the target is not started where all of its own are here.
 
     Raises:
         TargetError: the target is no Python that can be examined.
         BadInput: the requirements file is missing or wrong.
     """
     names = recorded or RECORDED
-    script = None if host_only else start_inside(target, runner, names, deep=deep)
-    # late: the target's script works while the rest is imported
-    from flash_doctor.probe.compose import compose
+    unread = {**dict.fromkeys(_OF_TARGET if host_only else (), "not looked at: --host-only"), **(left_out or {})}
+    inside = not host_only and not unread.keys() >= _IN_TARGET
+    script = start_inside(target, runner, names, deep=deep) if inside else None
+    from flash_doctor.probe.compose import compose  # late: the target's script works while the rest is imported
     from flash_doctor.probe.start import Inquiry
 
     def again(manner: Manner) -> RunningScript:
         return start_inside(target, runner, names, deep=deep, manner=manner)
 
-    return compose(Inquiry(script, again) if script else None, runner, requirements=requirements, cache=cache)
+    inquiry = Inquiry(script, again) if script else None
+    prefix = None if host_only else target.python.parent.parent
+    return compose(inquiry, runner, prefix=prefix, requirements=requirements, cache=cache, left_out=unread)
 
 
 def start_inside(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -28,7 +29,7 @@ from flash_doctor.probe.shadows import read_shadows
 from flash_doctor.system.paths import cache_folder, current_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from flash_doctor.command import Runner
@@ -42,26 +43,35 @@ P = ParamSpec("P")
 _NO_REQUIREMENTS = Absent(absent="no requirements file was given (-r)")
 
 
-def compose(inquiry: Inquiry | None, runner: Runner, *, requirements: Path | None, cache: Path | None) -> Environment:
-    """`probe` of this package, the target's script being at work (None: the host alone is looked at).
+def compose(
+    inquiry: Inquiry | None,
+    runner: Runner,
+    *,
+    prefix: Path | None,
+    requirements: Path | None,
+    cache: Path | None,
+    left_out: Mapping[str, str],
+) -> Environment:
+    """`probe` of this package, the target's script being at work (None: nothing is asked of the target).
 
-    The GPUs' child is started next; the rest is read while both work.
+    The GPUs' child is started next; the rest is read while both work. `prefix` is the target's folder, whose disk
+    belongs to the host.
     """
     environ = dict(os.environ)
-    pending = gpu.start_gpus(runner)
+    parts = Parts(left_out)
+    pending = gpu.start_gpus(runner) if parts.any_of("driver", "gpus") else None
     try:
-        prefix = inquiry.target.python.parent.parent if inquiry else None
-        read_host, other_doctor = read_meanwhile(prefix, cache or cache_folder(environ), environ)
-        patient = read_patient(inquiry, environ, requirements)
-        toolchain = attempt(toolkit.read_toolchain, patient.site_packages, patient.headers, runner)
+        read_host, other_doctor = read_meanwhile(parts, prefix, cache or cache_folder(environ), environ)
+        patient = read_patient(inquiry, environ, requirements, parts)
+        toolchain = parts.read("toolchain", toolkit.read_toolchain, patient.site_packages, patient.headers, runner)
     finally:
-        driver, gpus = pending.finish()
+        driver, gpus = pending.finish() if pending else (parts.unread("driver"), parts.unread("gpus"))
     return Environment(
         host=read_host,
         driver=driver,
         gpus=gpus,
         toolchain=toolchain,
-        loader=attempt(loader.read_loader, environ),
+        loader=parts.read("loader", loader.read_loader, environ),
         python=patient.python,
         packages=patient.packages,
         torch=patient.torch,
@@ -74,13 +84,32 @@ def compose(inquiry: Inquiry | None, runner: Runner, *, requirements: Path | Non
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Which parts of the Environment are read: those that are not in `left_out`, which says why not."""
+
+    left_out: Mapping[str, str]
+
+    def any_of(self, *names: str) -> bool:
+        return any(name not in self.left_out for name in names)
+
+    def unread(self, name: str) -> Unknown:
+        return Unknown(unknown=self.left_out[name])
+
+    def read(self, name: str, read: Callable[P, Part[T]], *args: P.args, **kwargs: P.kwargs) -> Part[T]:
+        return attempt(read, *args, **kwargs) if self.any_of(name) else self.unread(name)
+
+
 def read_meanwhile(
-    prefix: Path | None, cache: Path, environ: Mapping[str, str]
+    parts: Parts, prefix: Path | None, cache: Path, environ: Mapping[str, str]
 ) -> tuple[Part[Host], Part[OtherDoctor]]:
     """What needs no answer of the children; and the 20 ms of importing the readers of compiled files."""
-    if prefix is not None:
+    if parts.any_of("extensions"):
         importlib.import_module("flash_doctor.probe.extensions")
-    return attempt(host.read_host, prefix, cache), attempt(doctors.read_other_doctor, environ)
+    return (
+        parts.read("host", host.read_host, prefix, cache),
+        parts.read("other_doctor", doctors.read_other_doctor, environ),
+    )
 
 
 def attempt(read: Callable[P, Part[T]], *args: P.args, **kwargs: P.kwargs) -> Part[T]:
@@ -116,20 +145,19 @@ class Patient:
         return self.python if isinstance(self.python, (Absent, Unknown)) else self.python.headers
 
 
-def read_patient(inquiry: Inquiry | None, environ: Mapping[str, str], requirements: Path | None) -> Patient:
+def read_patient(
+    inquiry: Inquiry | None, environ: Mapping[str, str], requirements: Path | None, parts: Parts
+) -> Patient:
     """What the started script answers, and what of torch and flash-attn lies on the disk."""
     if inquiry is None:
-        unknown = Unknown(unknown="not looked at: --host-only")
-        settings = attempt(indexes.read_indexes, indexes.Places(environ, None, current_folder()))
-        unread = unknown if requirements else _NO_REQUIREMENTS
         return Patient(
-            python=unknown,
-            packages=unknown,
-            torch=unknown,
-            flash=unknown,
-            indexes=settings,
-            requirements=unread,
-            extensions=unknown,
+            python=parts.unread("python"),
+            packages=parts.unread("packages"),
+            torch=parts.unread("torch"),
+            flash=parts.unread("flash"),
+            indexes=parts.read("indexes", indexes.read_indexes, indexes.Places(environ, None, current_folder())),
+            requirements=parts.unread("python") if requirements else _NO_REQUIREMENTS,
+            extensions=parts.unread("extensions"),
         )
     answer, start = inquiry.examine()
     raw: dict[str, Any] = answer.value
@@ -137,7 +165,8 @@ def read_patient(inquiry: Inquiry | None, environ: Mapping[str, str], requiremen
     python = packages.read_python(raw, found)
     shadows = attempt(read_shadows, python, found, answer.started, environ, current_folder())
     python = replace(python, start=start, shadows=shadows)
-    settings = attempt(indexes.read_indexes, indexes.Places(environ, python.prefix, current_folder()))
+    places = indexes.Places(environ, python.prefix, current_folder())
+    settings = parts.read("indexes", indexes.read_indexes, places)
     wanted = _requirements(requirements, python, environ)
     owners = packages.binary_owners(raw)
     installed = attempt(torch.read_torch, packages.importable(python), found)
@@ -149,7 +178,9 @@ def read_patient(inquiry: Inquiry | None, environ: Mapping[str, str], requiremen
         flash=attention,
         indexes=_with_named(settings, wanted.indexes if wanted else ()),
         requirements=wanted.lines if wanted else _NO_REQUIREMENTS,
-        extensions=_extensions(python, installed, found, owners, attention, environ),
+        extensions=_extensions(python, installed, found, owners, attention, environ)
+        if parts.any_of("extensions")
+        else parts.unread("extensions"),
     )
 
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
 import shutil
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import Version
 
-from flash_doctor.codec import decode
-from flash_doctor.command import Command
-from flash_doctor.errors import BadInput, CommandFailed
 from flash_doctor.model import Absent, Driver, Gpu, Gpus, GpuSource, Part, Unknown, known
-from flash_doctor.probe import driver_files
+from flash_doctor.probe import driver_files, question
 from flash_doctor.probe.files import exists, version_in
-from flash_doctor.probe.loader import WSL_FOLDER, compat_library, locate
+from flash_doctor.probe.loader import compat_library, locate
+from flash_doctor.probe.question import NvmlAnswer
 from flash_doctor.probe.visible import visibility
 
 if TYPE_CHECKING:
@@ -28,7 +23,6 @@ if TYPE_CHECKING:
 
     from flash_doctor.command import Runner, Running
     from flash_doctor.probe.driver_files import KernelModule
-    from flash_doctor.system.claims import Claimed
 
 NVML = "libnvidia-ml.so.1"
 # Without a persistence daemon the driver wakes each GPU on first use: seconds on a node with eight.
@@ -39,18 +33,6 @@ _SETTLED = ("NVML_ERROR_DRIVER_NOT_LOADED", "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
 _WELL = Absent(absent="it answered without an error")
 _PREFIXES = ("CUDA_", "NVIDIA_", "LD_", "NCCL_", "TORCH", "PYTORCH_", "TRITON_", "FLASH_ATTENTION_", "PYTHON")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|AUTH")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _NvmlAnswer:
-    """What the child of nvml.py prints."""
-
-    failure: Part[str]
-    library_file: Part[Path]
-    library: Part[str]
-    driver: Part[str]
-    cuda: Part[int]
-    gpus: Part[tuple[Gpu, ...]]
 
 
 class _Reading(NamedTuple):
@@ -84,40 +66,13 @@ def start_gpus(runner: Runner, *, root: Path = Path("/"), limit: float = LIMIT) 
     library = locate(NVML, os.environ, root)
     if not _traces(root, library):
         return PendingGpus(runner, root, None, library)
-    try:
-        child: Running | Unknown = runner.start(_nvml_command(library, limit))
-    except CommandFailed as failed:
-        child = Unknown(unknown=failed.message)
-    return PendingGpus(runner, root, child, library)
+    return PendingGpus(runner, root, question.start(runner, library, limit), library)
 
 
 def _traces(root: Path, library: Path | None) -> bool:
     return bool(
         library or exists(root / "proc/driver/nvidia") or driver_files.device_nodes(root) or shutil.which("nvidia-smi")
     )
-
-
-def _nvml_command(library: Path | None, limit: float) -> Command:
-    """nvml.py as text, so that it runs from a zip too; without site, whose start-up files are not ours to run."""
-    loader = __spec__.loader
-    assert loader is not None
-    source = loader.get_data(str(Path(__file__).with_name("nvml.py"))).decode()  # type: ignore[attr-defined]
-    folders = [entry for entry in sys.path if entry]  # "" is the current folder: no place for our modules
-    # bytecode is kept as for every module of ours: compiling pynvml each time would take a tenth of a second
-    flags = "-ISB" if sys.dont_write_bytecode else "-IS"
-    return Command(
-        argv=(sys.executable or "python3", flags, "-c", source, *folders),
-        timeout=limit,
-        environment=_search_path(library),
-    )
-
-
-def _search_path(library: Path | None) -> dict[str, str]:
-    """WSL's folder is not always in the loader's cache; any other the loader finds as it found it for us."""
-    if library is None or not str(library.parent).endswith(WSL_FOLDER):
-        return {}
-    before = os.environ.get("LD_LIBRARY_PATH")
-    return {"LD_LIBRARY_PATH": f"{before}:{library.parent}" if before else str(library.parent)}
 
 
 class PendingGpus:
@@ -139,17 +94,15 @@ class PendingGpus:
     def _read(self) -> _Reading:
         """NVML's answer, or the next best. A hung NVML hangs nvidia-smi too, so that is not tried then."""
         assert self.child is not None
-        try:
-            answer = self.child if isinstance(self.child, Unknown) else _parse(self.child)
-        except CommandFailed as hung:
-            return self._from_kernel(f"NVML hangs: {hung.message}")
-        if isinstance(answer, Unknown):
-            return self._from_smi(self._from_kernel(answer.unknown))
+        answer = question.finish(self.child)
+        if not isinstance(answer, NvmlAnswer):
+            reading = self._from_kernel(answer)
+            return reading if _told(reading).startswith(question.NO_ANSWER) else self._from_smi(reading)
         reading = self._from_nvml(answer)
-        failure = known(reading.failure)
-        return reading if failure is None or failure.startswith(_SETTLED) else self._from_smi(reading)
+        failure = _told(reading)
+        return reading if not failure or failure.startswith(_SETTLED) else self._from_smi(reading)
 
-    def _from_nvml(self, answer: _NvmlAnswer) -> _Reading:
+    def _from_nvml(self, answer: NvmlAnswer) -> _Reading:
         cuda, well = answer.cuda, isinstance(answer.failure, Absent)
         return _Reading(
             source=GpuSource.NVML,
@@ -160,7 +113,7 @@ class PendingGpus:
             gpus=answer.gpus if well else driver_files.list_gpus(self.root, self.runner),
         )
 
-    def _library(self, answer: _NvmlAnswer) -> Part[Version]:
+    def _library(self, answer: NvmlAnswer) -> Part[Version]:
         """Of the file that was loaded; WSL's has no version in its name, but NVML knows its own."""
         if isinstance(answer.library_file, Path):
             version = version_in(str(answer.library_file), _FILE_VERSION)
@@ -175,11 +128,11 @@ class PendingGpus:
             return Absent(absent=f"{NVML} is nowhere the loader looks")
         return version_in(os.path.realpath(self.library), _FILE_VERSION)
 
-    def _from_kernel(self, why: str) -> _Reading:
-        told = Unknown(unknown=why)
+    def _from_kernel(self, failure: str | Unknown) -> _Reading:
+        told = Unknown(unknown=failure) if isinstance(failure, str) else failure
         return _Reading(
             source=GpuSource.PROC,
-            failure=why,
+            failure=failure,
             driver=told,
             library=self._library_on_disk(),
             max_cuda=told,
@@ -193,7 +146,8 @@ class PendingGpus:
         program = shutil.which("nvidia-smi")
         answer = ask_smi(program, self.runner) if program else Absent(absent="nvidia-smi is not on PATH")
         if isinstance(answer, Unknown):
-            return reading._replace(failure=f"{known(reading.failure)}; {answer.unknown}")
+            both = f"{_told(reading)}; {answer.unknown}"
+            return reading._replace(failure=both if isinstance(reading.failure, str) else Unknown(unknown=both))
         if isinstance(answer, Absent):
             return reading
         return reading._replace(
@@ -205,7 +159,7 @@ class PendingGpus:
         )
 
     def _driver(self, reading: _Reading, module: KernelModule) -> Part[Driver]:
-        failure = known(reading.failure) or ""
+        failure = _told(reading)
         kernel_version = module.version
         if isinstance(kernel_version, Absent) and not failure:
             kernel_version = reading.driver  # WSL2 has no /proc/driver/nvidia
@@ -235,9 +189,9 @@ class PendingGpus:
         """Absent when neither the driver nor the bus has one."""
         bus = driver_files.on_bus(self.root)
         listed: Part[tuple[Gpu, ...]] = reading.gpus if reading else ()
-        failure = known(reading.failure) if reading else ""
+        failure = _told(reading) if reading else ""
         if isinstance(listed, (Absent, Unknown)):
-            if not (failure or "").startswith(_SETTLED[0]):
+            if not failure.startswith(_SETTLED[0]):
                 return Unknown(unknown=failure or _why(listed))
             listed = ()
         if not listed and not known(bus):
@@ -254,20 +208,9 @@ class PendingGpus:
         )
 
 
-def _parse(child: Running) -> _NvmlAnswer | Unknown:
-    """The last line that the child printed, as a value; libraries may print before it."""
-    done = child.wait()
-    lines = done.text.strip().splitlines()
-    with contextlib.suppress(ValueError, BadInput):
-        return _accept(decode(_NvmlAnswer, json.loads(lines[-1] if lines else ""), "NVML"))
-    end = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-    said = done.errors.strip().splitlines()[-1:] or ["nothing on stderr"]
-    return Unknown(unknown=f"asking NVML ended with {end}: {said[0][:200]}")
-
-
-def _accept(answer: Claimed[_NvmlAnswer]) -> _NvmlAnswer:
-    """As it is: the child is ours, and nothing in it is a path, an address or a name that is acted upon."""
-    return answer.unproved()
+def _told(reading: _Reading) -> str:
+    """What went wrong: the driver's own word, or why it could not be asked; "" where all went well."""
+    return reading.failure.unknown if isinstance(reading.failure, Unknown) else known(reading.failure) or ""
 
 
 def _with_visibility(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Gpu, ...]:

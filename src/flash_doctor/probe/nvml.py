@@ -1,40 +1,62 @@
 """What NVML answers, as JSON on one line. Runs in a child of its own, because a wedged driver never lets go.
 
-Run by gpu.py as text (`python -c`), with the folders of its sys.path as arguments; the standard library and
-pynvml only. Each value is the fact, `{"absent": why}` or `{"unknown": why}`: the shapes of the model.
+Run by question.py as text (`python -c`), with a line to print before the driver is asked and the folders of its
+sys.path as arguments; the standard library and pynvml only. Each value is
+the fact, `{"absent": why}` or `{"unknown": why}`: the shapes of the model.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from ctypes import byref
+from ctypes import CDLL, byref
 
 TYPE_CHECKING = False  # of our own: importing typing would cost this short-lived process a tenth of its time
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+# What a driver says that lacks something at this moment: memory, a free lock. It may be sound.
+_FOR_NOW = ("MEMORY", "INSUFFICIENT_RESOURCES", "TIMEOUT", "IN_USE", "NOT_READY")
+# the loader's words where there is no memory for a library that is there
+_NO_MEMORY = ("failed to map segment", "cannot map zero-fill pages", "Cannot allocate memory")
 _FABRIC = ("not supported", "not started", "in progress", "completed")
 
 
 def answer() -> dict[str, Any]:
-    """Everything; `failure` is the error of nvmlInit, absent when it went well."""
+    """Everything; `failure` is the error of nvmlInit, absent when it went well, unknown where it may pass."""
     import pynvml
 
-    try:
-        pynvml.nvmlInit()
-        failure: Any = {"absent": ""}
-    except pynvml.NVMLError as error:
-        failure = _name(error)
     return {
-        "failure": failure,
+        "failure": _failure(),
         "library_file": _library_file(),
         "library": _ask(lambda: str(pynvml.nvmlSystemGetNVMLVersion())),
         "driver": _ask(lambda: str(pynvml.nvmlSystemGetDriverVersion())),
         "cuda": _ask(pynvml.nvmlSystemGetCudaDriverVersion_v2),
         "gpus": _ask(lambda: [_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())]),
     }
+
+
+def _failure() -> Any:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        name = _name(error)
+        passing = name.startswith(tuple(f"NVML_ERROR_{word} " for word in _FOR_NOW))
+        missing = isinstance(error, pynvml.NVMLError_LibraryNotFound)
+        return {"unknown": name} if passing or (missing and _no_memory()) else name
+    return {"absent": ""}
+
+
+def _no_memory() -> bool:
+    """Whether the loader finds the library and has no room for it, which pynvml keeps to itself."""
+    try:
+        CDLL("libnvidia-ml.so.1")
+    except OSError as error:
+        return any(words in str(error) for words in _NO_MEMORY)
+    return False
 
 
 def _name(error: Exception) -> str:
@@ -158,5 +180,10 @@ def _fabric(handle: Any) -> Any:
 
 
 if __name__ == "__main__":
-    sys.path[:] = sys.argv[1:]
+    _, mark, *sys.path[:] = sys.argv
+    import pynvml  # noqa: F401 imported before the mark
+
+    # what takes long from here on is the driver
+    sys.stdout.write(f"{mark}\n")
+    sys.stdout.flush()
     sys.stdout.write("\n" + json.dumps(answer()) + "\n")

@@ -84,7 +84,7 @@ def link_of(code: str, subject: str, families: Mapping[str, Family]) -> str | No
 
 
 def chain(report: Report, families: Mapping[str, Family]) -> Chain:
-    """The four links of `report`; `families` maps the code of each check to its family."""
+    """The four links of `report`, or those that it was asked for; `families` maps each check's code to its family."""
     environment = report.environment
     details = {
         "GPU": _told(environment.gpus, _gpus),
@@ -92,7 +92,8 @@ def chain(report: Report, families: Mapping[str, Family]) -> Chain:
         "torch": _told(environment.torch, _torch),
         "flash-attn": _told(environment.flash, _flash),
     }
-    return Chain(links=tuple(_link(name, *details[name], report, families) for name in LINKS))
+    asked = {_LINK_OF_FAMILY.get(family) for family in report.only or Family}
+    return Chain(links=tuple(_link(name, *details[name], report, families) for name in LINKS if name in asked))
 
 
 def _link(name: str, state: State, detail: str, report: Report, families: Mapping[str, Family]) -> Link:

@@ -30,6 +30,8 @@ Document = dict[str, Any]
 def report_document(report: Report, exit_code: int) -> Document:
     """The document of `check`; `exit_code` is the one that the process ends with."""
     body: Document = encode(report)
+    if not report.only:
+        del body["only"]
     return {"schema": REPORT, **body, "verdict": report.verdict.value, "exit_code": exit_code}
 
 

@@ -82,8 +82,7 @@ def report_lines(report: Report, families: Mapping[str, Family]) -> tuple[Line, 
     links = chain(report, families)
     return (
         verdict_line(report, links),
-        BLANK,
-        *chain_lines(links),
+        *((BLANK, *chain_lines(links)) if links.links else ()),
         *_findings(report, links, families),
         *unchecked_lines(report.unchecked),
         BLANK,
@@ -96,7 +95,13 @@ def report_lines(report: Report, families: Mapping[str, Family]) -> tuple[Line, 
 def verdict_line(report: Report, links: Chain) -> Line:
     counted = [_counted(report, severity) for severity in (Severity.ERROR, Severity.WARNING)]
     numbers = ", ".join(filter(None, counted))
-    return Line(_verdict(report, links, numbers))
+    return Line((*_verdict(report, links, numbers), *_only(report)))
+
+
+def _only(report: Report) -> tuple[Span, ...]:
+    """What was asked for, where that is not all."""
+    names = ", ".join(family.value for family in report.only)
+    return (Span(f" Asked for: {names} only."),) if names else ()
 
 
 def _counted(report: Report, severity: Severity) -> str:
@@ -114,7 +119,7 @@ def _verdict(report: Report, links: Chain, numbers: str) -> tuple[Span, ...]:
     if report.unchecked:
         skipped = count(len(report.unchecked), "check")
         return Span("No problem found", Style.GOOD), Span(f", but {skipped} could not be made.")
-    if any(link.state is State.UNKNOWN for link in links.links):
+    if report.only or any(link.state is State.UNKNOWN for link in links.links):
         return Span("No problem found", Style.GOOD), Span(" in what was looked at.")
     return Span("Healthy", Style.GOOD), Span(": no problem found.")
 
