@@ -12,6 +12,9 @@ import pytest
 from clusters import environment, hanging
 from slurm_cluster import find, slurm, why_not
 
+from mounts import mounted
+from prologs import BLIND, HEALTH_CHECK, HEALTHY, PROLOG, SICK, Node, compile_driver, real_doctor
+
 pytestmark = [pytest.mark.index, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 
@@ -94,8 +97,10 @@ def wait_until(environ: dict[str, str], node: str, wanted: str) -> None:
     raise AssertionError(told)
 
 
-def script(file: Path, text: str) -> Path:
-    file.write_text(f"#!/bin/sh\n{text}\n")
+def as_slurm_wants_it(script: Path, settings: Path) -> Path:
+    """slurm.conf names a program without arguments."""
+    file = settings.with_name(f"run-{script.name}")
+    file.write_text(f"#!/bin/sh\nexec {script} {settings}\n")
     file.chmod(0o755)
     return file
 
@@ -103,40 +108,82 @@ def script(file: Path, text: str) -> Path:
 def test_the_health_check_drains_a_sick_node_and_gives_it_back(tmp_path: Path) -> None:
     """By the script that ships, run by slurmd itself; the doctor's answer is the test's to change."""
     sick = tmp_path / "sick"
-    sick.mkdir()
-    doctor = script(
-        tmp_path / "flash-doctor",
-        f'if [ -e "{sick}/$SLURMD_NODENAME" ]; then echo; echo "1 error"; echo "  G101 GPU 0: It\'s gone."; exit 1; fi',
-    )
-    shipped = Path(__file__).parents[2] / "scripts" / "slurm-health-check"
+    sick.touch()
+    node = Node(tmp_path)
+    doctor = node.doctor(f"if [[ $(cat {sick}) == yes ]]; then {SICK}; else {HEALTHY}; fi")
+    settings = node.configured(FLASH_DOCTOR=str(doctor), SLURM_CONF=f"{tmp_path}/slurm/slurm.conf")
+    program = as_slurm_wants_it(HEALTH_CHECK, settings)
+    more = f"HealthCheckProgram={program}\nHealthCheckInterval=1\nHealthCheckNodeState=ANY\n"
     (tmp_path / "slurm").mkdir()
-    settings = f"FLASH_DOCTOR={doctor} SLURM_CONF={tmp_path}/slurm/slurm.conf"
-    checked = script(tmp_path / "check", f"export {settings}\nexec {shipped}")
-    more = f"HealthCheckProgram={checked}\nHealthCheckInterval=1\nHealthCheckNodeState=ANY\n"
-    with slurm(tmp_path / "slurm", {"n1": {}, "n2": {}}, more=more) as cluster:
-        (sick / "n2").touch()
-        wait_until(cluster.environ, "n2", "flash-doctor: G101 GPU 0: Its gone.")
-        assert states(cluster.environ)["n2"].startswith("drained")
-        assert states(cluster.environ)["n1"].startswith("idle")
-        (sick / "n2").unlink()
-        wait_until(cluster.environ, "n2", "idle")
-
-
-def test_a_prolog_that_finds_an_error_drains_the_node_and_one_that_warns_does_not(tmp_path: Path) -> None:
-    """As the README has it: the doctor's own exit code is what slurmd wants of a prolog."""
-    answer = tmp_path / "answer"
-    answer.write_text("0")
-    doctor = script(tmp_path / "flash-doctor", f"exit $(cat {answer})")
-    prolog = script(tmp_path / "prolog", f"{doctor} check --host-only >/dev/null 2>&1 || [ $? -ne 1 ]")
-    (tmp_path / "slurm").mkdir()
-    with slurm(tmp_path / "slurm", {"n1": {}}, more=f"Prolog={prolog}\nPrologFlags=Alloc\n") as cluster:
-        srun = [str(find("srun")), "-N1", "-n1", "--immediate=5", "true"]
-        assert subprocess.run(srun, capture_output=True, env=cluster.environ, timeout=60).returncode == 0
+    with slurm(tmp_path / "slurm", {"n1": {}}, more=more) as cluster:
+        scontrol = [str(find("scontrol")), "update", "NodeName=n1", "State=DRAIN", "Reason=disk is changed"]
+        subprocess.run(scontrol, check=True, env=cluster.environ, timeout=30)
+        sick.write_text("yes")
+        time.sleep(4)
+        sick.write_text("no")
+        time.sleep(4)
+        assert states(cluster.environ)["n1"].endswith("disk is changed")
+        subprocess.run([*scontrol[:3], "State=RESUME"], check=True, env=cluster.environ, timeout=30)
+        sick.write_text("yes")
+        wait_until(cluster.environ, "n1", "flash-doctor: D203 driver: its gone")
+        assert states(cluster.environ)["n1"].startswith("drained")
+        doctor.write_text("#!/bin/sh\nexit 1\n")  # as one that cannot be imported
+        time.sleep(4)
+        assert "could not look at n1: flash-doctor ended with 1" in node.log
+        assert states(cluster.environ)["n1"].startswith("drained")
+        node.doctor(HEALTHY)
         wait_until(cluster.environ, "n1", "idle")
-        for harmless in ("6", "0"):
-            answer.write_text(harmless)
-            assert subprocess.run(srun, capture_output=True, env=cluster.environ, timeout=60).returncode == 0
-        answer.write_text("1")
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="the real driver would contradict the compiled one")
+def test_a_prolog_drains_a_node_whose_driver_is_faulty_and_no_other(tmp_path: Path) -> None:
+    """The shipped script and the doctor itself, on a compiled stand-in for the driver's library."""
+    node, machine, full = Node(tmp_path), tmp_path / "machine", tmp_path / "full"
+    machine.write_text("FAKE_NVML_MACHINE=h200")
+    real = real_doctor(node, {"LD_LIBRARY_PATH": str(compile_driver(tmp_path))})
+    real = real.rename(tmp_path / "real")
+    doctor = node.doctor(f'exec env $(cat {machine}) {real} "$@"')
+    settings = node.configured(FLASH_DOCTOR=str(doctor), FLASH_DOCTOR_TIME_LIMIT="30")
+    program = as_slurm_wants_it(PROLOG, settings)
+    full.mkdir()
+    (tmp_path / "slurm").mkdir()
+    with slurm(tmp_path / "slurm", {"n1": {}}, more=f"Prolog={program}\nPrologFlags=Alloc\n") as cluster:
+        users = "CUDA_VISIBLE_DEVICES=-1,LD_LIBRARY_PATH=/usr/local/cuda/lib64/stubs,FLASH_DOCTOR_FACTS=/nowhere"
+        srun = [str(find("srun")), "-N1", "-n1", "--immediate=20", f"--export=ALL,{users}", "-J", "$(exit 1)", "true"]
+
+        def job() -> int:
+            wait_until(cluster.environ, "n1", "idle")
+            return subprocess.run(srun, capture_output=True, env=cluster.environ, timeout=90).returncode
+
+        assert job() == 0
+        with mounted(full, "-t", "tmpfs", "-o", "size=64k", "tmpfs"):
+            (full / "file").write_bytes(bytes(64 << 10))
+            machine.write_text(f"FAKE_NVML_MACHINE=h200 HOME={full} TMPDIR={full} FLASH_DOCTOR_CACHE={full}")
+            assert job() == 0
+        assert node.log == ""
+        machine.write_text("FAKE_NVML_INIT=20")
+        assert job() == 0
+        assert "could not look at this node: the driver could not be asked: NVML_ERROR_MEMORY (20)" in node.log
+        doctor.chmod(0o644)
+        assert job() == 0
+        assert "could not look at this node: there is no program" in node.log
+        doctor.chmod(0o755)
+        machine.write_text("FAKE_NVML_INIT=18")
+        wait_until(cluster.environ, "n1", "idle")
+        with subprocess.Popen(srun, env=cluster.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sick:
+            wait_until(cluster.environ, "n1", "drain")
+            sick.kill()
+        assert "this node is drained: D202 NVIDIA driver: " in node.log
+
+
+def test_a_prolog_that_may_not_fail_to_look_ends_as_the_admin_chose(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    settings = node.configured(FLASH_DOCTOR=str(node.doctor(BLIND)), FLASH_DOCTOR_PROLOG_UNCHECKED="1")
+    program = as_slurm_wants_it(PROLOG, settings)
+    (tmp_path / "slurm").mkdir()
+    with slurm(tmp_path / "slurm", {"n1": {}}, more=f"Prolog={program}\nPrologFlags=Alloc\n") as cluster:
+        srun = [str(find("srun")), "-N1", "-n1", "true"]
         with subprocess.Popen(srun, env=cluster.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
             wait_until(cluster.environ, "n1", "drain")
             job.kill()
+    assert "could not look at this node: NVML gave no answer (D203)" in node.log
