@@ -33,7 +33,7 @@ def facts() -> Facts:
 
 @cache
 def wheels() -> Wheels:
-    return load_wheels(facts().folder / "wheels")
+    return load_wheels(facts().folder / "wheels", publishers=facts().publishers)
 
 
 def package(name: str, version: str, requires: tuple[str, ...] = ()) -> Package:

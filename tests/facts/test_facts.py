@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FACTS = Facts()
-FILES = ["companions.toml", "drivers.toml", "gpus.toml", "torch.toml"]
+FILES = ["companions.toml", "drivers.toml", "gpus.toml", "publishers.toml", "torch.toml"]
 
 
 def cc(text: str) -> Capability:
@@ -165,17 +165,6 @@ def test_xformers_window(xformers: str, flash: str, admitted: bool, fatal: bool)
     assert (window.admits(v(flash)), window.fatal) == (admitted, fatal)
 
 
-def test_indexes_of_flash_attn() -> None:
-    companions = FACTS.companions
-    astral = companions.publisher("https://wheels.astral.sh/simple/cu128/")
-    assert astral is not None
-    assert astral.name == "astral"
-    assert companions.publisher("https://download.pytorch.org/whl") is not None
-    assert companions.publisher("https://download.pytorch.org/whl-of-somebody-else/") is None
-    assert companions.forbidden("https://flashattn.github.io/whl/cu121/torch2.3/index.html") is not None
-    assert companions.forbidden("https://wheels.astral.sh/simple/") is None
-
-
 def test_the_newest_compiler_that_nvcc_takes() -> None:
     compiler = FACTS.companions.host_compiler(v("12.4.131"))
     assert compiler is not None
@@ -204,7 +193,7 @@ def altered(tmp_path: Path, file: str, old: str, new: str) -> Facts:
 
 
 def load_all(facts: Facts) -> None:
-    assert all((facts.drivers, facts.gpus, facts.torch, facts.companions))
+    assert all((facts.drivers, facts.gpus, facts.torch, facts.companions, facts.publishers))
 
 
 @pytest.mark.parametrize(
@@ -236,9 +225,35 @@ def load_all(facts: Facts) -> None:
         ("companions.toml", 'below = "2.4"', 'below = "2.2"', "flash_window.1: below: 2.2 leaves no version"),
         ("companions.toml", "share = 0.60", "share = 60.0", "limit.disk_warning: share: must lie between 0 and 1"),
         ("companions.toml", "\ntemp = ", "\ntmp = ", "limit.temp: name: the limits are"),
-        ("companions.toml", '"https://wheels.astral', '"http://wheels.astral', "publisher.2: urls: must be https"),
-        ("companions.toml", 'name = "astral"', 'name = "dao-ailab"', "publisher.2: name: dao-ailab is listed twice"),
         ("companions.toml", "gcc = 15", 'gcc = "15"', "nvcc.13.0: gcc: must be int, not '15'"),
+        (
+            "publishers.toml",
+            'index = "https://wheels',
+            'index = "http://wheels',
+            "publisher.astral: index: must be https",
+        ),
+        ("publishers.toml", "simple/{tag}/", "simple/", "publisher.astral: index: must be an https address with {tag}"),
+        ("publishers.toml", "&page={page}", "", "publisher.dao-ailab: releases: must be an https address with {page}"),
+        (
+            "publishers.toml",
+            "https://api.github.com/repos/D",
+            "https://x@y/D",
+            "publisher.dao-ailab: releases: must be",
+        ),
+        (
+            "publishers.toml",
+            '"https://codcordance.github.io/',
+            '"https://c.github.io/../',
+            "publisher.codcordance: addr",
+        ),
+        (
+            "publishers.toml",
+            "https://thomasjpfan.github.io/flash-attn-whl/",
+            "https://github.com/Dao-AILab/flash-attention/releases/download/",
+            "publisher.thomasjpfan: addresses: one of them is dao-ailab's",
+        ),
+        ("publishers.toml", "rank = 0", 'rank = "0"', "publisher.dao-ailab: rank: must be int"),
+        ("publishers.toml", '"https://flashattn', '"flashattn', "never.1: url: must be https"),
         ("drivers.toml", 'source = "threads" }', 'source = "nvidia" }', "sources.threads: name: no row cites it"),
         ("companions.toml", "flash-attn-3 =", "flash_attn_3 =", "package.flash_attn_3: name: must be written"),
     ],

@@ -14,7 +14,6 @@ from flash_doctor.cli import main
 from flash_doctor.cli.boundary import run
 from flash_doctor.facts import Facts
 from flash_doctor.resolve.sources import renew
-from flash_doctor.resolve.sources.live import load_live
 from flash_doctor.resolve.sources.matrix import load_wheels
 from matrix_schema_of import FOLDER
 from seats import facts
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LIVE = load_live(facts().folder / "wheels" / "sources.toml")
 DAO, MJUN = (
     "/api.github.com/repos/Dao-AILab/flash-attention",
     "/api.github.com/repos/mjun0812/flash-attention-prebuild-wheels",
@@ -96,7 +94,7 @@ def test_a_refresh_brings_new_wheels_hashes_and_its_age(
     assert (document["steps"][0]["sha256"], document["steps"][0]["hash_state"]) == (DIGEST, "published")
     assert document["facts"]["refreshed"] == datetime.date.today().isoformat()
     assert document["facts"]["warnings"] == []
-    astral = load_wheels(own_data / "wheel_matrix" / "wheels").names[ASTRAL][0]
+    astral = load_wheels(own_data / "wheel_matrix" / "wheels", publishers=facts().publishers).names[ASTRAL][0]
     assert astral.url == f"https://files.example.org/{ASTRAL}"
     assert astral.family.evidence.value == "listed"
     assert astral.family.cxx11abi is not None, "what the promise said stays"
@@ -148,7 +146,7 @@ def test_an_answer_without_end_is_cut(site: Site, own_data: Path, monkeypatch: p
     monkeypatch.setattr(renew, "LIMIT", 10_000)
     site.files[listing(DAO, 1)] = b"[" + b" " * 20_000 + b"]"
     (found,) = [
-        one for one in renew.renew(facts(), LIVE, own_data / "wheel_matrix" / "wheels", "2026-12-01", mirror=site.url)
+        one for one in renew.renew(facts(), own_data / "wheel_matrix" / "wheels", "2026-12-01", mirror=site.url)
         if one.publisher == "dao-ailab"
     ]  # fmt: skip
     assert "more than 10000 bytes" in found.fault
@@ -199,7 +197,7 @@ def test_in_tree_changes_the_shipped_files(
     monkeypatch.setenv("FLASH_DOCTOR_FACTS", str(tmp_path / "facts"))
     assert call("matrix", "refresh", "--in-tree", "--mirror", site.url) == 0
     assert "1 new wheel" in capsys.readouterr().out
-    assert NEW in load_wheels(tmp_path / "facts" / "wheels").names
+    assert NEW in load_wheels(tmp_path / "facts" / "wheels", publishers=facts().publishers).names
     assert not own_data.exists()
     assert call("matrix", "lint") == 0
 

@@ -37,7 +37,7 @@ def test_a_new_wheel_a_kept_promise_and_a_hash(tmp_path: Path) -> None:
     assert answer.added == (f"v2.8.4/{NEW}", f"v2.7.4/{PROMISED}")
     assert not answer.replaced
     (tmp_path / "dao-ailab.json").write_text(json.dumps(answer.book))
-    names = load_wheels(tmp_path).names
+    names = load_wheels(tmp_path, publishers=facts().publishers).names
     for name in (NEW, PROMISED):
         (wheel,) = names[name]
         assert wheel.sha256 == "ab" * 32
@@ -46,7 +46,7 @@ def test_a_new_wheel_a_kept_promise_and_a_hash(tmp_path: Path) -> None:
         assert wheel.family.date == "2026-12-01"
     (new,) = names[NEW]
     assert [str(code) for code in new.family.code] == ["8.0", "9.0", "10.0", "12.0"]
-    assert len(load_wheels(tmp_path)) == 3894 + 1
+    assert len(load_wheels(tmp_path, publishers=facts().publishers)) == 3894 + 1
 
 
 def test_the_same_list_twice_changes_nothing_more() -> None:
@@ -60,7 +60,7 @@ def test_a_file_that_was_replaced_is_named_and_its_pinned_hash_stays(tmp_path: P
     answer = refreshed(release("v2.8.3", PINNED))
     assert answer.replaced == (f"v2.8.3/{PINNED}",)
     (tmp_path / "dao-ailab.json").write_text(json.dumps(answer.book))
-    (wheel,) = load_wheels(tmp_path).names[PINNED]
+    (wheel,) = load_wheels(tmp_path, publishers=facts().publishers).names[PINNED]
     assert wheel.hash_state is HashState.PINNED
     assert wheel.sha256 != "ab" * 32
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
 
 Book = dict[str, Any]
 
+SOMEBODY = replace(facts().publishers.rows["mjun0812"], name="somebody")
+PUBLISHERS = replace(facts().publishers, rows={**facts().publishers.rows, "somebody": SOMEBODY})
+
 
 def book() -> Book:
     row = ["flash_attn", "2.8.3", "cu12torch2.8cxx11abiTRUE", "v2.8.3", "12", "2.8", "2.8.0", True, "8.0 9.0"]
     return {
         "publisher": "somebody",
-        "trust": 1,
-        "title": "Somebody",
         "url": "https://example.org/{release}/{file}",
-        "index": None,
         "hash": "first-seen",
         "sources": [{"source": "a list", "date": "2026-11-20"}],
         "requires": {"flash_attn": ["torch", "einops"]},
@@ -51,7 +52,7 @@ def knows(cuda: object) -> bool:
 
 
 def test_a_row_becomes_one_wheel_per_python(tmp_path: Path) -> None:
-    loaded = list(load_wheels(write(tmp_path, book()), knows_cuda=knows))
+    loaded = list(load_wheels(write(tmp_path, book()), publishers=PUBLISHERS, knows_cuda=knows))
     assert [(wheel.python, wheel.abi) for wheel in loaded] == [
         ("cp310", "cp310"),
         ("cp311", "cp311"),
@@ -100,27 +101,30 @@ def fault(**parts: object) -> Callable[[Book], None]:
         (fault(where={"colour": ["red"]}), "row faults[0], colour: unknown key"),
         (fault(effect={"speed": 1}), "row faults[0], speed: unknown key"),
         (lambda data: data.pop("publisher"), "row 0, publisher: missing"),
+        (key("publisher", "nobody"), "row 0, publisher: 'nobody' is not in publishers.toml"),
+        (key("publisher", "lesj0610"), "row 0, publisher: 'lesj0610' has no rank in publishers.toml"),
+        (key("publisher", ["x"]), "row 0, publisher"),
     ],
 )
 def test_an_error_says_file_row_and_key(tmp_path: Path, change: Callable[[Book], None], told: str) -> None:
     data = book()
     change(data)
     with pytest.raises(BadFacts, match=re.escape(told)) as caught:
-        load_wheels(write(tmp_path, data), knows_cuda=knows)
+        load_wheels(write(tmp_path, data), publishers=PUBLISHERS, knows_cuda=knows)
     assert "somebody.json" in str(caught.value)
 
 
 def test_text_that_is_no_json_is_told(tmp_path: Path) -> None:
     (tmp_path / "somebody.json").write_text("{")
     with pytest.raises(BadFacts, match="not readable as JSON"):
-        load_wheels(tmp_path)
+        load_wheels(tmp_path, publishers=PUBLISHERS)
 
 
 def test_the_overlay_replaces_a_publisher(tmp_path: Path) -> None:
     data = book()
     data["publisher"] = "mjun0812"
     (tmp_path / "mjun0812.json").write_text(json.dumps(data))
-    loaded = load_wheels(facts().folder / "wheels", tmp_path)
+    loaded = load_wheels(facts().folder / "wheels", tmp_path, publishers=PUBLISHERS)
     assert sum(wheel.family.publisher == "mjun0812" for wheel in loaded) == 3
     assert {origin.file.parent for origin in loaded.origins} == {facts().folder / "wheels", tmp_path}
 
@@ -129,8 +133,8 @@ def test_the_shipped_matrix_is_whole_and_its_names_parse() -> None:
     def known(cuda: object) -> bool:
         return "." not in str(cuda) or facts().drivers.knows(cuda)  # type: ignore[arg-type]
 
-    loaded = load_wheels(facts().folder / "wheels", knows_cuda=known)
-    assert lint(loaded) == ()
+    loaded = load_wheels(facts().folder / "wheels", publishers=facts().publishers, knows_cuda=known)
+    assert lint(loaded, facts()) == ()
     counts = {
         name: sum(wheel.family.publisher == name for wheel in loaded) for name in ("dao-ailab", "mjun0812", "astral")
     }

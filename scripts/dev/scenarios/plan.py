@@ -21,7 +21,7 @@ from flash_doctor.resolve import Wheels, describe, load_wheels, resolve
 import time, statistics
 facts = Facts()
 start = time.perf_counter()
-base = load_wheels(facts.folder / "wheels")
+base = load_wheels(facts.folder / "wheels", publishers=facts.publishers)
 loading = time.perf_counter() - start
 environment = describe(facts, gpu="H100x8", driver="570.86", torch="2.8.0+cu128", python_version="3.12", glibc="2.35",
                        machine="x86_64")

@@ -190,7 +190,7 @@ def _prepare(facts: Facts, text: bool) -> None:
     from flash_doctor.diagnose import load_rules
 
     load_rules()
-    for part in ("drivers", "gpus", "torch", "companions", "quirks"):
+    for part in ("drivers", "gpus", "torch", "companions", "publishers", "quirks"):
         getattr(facts, part)
     if text:
         import flash_doctor.render.console

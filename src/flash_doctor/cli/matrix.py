@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.render.text import Line
     from flash_doctor.resolve.axes import Seat
+    from flash_doctor.resolve.sources.matrix import Wheels
 
 MIRROR = "FLASH_DOCTOR_INDEX_MIRROR"
-_PARTS = ("drivers", "gpus", "companions", "quirks", "complaints", "fleet", "flash", "stacks", "torch")
+_PARTS = ("drivers", "gpus", "companions", "publishers", "quirks", "complaints", "fleet", "flash", "stacks", "torch")
 
 
 def lint(as_json: JsonOption = False) -> int:
@@ -46,17 +47,22 @@ def _faults(facts: Facts) -> Iterator[str]:
     from flash_doctor.cli.shelf import overlay
     from flash_doctor.resolve.sources.lint import lint as lint_wheels
     from flash_doctor.resolve.sources.live import load_live
-    from flash_doctor.resolve.sources.matrix import load_wheels
     from flash_doctor.resolve.sources.overlay import load_known
 
     for part in _PARTS:
         yield from _told(partial(getattr, facts, part))
     yield from _told(partial(load_live, facts.folder / "wheels" / "sources.toml"))
     try:
-        yield from lint_wheels(load_wheels(facts.folder / "wheels", knows_cuda=facts.drivers.knows))
+        yield from lint_wheels(_shipped(facts), facts)
         yield from load_known(facts, overlay()).knowledge.warnings
     except BadFacts as error:
         yield from (error.message, *error.evidence)
+
+
+def _shipped(facts: Facts) -> Wheels:
+    from flash_doctor.resolve.sources.matrix import load_wheels
+
+    return load_wheels(facts.folder / "wheels", publishers=facts.publishers, knows_cuda=facts.drivers.knows)
 
 
 def _told(read: Callable[[], object]) -> Iterator[str]:
@@ -168,13 +174,11 @@ def refresh(
     from flash_doctor.cli.shelf import overlay
     from flash_doctor.facts import Facts
     from flash_doctor.render.matrix import renewal_document, renewal_lines
-    from flash_doctor.resolve.sources.live import load_live
     from flash_doctor.resolve.sources.renew import renew
 
     facts = Facts()
-    live = load_live(facts.folder / "wheels" / "sources.toml")
     today = datetime.date.today().isoformat()
-    renewals = renew(facts, live, overlay(), today, mirror=mirror or "", in_tree=in_tree)
+    renewals = renew(facts, overlay(), today, mirror=mirror or "", in_tree=in_tree)
     folder = str(facts.folder / "wheels" if in_tree else overlay())
     code = COULD_NOT_LOOK if any(one.fault for one in renewals) else HEALTHY
     if as_json:

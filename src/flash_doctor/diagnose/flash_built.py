@@ -242,9 +242,9 @@ def unknown_index(indexes: tuple[IndexSetting, ...], facts: Facts) -> Iterator[F
     What to do: remove the address; `flash-doctor plan` takes wheels from known publishers, with their hashes.
     """
     for setting in indexes:
-        forbidden = facts.companions.forbidden(setting.url)
+        forbidden = facts.publishers.forbidden(setting.url)
         names_flash = "flash" in setting.url.casefold()
-        if forbidden or (names_flash and facts.companions.publisher(setting.url) is None):
+        if forbidden or (names_flash and facts.publishers.publisher_of(setting.url) is None):
             yield Finding(
                 code="F613",
                 severity=Severity.WARNING,

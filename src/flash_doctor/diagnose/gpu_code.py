@@ -157,7 +157,7 @@ def flash_has_no_code(
 
 def _published_code(package: Package, torch: Torch, facts: Facts) -> tuple[Capability, ...]:
     """The GPU code of the wheel, by its publisher; raises CouldNotLook where that is not known."""
-    publisher = facts.companions.publisher(known(package.url) or "")
+    publisher = facts.publishers.publisher_of(known(package.url) or "")
     version = known(package.version)
     cuda = known(torch.cuda) or Version("0")
     sass = facts.gpus.flash_sass(publisher.name, version, cuda) if publisher and version else None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts.fleet import FleetPolicy
     from flash_doctor.facts.gpus import GpuKinds
     from flash_doctor.facts.preflight import PreflightFacts
+    from flash_doctor.facts.publishers import Publishers
     from flash_doctor.facts.quirks import Quirks
     from flash_doctor.facts.stacks import Stack
     from flash_doctor.facts.torch import TorchReleases
@@ -57,6 +58,12 @@ class Facts:
         from flash_doctor.facts import companions
 
         return companions.load(self.folder / "companions.toml")
+
+    @cached_property
+    def publishers(self) -> Publishers:
+        from flash_doctor.facts import publishers
+
+        return publishers.load(self.folder / "publishers.toml")
 
     @cached_property
     def quirks(self) -> Quirks:

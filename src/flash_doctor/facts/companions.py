@@ -1,4 +1,4 @@
-"""Packages beside torch and flash-attn, publishers of flash-attn, and what a build or a run needs."""
+"""Packages beside torch and flash-attn, and what a build or a run needs."""
 
 from __future__ import annotations
 
@@ -54,25 +54,6 @@ class FlashWindow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Publisher:
-    """Somebody known to publish flash-attn wheels, by the beginnings of their addresses."""
-
-    name: str
-    urls: tuple[str, ...]
-    trust: str
-    source: Source
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NeverUse:
-    """An address that must not be used as an index, and why."""
-
-    url: str
-    why: str
-    source: Source
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HostCompiler:
     """The newest major version of each compiler that nvcc accepts; None where it is not known."""
 
@@ -98,8 +79,6 @@ class Companions:
     packages: Mapping[NormalizedName, Companion]
     torchao: Mapping[Version, tuple[Version, ...]]
     flash_windows: tuple[FlashWindow, ...]
-    publishers: tuple[Publisher, ...]
-    never: tuple[NeverUse, ...]
     compilers: Mapping[Version, HostCompiler]
     build_modules: Mapping[NormalizedName, str]
     limits: Mapping[str, Limit]
@@ -118,20 +97,9 @@ class Companions:
         windows = [row for row in self.flash_windows if row.package == package and row.since <= version]
         return max(windows, key=lambda row: row.since, default=None)
 
-    def publisher(self, url: str) -> Publisher | None:
-        """Whose address that is, if a known publisher's."""
-        return next((row for row in self.publishers if any(_begins(url, known) for known in row.urls)), None)
-
-    def forbidden(self, url: str) -> NeverUse | None:
-        return next((row for row in self.never if row.url.casefold() in url.casefold()), None)
-
     def host_compiler(self, cuda: Version) -> HostCompiler | None:
         """What nvcc of that CUDA accepts; None when it is not known."""
         return self.compilers.get(Version(f"{cuda.major}.{cuda.minor}"))
-
-
-def _begins(url: str, known: str) -> bool:
-    return (url.casefold().rstrip("/") + "/").startswith(known.casefold().rstrip("/") + "/")
 
 
 def load(path: Path) -> Companions:
@@ -139,15 +107,10 @@ def load(path: Path) -> Companions:
     table = Table.read(path)
     packages = {companion.name: companion for companion in map(_companion, table.rows("package"))}
     windows = tuple(map(_window, table.rows("flash_window")))
-    publishers = tuple(map(_publisher, table.rows("publisher")))
     companions = Companions(
         packages=packages,
         torchao={row.name_version: row.versions("torch") for row in table.rows("torchao")},
         flash_windows=windows,
-        publishers=publishers,
-        never=tuple(
-            NeverUse(url=row.text("url"), why=row.text("why"), source=row.source) for row in table.rows("never")
-        ),
         compilers={row.name_version: _compiler(row) for row in table.rows("nvcc")},
         build_modules={canonicalize_name(row.name): row.text("why") for row in table.rows("build_modules")},
         limits={row.name: _limit(row) for row in table.rows("limit")},
@@ -155,7 +118,6 @@ def load(path: Path) -> Companions:
     for name in {*LIMITS} ^ companions.limits.keys():
         table.fault(f"limit.{name}", "name", f"the limits are {', '.join(LIMITS)}")
     _no_duplicates(table, "flash_window", [f"{row.package} {row.since}" for row in windows])
-    _no_duplicates(table, "publisher", [row.name for row in publishers])
     table.finish()
     return companions
 
@@ -192,13 +154,6 @@ def _window(row: Row) -> FlashWindow:
         bypass=row.text("bypass", default=""),
         source=row.source,
     )
-
-
-def _publisher(row: Row) -> Publisher:
-    urls = row.words("urls")
-    if not urls or not all(url.startswith("https://") for url in urls):
-        row.fault("urls", "must be https addresses")
-    return Publisher(name=row.text("name"), urls=urls, trust=row.text("trust"), source=row.source)
 
 
 def _compiler(row: Row) -> HostCompiler:

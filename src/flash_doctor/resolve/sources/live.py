@@ -1,4 +1,4 @@
-"""`wheel_matrix/wheels/sources.toml`: live indexes, source distributions, neighbours, the last resort."""
+"""`wheel_matrix/wheels/sources.toml`: source distributions, neighbours, the last resort."""
 
 from __future__ import annotations
 
@@ -12,23 +12,6 @@ from flash_doctor.facts.loading import Row, Source, Table
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveIndex:
-    """An index with one page per CUDA build: `url` holds {tag}; `packages` what it is asked for."""
-
-    name: str
-    url: str
-    tags: tuple[str, ...]
-    packages: tuple[str, ...]
-    source: Source
-
-    def pages(self, cuda: Version | None) -> tuple[str, ...]:
-        """Addresses for builds of the CUDA major of `cuda`, the exact one first; all of them where it is None."""
-        exact = f"cu{cuda.major}{cuda.minor}" if cuda else ""
-        fitting = [tag for tag in self.tags if cuda is None or tag.startswith(f"cu{cuda.major}")]
-        return tuple(self.url.replace("{tag}", tag) for tag in sorted(fitting, key=lambda tag: (tag != exact, tag)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +59,8 @@ class KernelBuilds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """sources.toml; `releases` maps a publisher to the address of its release list, with {page}."""
+    """sources.toml."""
 
-    indexes: tuple[LiveIndex, ...]
-    releases: Mapping[str, str]
     sdists: Mapping[str, SourceDistribution]
     costs: Mapping[str, BuildCost]
     same_symbols: tuple[SameSymbols, ...]
@@ -89,11 +70,6 @@ class Live:
 def load_live(path: Path) -> Live:
     """Live from sources.toml; raises BadFacts with every fault of the file."""
     table = Table.read(path)
-    indexes = tuple(map(_index, table.rows("index")))
-    releases = {row.name: row.text("url") for row in table.rows("releases")}
-    for name, url in releases.items():
-        if "{page}" not in url or not url.startswith("https://"):
-            table.fault(f"releases.{name}", "url", "must be an https address with {page}")
     sdists = {row.name: _sdist(row) for row in table.rows("sdist")}
     costs = {
         row.name: BuildCost(core_minutes=row.number("core_minutes"), source=row.source) for row in table.rows("cost")
@@ -108,17 +84,7 @@ def load_live(path: Path) -> Live:
     if len(kernels) != 1:
         table.fault("kernels", "name", "must be one row")
     table.finish()
-    return Live(
-        indexes=indexes, releases=releases, sdists=sdists, costs=costs, same_symbols=symbols, kernels=kernels[0]
-    )
-
-
-def _index(row: Row) -> LiveIndex:
-    url = row.text("url")
-    if "{tag}" not in url or not url.startswith("https://"):
-        row.fault("url", "must be an https address with {tag}")
-    tags, packages = tuple(row.text("tags").split()), row.words("packages")
-    return LiveIndex(name=row.name, url=url, tags=tags, packages=packages, source=row.source)
+    return Live(sdists=sdists, costs=costs, same_symbols=symbols, kernels=kernels[0])
 
 
 def _sdist(row: Row) -> SourceDistribution:

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from flash_doctor.facts.publishers import Publisher, Publishers
+
 COLUMNS = (
     "dist version local release cuda torch built cxx11abi code platform evidence source pythons".split()  # noqa: SIM905
 )
-HEAD = ("publisher", "trust", "title", "url", "index", "hash", "sources", "requires", "faults", "columns", "families")
+HEAD = ("publisher", "url", "hash", "sources", "requires", "faults", "columns", "families")
 EFFECTS = {"cxx11abi", "glibc", "newer_torch", "broken"}
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -78,16 +80,20 @@ class Wheels:
 
 
 def load_wheels(
-    *folders: Path, only: tuple[Path, ...] = (), knows_cuda: Callable[[Version], bool] | None = None
+    *folders: Path,
+    only: tuple[Path, ...] = (),
+    publishers: Publishers,
+    knows_cuda: Callable[[Version], bool] | None = None,
 ) -> Wheels:
     """Read every publisher's file; one of a later folder, or among the files `only`, replaces that of the same name.
 
     Raises:
-        BadFacts: naming the file, the row and the key that breaks an invariant.
+        BadFacts: naming the file, the row and the key that breaks an invariant, such as a publisher that the table of
+            `publishers` does not know, or has no rank for.
     """
     paths = (path for folder in folders for path in sorted(folder.glob("*.json")))
     files = {path.name: path for path in (*paths, *only)}
-    books = [_Book(path, knows_cuda) for path in files.values()]
+    books = [_Book(path, publishers, knows_cuda) for path in files.values()]
     return Wheels(
         groups=tuple(group for book in books for group in book.groups()), origins=tuple(book.origin for book in books)
     )
@@ -96,9 +102,10 @@ def load_wheels(
 class _Book:
     """One publisher's file while it is read."""
 
-    def __init__(self, path: Path, knows_cuda: Callable[[Version], bool] | None) -> None:
+    def __init__(self, path: Path, publishers: Publishers, knows_cuda: Callable[[Version], bool] | None) -> None:
         self.path, self.knows_cuda = path, knows_cuda
         self.data = self._parse()
+        self.publisher, self.rank = self._owner(publishers)
         self.pinned: dict[str, str] = self.data.get("sha256", {})
         self.published: dict[str, str] = self.data.get("published", {})
         self.hashes = {**self.published, **self.pinned}
@@ -122,13 +129,25 @@ class _Book:
             raise self.bad(0, "columns", f"expected {' '.join(COLUMNS)}")
         return dict(data)
 
+    def _owner(self, publishers: Publishers) -> tuple[Publisher, int]:
+        publisher = publishers.rows.get(str(self.data["publisher"]))
+        if publisher is None or publisher.rank is None:
+            why = "is not in publishers.toml" if publisher is None else "has no rank in publishers.toml"
+            raise self.bad(0, "publisher", f"{self.data['publisher']!r} {why}")
+        return publisher, publisher.rank
+
+    def _index(self, cuda: Version | None) -> str | None:
+        """The index with the files of a row whose address is not composed."""
+        index = self.publisher.index
+        return index.of(cuda) if index and cuda and not self.data["url"] else None
+
     def bad(self, row: object, key: str, why: str) -> BadFacts:
         return BadFacts(f"{self.path}, row {row}, {key}: {why}")
 
     @property
     def origin(self) -> Origin:
         dates = [source["date"] for source in self.data["sources"]]
-        return Origin(publisher=self.data["publisher"], title=self.data["title"], file=self.path, date=max(dates))
+        return Origin(publisher=self.publisher.name, title=self.publisher.title, file=self.path, date=max(dates))
 
     def groups(self) -> Iterator[tuple[WheelFamily, tuple[Wheel, ...]]]:
         general, by_release = self._sorted_faults()
@@ -157,7 +176,7 @@ class _Book:
             system, machine, floor = platform(row["platform"])
             source = self.data["sources"][row["source"]]
             family = WheelFamily(
-                publisher=self.data["publisher"],
+                publisher=self.publisher.name,
                 dist=dist,
                 version=release(row["version"]),
                 local=row["local"],
@@ -175,9 +194,9 @@ class _Book:
                 evidence=evidence(row["evidence"]),
                 source=source["source"],
                 date=source["date"],
-                trust=self.data["trust"],
+                trust=self.rank,
                 template=self.data["url"],
-                index=self.data["index"] and self.data["index"].format(cuda=row["cuda"].replace(".", "")),
+                index=self._index(cuda),
                 hash_state=hash_state(self.data["hash"]),
                 requires=self.requires[dist],
                 faults=tuple(rule.fault for rule in rules),

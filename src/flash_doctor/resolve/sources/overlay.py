@@ -50,7 +50,9 @@ def load_known(facts: Facts, overlay: Path) -> Known:
             warnings.append(f"the refreshed facts in {path} are not used: {fault}; {AGAIN}")
         else:
             usable.append(path)
-    wheels = load_wheels(shipped, only=tuple(usable), knows_cuda=facts.drivers.knows if usable else None)
+    wheels = load_wheels(
+        shipped, only=tuple(usable), publishers=facts.publishers, knows_cuda=facts.drivers.knows if usable else None
+    )
     dates = {origin.file: origin.date for origin in wheels.origins}
     refreshed = [date for file, date in dates.items() if file in usable]
     knowledge = Knowledge(
@@ -72,7 +74,7 @@ def _unusable(path: Path, shipped: Path, facts: Facts) -> str:
         base = json.loads(path.read_bytes()).get("base")
         if not shipped.is_file() or base != base_of(shipped):
             return "they were made from other facts than this flash-doctor's"
-        load_wheels(only=(path,), knows_cuda=facts.drivers.knows)
+        load_wheels(only=(path,), publishers=facts.publishers, knows_cuda=facts.drivers.knows)
     except (OSError, ValueError, AttributeError, TypeError, KeyError, BadFacts) as error:
         return f"damaged ({_first(error)})"
     return ""

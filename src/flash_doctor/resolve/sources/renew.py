@@ -24,7 +24,7 @@ from flash_doctor.resolve.sources.page import ACCEPT, read_page
 
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
-    from flash_doctor.resolve.sources.live import Live, LiveIndex
+    from flash_doctor.facts.publishers import LiveIndex, Publishers
 
 LIMIT = 48 << 20  # bytes of one answer: a page of 100 releases with 100 files each takes 20 MB
 MAX_PAGES = 40
@@ -63,10 +63,10 @@ class Reader:
         return int(self.seen[url][1])
 
 
-def renew(facts: Facts, live: Live, overlay: Path, date: str, mirror: str = "", in_tree: bool = False) -> list[Renewal]:
+def renew(facts: Facts, overlay: Path, date: str, mirror: str = "", in_tree: bool = False) -> list[Renewal]:
     """Read every publisher and index, and write the files that changed; one Renewal for each."""
     validators = _Validators(overlay.parent / "validators.json")
-    asked = _askings(live)
+    asked = _askings(facts.publishers)
     target = facts.folder / "wheels" if in_tree else overlay
     found = []
     for name in sorted(asked):
@@ -84,14 +84,14 @@ def renew(facts: Facts, live: Live, overlay: Path, date: str, mirror: str = "", 
 Asking = Callable[[Reader, "dict[str, Any]"], Iterator[Asset]]
 
 
-def _askings(live: Live) -> dict[str, list[Asking]]:
+def _askings(publishers: Publishers) -> dict[str, list[Asking]]:
     """Who is asked for each publisher's file."""
-    asked: dict[str, list[Asking]] = {
-        name: [lambda reader, _, url=url: _releases(reader, url)]  # type: ignore[misc]
-        for name, url in live.releases.items()
-    }
-    for index in live.indexes:
-        asked.setdefault(index.name, []).append(lambda reader, book, index=index: _pages(reader, index, book))  # type: ignore[misc]
+    asked: dict[str, list[Asking]] = {}
+    for name, row in publishers.rows.items():
+        if row.releases:
+            asked.setdefault(name, []).append(lambda reader, _, url=row.releases: _releases(reader, url))  # type: ignore[misc]
+        if row.index:
+            asked.setdefault(name, []).append(lambda reader, book, index=row.index: _pages(reader, index, book))  # type: ignore[misc]
     return asked
 
 
@@ -192,7 +192,7 @@ def _write(path: Path, book: dict[str, Any], facts: Facts) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(dump(book), encoding="utf-8")
-        load_wheels(only=(draft,), knows_cuda=facts.drivers.knows)
+        load_wheels(only=(draft,), publishers=facts.publishers, knows_cuda=facts.drivers.knows)
         draft.replace(path)
     except BadFacts as error:
         message = f"the answer would break the facts: {str(error).partition(': ')[2]}"
