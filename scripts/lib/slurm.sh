@@ -2,9 +2,9 @@
 # Sourced by slurm-prolog and slurm-health-check, which slurmd runs as root on every node: what is asked of the doctor
 # there, how its answer is read, and how that is logged.
 #
-#   read_settings FILE   $doctor, $time_limit, $unchecked and PATH from root's file; $fault says what is wrong in it
-#   ask_doctor SECONDS   $result (healthy, sick or unchecked) and $words, the line that says why
-#   log TEXT             to syslog and stderr
+#   read_settings [FILE]   $doctor, $time_limit, $unchecked and PATH from root's file; $fault says what is wrong in it
+#   ask_doctor SECONDS     $result (healthy, sick or unchecked) and $words, the line that says why
+#   log TEXT               to syslog and stderr
 #
 # A process table, a memory or a disk that users filled must not decide: no here-document (a file in the temporary
 # folder), nothing is written, and whatever fails before there is an answer leaves $result as it is: unchecked.
@@ -36,10 +36,10 @@ families=driver,gpu
 # the checkout's own, made by scripts/doctor, where none is on PATH
 root=${BASH_SOURCE[0]%/*}/../..
 
-# Data, never run: a NAME=value a line, # before a comment. Without the file, what stands above holds.
+# Data, never run: a NAME=value a line, # before a comment. Without the usual file, what stands above holds.
 read_settings() {
-  local file=$1 descriptor line number=0
-  if [[ ! -e $file && ! -L $file ]]; then
+  local file=${1:-/etc/flash-doctor/prolog.conf} descriptor line number=0
+  if [[ $# -eq 0 && ! -e $file && ! -L $file ]]; then
     return
   fi
   if ! { exec {descriptor}<"$file"; } 2>/dev/null; then
@@ -100,7 +100,7 @@ ask_doctor() {
     return
   fi
   # nothing can lie below /dev/null: neither a cache nor a home is there to be read, filled or written
-  exec {descriptor}< <(exec env --ignore-environment "PATH=$PATH" HOME=/dev/null/home LC_ALL=C COLUMNS=120 \
+  exec {descriptor}< <(exec env --ignore-environment "PATH=$PATH" HOME=/dev/null/home LC_ALL=C COLUMNS=300 \
     FLASH_DOCTOR_CACHE=/dev/null/cache PYTHONDONTWRITEBYTECODE=1 PYTHONNOUSERSITE=1 PYTHONSAFEPATH=1 \
     timeout --kill-after=5 "$limit" "$doctor" check --host-only --only "$families" --strict </dev/null 2>&1)
   process=$!
@@ -123,7 +123,7 @@ judge() {
     healthy-*) words="no problem was found" ;;
     sick-*) words=$(line_behind '+([0-9]) error?(s)' "$answer") ;;
     *-124 | *-137) words="flash-doctor did not end within $limit seconds" ;;
-    *-6) words=$(line_behind '+([0-9]) check?(s) could not be made' "$answer") ;;
+    *-6) words=$(line_behind '@(+([0-9]) check?(s) could not be made|flash-doctor: error: *)' "$answer") ;;
     *) words="flash-doctor ended with $code; its last words: $(last_line "$answer")" ;;
   esac
   words=$(plain "$words")

@@ -38,6 +38,7 @@ def node(tmp_path: Path) -> Node:
         (f'printf "{FOUND}"; exit 1', 4, "ended with 1"),
         *((f"echo why; exit {code}", 4, f"ended with {code}; its last words: why") for code in (2, 3, 4, 5, 130)),
         ("exit 6", 4, "nothing"),
+        ("printf 'flash-doctor: error: it failed\\n  - MemoryError\\n  Next: x\\n'; exit 6", 4, "node: MemoryError"),
         ("exec /nowhere/flash-doctor", 4, "ended with 127"),
         ("exec /etc", 4, "ended with 126"),
         *((f"kill -{name} $$", 4, "could not look") for name in ("SEGV", "ABRT", "BUS", "KILL", "TERM", "HUP", "PIPE")),
@@ -161,6 +162,14 @@ def test_settings_that_others_may_write_to_are_not_read(node: Node, mode: int) -
     assert "must be a file of root's that nobody else may write to" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["nothing", "prolog.conf"])
+def test_a_named_file_of_settings_that_cannot_be_found_is_told(node: Node, name: str) -> None:
+    """The second one is there, in a folder that the prolog is no longer in."""
+    node.configured(FLASH_DOCTOR=str(node.doctor(HEALTHY)))
+    done = node.prolog(Path(name), cwd=str(node.folder))
+    assert (done.code, f"{name} cannot be read" in done.stderr) == (0, True)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="files of another user are made by root")
 def test_what_another_user_owns_is_not_believed(node: Node) -> None:
     doctor = node.doctor(f": >{node.folder}/ran; {SICK}")
@@ -230,7 +239,7 @@ def test_no_variable_of_the_job_reaches_the_doctor(node: Node) -> None:
     assert got == {
         "HOME": "/dev/null/home",
         "LC_ALL": "C",
-        "COLUMNS": "120",
+        "COLUMNS": "300",
         "FLASH_DOCTOR_CACHE": "/dev/null/cache",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
