@@ -29,7 +29,7 @@ ALONE = "named by the plan file alone"
 @pytest.fixture(scope="module")
 def genuine() -> Wheel:
     """A flash-attn 2.8.3 of the authors, for this Python, whose hash the facts pin."""
-    for wheel in load_wheels(Facts().folder / "wheels"):
+    for wheel in load_wheels(Facts().folder / "wheels", publishers=Facts().publishers):
         if wheel.version.startswith("2.8.3") and wheel.sha256 and wheel.url and "cp311" in wheel.python:
             return wheel
     pytest.fail("the facts have no such wheel")
