@@ -265,6 +265,8 @@ needs_stand_in = pytest.mark.skipif(
         ({"FAKE_NVML_MACHINE": "h200"}, 0, ""),
         ({"FAKE_NVML_INIT": "18"}, 1, "D202"),
         ({"FAKE_NVML_MACHINE": "hgx"}, 1, "D254"),
+        ({"FAKE_NVML_MACHINE": "hgx-ready", "FAKE_NVML_HANDLE": "15"}, 1, "D203"),
+        ({"FAKE_NVML_DEVICE": "16"}, 1, "D203"),
         ({"FAKE_NVML_INIT": "20"}, 4, "NVML_ERROR_MEMORY"),
         ({"FAKE_NVML_CRASH": "nvmlInitWithFlags"}, 4, "signal 11"),
     ],
@@ -359,20 +361,22 @@ def test_a_syslog_that_takes_nothing_holds_no_node_up(node: Node) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="another user is become by root")
-def test_a_full_process_table_is_not_the_drivers_fault(tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", ["slurm-prolog", "slurm-health-check"])
+def test_a_full_process_table_is_not_the_drivers_fault(script: str) -> None:
     """Nothing can be forked at all: not the doctor, not the logger."""
-    shared = Path("/tmp") / f"prolog-{os.getpid()}"  # pytest's own folder is closed to others
+    shared = Path("/tmp") / f"{script}-{os.getpid()}"  # pytest's own folder is closed to others
     shutil.copytree(ROOT / "scripts", shared / "scripts")
     try:
         for file in (shared, *shared.rglob("*")):
             os.chown(file, 54321, 54321)
-        limited = f"ulimit -u 1; exec {shared}/scripts/slurm-prolog"
+        limited = f"ulimit -u 1; exec {shared}/scripts/{script}"
         argv = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "/bin/bash", "-c", limited]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+        named_as_ours = {"early": "forged", "logged": "yes", "result": "sick", "unchecked": "1"}
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, env=named_as_ours)
     finally:
         shutil.rmtree(shared)
     assert done.returncode == 0
-    assert "flash-doctor: the prolog was ended before it had looked at this node" in done.stderr
+    assert "was ended before it had looked at this node" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from flash_doctor.diagnose.gpu import lost
 from flash_doctor.diagnose.registry import CouldNotLook, check, needed
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
@@ -119,8 +120,8 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
 
 
 @check("D203", Family.DRIVER, host_only=True)
-def driver_answers_with_error(driver: Driver, host: Host) -> Iterator[Finding]:
-    """The driver is there, and answers with an error.
+def driver_answers_with_error(driver: Driver, gpus: Gpus | Absent | Unknown, host: Host) -> Iterator[Finding]:
+    """The driver is there, and answers with an error, for all or for one GPU.
 
     NVML is the driver's own interface for questions; `nvidia-smi` uses it too. While it fails, CUDA fails. The finding
     names NVML's error and what that usually means.
@@ -133,7 +134,9 @@ def driver_answers_with_error(driver: Driver, host: Host) -> Iterator[Finding]:
     if lent or host.habitat is Habitat.WSL2:
         return
     failure = needed(driver.failure)
-    if failure is None or failure.startswith((NOT_LOADED, OUT_OF_STEP)):
+    told = {"NVML": failure} if failure else lost(gpus)
+    failure = next(iter(told.values()), "")
+    if not failure or failure.startswith((NOT_LOADED, OUT_OF_STEP)):
         return
     meaning, command = next(
         (entry for name, entry in _ERRORS.items() if failure.startswith(name)),
@@ -144,7 +147,10 @@ def driver_answers_with_error(driver: Driver, host: Host) -> Iterator[Finding]:
         severity=Severity.ERROR,
         subject="NVIDIA driver",
         summary=f"the driver answers with an error: {meaning}",
-        evidence=(f"NVML: {failure}", f"kernel module: {_number(known(driver.module))}"),
+        evidence=(
+            *(f"{who}: {error}" for who, error in told.items()),
+            f"kernel module: {_number(known(driver.module))}",
+        ),
         remedy=Remedy(text=f"Look at what this shows; often only a reboot helps. {_FROM_HOST}", commands=(command,)),
     )
 

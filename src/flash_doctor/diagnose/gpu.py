@@ -28,6 +28,7 @@ from flash_doctor.model import (
 if TYPE_CHECKING:
     from flash_doctor.facts.gpus import GpuKind
 
+_LOST = ("NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED")
 SMI = "nvidia-smi --query-gpu=index,name,compute_cap --format=csv"
 
 
@@ -43,6 +44,13 @@ def capable(gpus: Gpus) -> list[tuple[Gpu, Capability]]:
     if seen and not found:
         raise CouldNotLook("the driver does not tell the GPUs' compute capability")  # noqa: EM101
     return found
+
+
+def lost(gpus: Gpus | Absent | Unknown) -> dict[str, str]:
+    """NVML's error by GPU, for those that are off the bus or must be reset and that CUDA would use."""
+    seen = visible(gpus) if isinstance(gpus, Gpus) else ()
+    said = {f"GPU {gpu.index}": getattr(gpu.uuid, "unknown", "") for gpu in seen}
+    return {name: error for name, error in said.items() if error.startswith(_LOST)}
 
 
 def line(gpu: Gpu, capability: Capability) -> str:
