@@ -94,9 +94,10 @@ def judged(audit: Audit, ignored: dict[str, str]) -> tuple[list[str], bool]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lock", type=Path, default=LOCK)
+    parser.add_argument("--pyproject", type=Path, default=ROOT / "pyproject.toml")
     parser.add_argument("--osv-url", help="ask this service, in OSV's words, and no other")
     arguments = parser.parse_args()
-    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    table = tomllib.loads(arguments.pyproject.read_text(encoding="utf-8"))
     osv = ["--vulnerability-service", "osv"]
     services = [[*osv, "--osv-url", arguments.osv_url]] if arguments.osv_url else [[], osv]
     refusals = []

@@ -262,8 +262,9 @@ def write(root: Path, *, upgrade: bool) -> None:
         pip = [line for pin in widest if pin.name == PIP for line in pin.lines]
         (made / f"{PIP}.txt").write_text("\n".join([*head, *pip, ""]), encoding="utf-8")
         for name in project.locks():
-            if name == WIDEST or not {pin.file_set for pin in _read(made, name)} <= {pin.file_set for pin in widest}:
-                _wheels_are_there(made / f"{name}.txt")
+            mine = {pin.file_set for pin in _read(made, name)}
+            if name == WIDEST or not mine <= {pin.file_set for pin in widest}:
+                _wheels_are_there(made / f"{name}.txt", folder / f"{name}.txt")
         folder.mkdir(exist_ok=True)
         for name in [*project.locks(), PIP]:
             shutil.copyfile(made / f"{name}.txt", folder / f"{name}.txt")
@@ -280,8 +281,10 @@ def _compile(root: Path, project: Project, name: str, output: Path) -> None:
     _uv(root, "pip", "compile", *options, "--output-file", str(output), "pyproject.toml")
 
 
-def _wheels_are_there(lock: Path) -> None:
-    """Every Python and machine finds a wheel with one of the hashes of each pin."""
+def _wheels_are_there(lock: Path, before: Path) -> None:
+    """Every Python and machine finds a wheel with one of the hashes of each pin; asked when something has changed."""
+    if before.exists() and before.read_bytes() == lock.read_bytes():
+        return
     with tempfile.TemporaryDirectory(prefix="flash-doctor-lock-") as empty:
         for python in PYTHONS:
             for platform in PLATFORMS:
