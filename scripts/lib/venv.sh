@@ -102,7 +102,7 @@ install_from_locks() {
   local name=$1 settings setting locks=$root/scripts/locks
   local pip=("$venv/bin/python" -I -m pip install --quiet --no-input --no-deps)
   settings=$("$venv/bin/python" -I "$root/scripts/lib/pip_settings.py" 2>>"$log") ||
-    fail "pip could not read its settings" "they are in: $venv/bin/python -m pip config debug"
+    fail "pip could not read its settings" "they are in: $venv/bin/python -I -m pip config debug"
   forget_variables PIP_ _PIP_
   while IFS= read -r setting; do [[ -z $setting ]] || export "${setting?}"; done <<<"$settings"
   cd -- "$venv"
@@ -144,7 +144,7 @@ fail_to_install() {
       "nothing of that file was installed; ask who runs the index how it came there"
   fi
   fail "pip could not install the dependencies in $lock" \
-    "does the index answer, and does it carry these very files? which one it is: $venv/bin/python -m pip config list
+    "does the index answer, and does it carry these very files? which one it is: $venv/bin/python -I -m pip config list
 flash-doctor: without an index, elsewhere: pip download --only-binary :all: -d FOLDER -r $lock -r ${lock%/*}/pip.txt
 flash-doctor: and here: PIP_NO_INDEX=1 PIP_FIND_LINKS=/path/of/FOLDER $0"
 }
