@@ -14,6 +14,7 @@
 root=$(CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 venv=${FLASH_DOCTOR_VENV:-$root/.venv}
 [[ $venv == /* ]] || venv=$PWD/$venv
+log=$venv/set-up.log
 
 say() { printf 'flash-doctor: %s\n' "$*" >&2; }
 
@@ -26,7 +27,7 @@ ensure_venv() {
 # that share a venv, would otherwise run what lies elsewhere.
 inputs_of() {
   local sum=sha256sum
-  command -v "$sum" >/dev/null || sum=cksum
+  command -v "$sum" >/dev/null || sum='cksum'
   "$sum" -- "$root/pyproject.toml" "$root/scripts/locks/pip.txt" "$root/scripts/locks/${1:-run}.txt"
 }
 
@@ -37,7 +38,6 @@ is_ready() {
 
 make_venv() (
   extra=$1
-  log=$venv/set-up.log
   # meant for other programs; wrong, they would break the making of ours, as (hence -I) a module in the current folder
   forget_variables PYTHON HATCH
   # before anything is made
@@ -105,7 +105,7 @@ install_from_locks() {
     fail "pip could not read its settings" "they are in: $venv/bin/python -I -m pip config debug"
   forget_variables PIP_ _PIP_
   while IFS= read -r setting; do [[ -z $setting ]] || export "${setting?}"; done <<<"$settings"
-  cd -- "$venv"
+  cd -- "$venv" || exit 2
   "${pip[@]}" --require-hashes --only-binary :all: --requirement "$locks/pip.txt" >>"$log" 2>&1 ||
     fail_to_install "$locks/pip.txt"
   "${pip[@]}" --require-hashes --only-binary :all: --requirement "$locks/$name.txt" >>"$log" 2>&1 ||
