@@ -77,8 +77,9 @@ begin() {
   if ! mkdir -p -- "$venv" 2>/dev/null || [[ ! -w $venv || ! -x $venv ]]; then
     owner=$(stat -c %U -- "$root")
     say "$venv is not made, or not for this state of the checkout, and you may not write there."
-    say "either $owner runs it once: $0"
-    say "or keep an environment of your own: FLASH_DOCTOR_VENV=~/.cache/flash-doctor/venv $0"
+    # on a read-only file system the owner himself may not
+    [[ -O $root ]] || say "have $owner run it once: $0"
+    say "keep an environment of your own: FLASH_DOCTOR_VENV=~/.cache/flash-doctor/venv $0"
     exit 2
   fi
 }

@@ -326,7 +326,7 @@ def test_a_checkout_of_somebody_else_says_what_can_be_done(shared: SmallCheckout
     done = shared.run(PYTHON="/usr/bin/python3")
     assert done.returncode == 2
     assert "you may not write there" in done.stderr
-    assert "either root runs it once" in done.stderr
+    assert "have root run it once" in done.stderr
     assert "FLASH_DOCTOR_VENV=~/" in done.stderr
     assert len(done.stderr.splitlines()) == 3
     assert listing(shared.folder) == before
