@@ -114,7 +114,7 @@ def test_no_registry_host_is_named() -> None:
     files = [path for folder in ("src", "tests", "scripts", "wheel_matrix") for path in (root / folder).rglob("*")]
     named = [
         f"{path}: {host}"
-        for path in [*files, root / "README.md", root / "pyproject.toml"]
+        for path in [*files, *(root / name for name in ("README.md", "SECURITY.md", "pyproject.toml", ".ci/run"))]
         if path.is_file() and path.suffix not in {".bin", ".pyc", ".gz"}
         for host in hosts
         if host in path.read_text(encoding="utf-8", errors="replace")

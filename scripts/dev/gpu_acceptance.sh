@@ -36,7 +36,7 @@ trap 'rm -rf "$scratch"' EXIT
 failed=0
 
 # shellcheck disable=SC2329  # called through step
-doctor() { "$venv/bin/python" -m flash_doctor "$@"; }
+doctor() { "$venv/bin/python" -I -m flash_doctor "$@"; }
 
 # step NAME EXPECTED-CODES COMMAND... : its output goes to NAME.txt, its code into the report
 step() {

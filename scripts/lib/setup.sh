@@ -67,7 +67,7 @@ need_target() {
 # The version of an installed distribution; nothing when it is not there.
 installed() {
   [[ -x $python ]] || return 0
-  "$python" -c 'import sys
+  "$python" -I -c 'import sys
 from importlib import metadata
 try:
     print(metadata.version(sys.argv[1]))
@@ -80,13 +80,13 @@ install_beside_torch() {
   constraints=$(mktemp)
   trap 'rm -f "$constraints"' EXIT
   if [[ -x $python ]]; then
-    "$python" -c 'from importlib import metadata
+    "$python" -I -c 'from importlib import metadata
 for found in metadata.distributions():
     name = found.metadata["Name"] or ""  # half-removed ones have none
     if name.lower().startswith(("torch", "triton", "nvidia-", "flash")):
         print(f"{name}=={found.version}")' >"$constraints"
   fi
   # the environment needs no pip of its own
-  run "$python" -m pip --version >/dev/null 2>&1 || run "$python" -m ensurepip --upgrade >/dev/null
-  run "$python" -m pip install --quiet --disable-pip-version-check --constraint "$constraints" "$@"
+  run "$python" -I -m pip --version >/dev/null 2>&1 || run "$python" -I -m ensurepip --upgrade >/dev/null
+  run "$python" -I -m pip install --quiet --disable-pip-version-check --constraint "$constraints" "$@"
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ("src", "wheel_matrix", "scripts", "pyproject.toml", "README.md", "LICENSE")
+SHIPPED = ("src", "wheel_matrix", "scripts", "pyproject.toml", "README.md", "SECURITY.md", "LICENSE")
 
 
 @pytest.fixture
@@ -24,6 +24,12 @@ def checkout(tmp_path: Path) -> Path:
         copy = shutil.copytree if source.is_dir() else shutil.copy2
         copy(source, folder / name)
     return folder
+
+
+def ready(checkout: Path, venv: Path) -> None:
+    """The stamp of a venv that was made from this checkout as it is."""
+    words = 'source scripts/lib/venv.sh && inputs_of "" >"$venv/.flash-doctor"'
+    subprocess.run(["bash", "-c", words], cwd=checkout, env={**os.environ, "FLASH_DOCTOR_VENV": str(venv)}, check=True)
 
 
 def run(checkout: Path, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -85,8 +91,7 @@ def test_no_usable_python_is_said(checkout: Path, tmp_path: Path) -> None:
 
 
 def test_a_failing_install_shows_its_end_and_is_no_ready_venv(checkout: Path) -> None:
-    (checkout / "pyproject.toml").write_text("this is no toml")
-    done = run(checkout, "doctor", "check")
+    done = run(checkout, "doctor", "check", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(checkout))
     assert done.returncode == 2
     assert "pip could not install" in done.stderr
     assert not list((checkout / ".venv").glob(".flash-doctor*"))
@@ -98,7 +103,7 @@ def test_it_runs_through_a_link_from_anywhere(checkout: Path, tmp_path: Path) ->
     fake = venv / "bin" / "python"
     fake.write_text('#!/bin/sh\necho "$PWD: $*"\n')
     fake.chmod(0o755)
-    (venv / ".flash-doctor").touch()
+    ready(checkout, venv)
     link = tmp_path / "doctor"
     link.symlink_to(checkout / "scripts" / "doctor")
     done = subprocess.run([str(link), "check", "a b"], capture_output=True, text=True, cwd=tmp_path)
@@ -110,7 +115,7 @@ def test_variables_that_break_every_python_do_not_break_this_one(checkout: Path,
     python = tmp_path / "venv" / "bin" / "python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    (tmp_path / "venv" / ".flash-doctor").touch()
+    ready(checkout, tmp_path / "venv")
     for name in ("enum", "types", "random", "typing"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger ran')\n")
     sick = {"PYTHONHOME": "/nowhere", "PYTHONPATH": f"{tmp_path}:{tmp_path}/", "PYTHONSTARTUP": "/nowhere"}

@@ -190,3 +190,15 @@ def test_the_training_stack_goes_beside_torch(field: Field) -> None:
     assert (field.version("torch"), field.version("deepspeed")) == ("2.8.0", "1.0")
     assert field.told()[1] == f"fix --python {field.folder}/venv --yes"
     assert "there already" in field.run("3_install_training_stack.sh").stdout
+
+
+def test_nothing_of_the_current_folder_is_executed(field: Field) -> None:
+    """A cloned training repository may have a `pip.py`, by design or not."""
+    ran = field.folder / "ran"
+    for name in ("pip", "venv", "ensurepip", "csv", "email", "zipfile", "sitecustomize"):
+        (field.folder / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write(__file__)\n")
+    field.add("axolotl", "1.0")
+    assert field.run("0_create_venv.sh").returncode == 0
+    done = field.run("2_install_axolotl.sh")
+    assert done.returncode == 0, done.stderr
+    assert not ran.exists(), ran.read_text()
