@@ -15,7 +15,8 @@ import pytest
 from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BadInput, InstallFailed
 from flash_doctor.install.interface import Installer, LocalWheel
-from flash_doctor.install.journal import FOLDER, Journal, journals, tidy
+from flash_doctor.install.journal import Journal, journals, tidy
+from flash_doctor.install.journal_text import FOLDER
 from flash_doctor.install.pip import Pip
 from flash_doctor.install.staging import stage
 from flash_doctor.install.swap import plan_swap, staged_site

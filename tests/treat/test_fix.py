@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clinic import FOREIGN, LABEL, TAG, Clinic, install_step, sha256, write_plan
-from flash_doctor.install.journal import FOLDER
+from flash_doctor.install.journal_text import FOLDER
 from mounts import mounted
 from servers import Site, serve
 from trees import snapshot

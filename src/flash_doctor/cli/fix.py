@@ -89,9 +89,8 @@ def command(
     goal = for_goal(want, keep, allow, wheelhouse=wheelhouse, offline=offline)
     desk = TerminalDesk(yes=yes, as_json=as_json)
     practice = Practice(runner=SystemRunner(), facts=Facts(), options=options, desk=desk, lookup=goal.lookup)
-    chosen = _ready(plan, bundle, practice) or goal
-    outcome = (show if dry_run else fix)(find_target(python, os.environ), chosen, practice)
-    return _told(outcome, as_json=as_json)
+    treat, chosen = show if dry_run else fix, _ready(plan, bundle, practice) or goal
+    return _told(treat(find_target(python, os.environ), chosen, practice), as_json=as_json)
 
 
 def _ready(plan: Path | None, bundle: Path | None, practice: Practice) -> AsPlanned | None:

@@ -27,7 +27,7 @@ from flash_doctor.treat.patient import Patient, recover
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flash_doctor.install.journal import Swap
+    from flash_doctor.install.journal_text import Swap
     from flash_doctor.model.proof import Proof
 
 RECEIPT = "receipt.json"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput, InstallFailed
-from flash_doctor.install.journal import FOLDER, tidy, unfinished
+from flash_doctor.install.journal import tidy, unfinished
+from flash_doctor.install.journal_text import FOLDER
 from flash_doctor.install.lock import locked
 from flash_doctor.model import Absent, Environment, Packages, Python, Target, Unknown, known
 from flash_doctor.probe import probe

@@ -9,7 +9,8 @@ from flash_doctor.errors import BadInput, InstallFailed
 from flash_doctor.inquiry import start_script
 from flash_doctor.install.edited import edited_since
 from flash_doctor.install.files import is_there
-from flash_doctor.install.journal import FOLDER, Journal, journals, tidy
+from flash_doctor.install.journal import Journal, journals, tidy
+from flash_doctor.install.journal_text import FOLDER
 from flash_doctor.install.lock import locked
 from flash_doctor.install.users import users_of
 from flash_doctor.model.outcome import PastFix, Rollback
