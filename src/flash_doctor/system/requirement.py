@@ -115,8 +115,18 @@ def parse(line: str) -> Requirement:
     if requirement is None:
         raise _why_not(line)
     if requirement.marker:
-        _check_marker(requirement.marker, line)
+        _check_marker(requirement.marker)
     return requirement
+
+
+def holds(marker: str, markers: Mapping[str, str]) -> bool:
+    """Whether a marker holds in that marker environment, where no extra is asked for.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    _check_marker(marker)
+    return _evaluated(marker, (*sorted(markers.items()), ("extra", "")))
 
 
 def readable(lines: Iterable[str]) -> Iterator[Requirement]:
@@ -208,22 +218,22 @@ def _why_not(line: str) -> BadInput:
     try:
         valid_name(Parsed(line).name)
     except (InvalidRequirement, BadInput, RecursionError) as error:
-        return _fault(line, error)
+        return BadInput(f"{line[:120]!r} is no requirement: {_first_line(error)}")
     return BadInput(f"{line[:120]!r} is no requirement")
 
 
-def _check_marker(marker: str, line: str) -> None:
+def _check_marker(marker: str) -> None:
     from packaging.markers import InvalidMarker, Marker
 
     try:
         Marker(marker)
     except (InvalidMarker, RecursionError) as error:
-        raise _fault(line, error, "the condition after ';' is not understood: ") from error
+        message = f"the condition after ';' is not understood: {_first_line(error)}"
+        raise BadInput(message) from error
 
 
-def _fault(line: str, error: Exception, what: str = "") -> BadInput:
-    why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).partition("\n")[0]
-    return BadInput(f"{line[:120]!r} is no requirement: {what}{why}")
+def _first_line(error: Exception) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error).partition("\n")[0][:200]
 
 
 @lru_cache(maxsize=4096)
