@@ -33,7 +33,7 @@ def find_target(
         TargetError: there is no such interpreter, or it cannot be run.
     """
     if given is not None:
-        return Target(python=_given(given, environ), why=f"--python {given}")
+        return Target(python=_given(given, environ), why=f"--python {given}", given=given)
     private = any(mark for pattern in _PRIVATE for mark in home.glob(pattern))
     active = environ.get("VIRTUAL_ENV")
     if active and not (private and _same(Path(active), home)):

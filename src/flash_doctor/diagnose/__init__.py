@@ -9,10 +9,10 @@ import pkgutil
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import REGISTRY, Result, all_checks
 from flash_doctor.diagnose.score import score
 from flash_doctor.model import Environment, Family, Finding, Report, Severity, Target
+from flash_doctor.system.commands import OURS, addressed
 
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
@@ -29,22 +29,27 @@ def load_rules() -> None:
 
 
 def diagnose(
-    target: Target, environment: Environment, facts: Facts, *, host_only: bool = False, program: str = words.OURS
+    target: Target,
+    environment: Environment,
+    facts: Facts,
+    *,
+    host_only: bool = False,
+    program: str = OURS,
 ) -> Report:
     """Apply every check (with `host_only` those of the machine alone) and sort what they found.
 
     Findings come by severity, then from the ground up (host before driver before torch), then by code. `program` is
-    how the user calls the doctor: remedies name our own commands by it.
+    how the user calls the doctor: remedies name our own commands by it, and the target as it was typed.
     """
     load_rules()
     checks = [check for check in all_checks() if check.host_only or not host_only]
     results = [check.apply(environment, facts) for check in checks]
-    python = None if host_only else target.python
+    python = None if host_only else target.given or target.python
     found = sorted((finding for result in results for finding in result.findings), key=_order)
     return Report(
         target=target,
         environment=environment,
-        findings=tuple(words.addressed(finding, python, program) for finding in found),
+        findings=addressed(found, python, program),
         unchecked=tuple(result.unchecked for result in results if result.unchecked),
         score=score(results),
     )

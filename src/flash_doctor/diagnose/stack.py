@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.needs import first_of_each, fits
 from flash_doctor.diagnose.registry import check
-from flash_doctor.model import Family, Finding, Packages, Remedy, RequirementLine, Severity, known
+from flash_doctor.model import Family, Finding, Packages, RequirementLine, Severity, known
+from flash_doctor.system.commands import advice, command
 from flash_doctor.system.requirement import parse
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ def another_stack(requirements: tuple[RequirementLine, ...], packages: Packages)
             subject=name,
             summary=f"{len(differs)} of {len(asked)} versions of the stack {name} are not what is installed",
             evidence=words.listing(differs, _SHOWN),
-            remedy=Remedy(
-                text="See what would change.",
-                commands=(f"{words.PLAN} --stack {name}", f"flash-doctor stacks show {name}"),
+            remedy=advice(
+                "See what would change.",
+                command("flash-doctor plan --stack {}", name),
+                command("flash-doctor stacks show {}", name),
             ),
         )
 

@@ -19,6 +19,7 @@ from flash_doctor.resolve.sources.matrix import Wheels
 from flash_doctor.resolve.sources.overlay import Known, load_known
 from flash_doctor.resolve.steps import TORCH, unmet
 from flash_doctor.resolve.wish import FLASH, Wish, read_goal
+from flash_doctor.system.commands import without_options, words
 from flash_doctor.system.requirement import parse
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ def consult(request: Request, scene: Scene, facts: Facts) -> Consultation:
         found = _resolved(request, goal, environment, shelf.wheels, facts)
         found = replace(found, answer=_with_stack(found.answer, request.stack, environment))
         found = _settled(found, request, environment)
+    if isinstance(found.answer, NoPlan) and found.answer.command:
+        own = without_options(request.command, "--want", "--stack", "--keep")
+        with_torch = words(*own, "--want", "torch", "--want", wish.flash or "flash-attn")
+        found = replace(found, answer=replace(found.answer, command=with_torch))
     explained: tuple[str, ...] = ()
     if request.why is not None:
         from flash_doctor.resolve.why import why

@@ -73,9 +73,10 @@ class ForGoal:
         return (f"{package.name} {package.raw_version} is there, loads, and fits the GPUs",) if works else ()
 
     def plan(self, patient: Patient, facts: Facts) -> Plan:
+        target = patient.target
         request = Request(
             goal=self.goal,
-            command=("flash-doctor", "fix"),
+            command=("flash-doctor", "plan", "--python", target.given or str(target.python)),
             overlay=self.overlay,
             wheelhouse=self.wheelhouse,
             offline=self.offline,
