@@ -9,6 +9,7 @@ from packaging.version import Version
 from flash_doctor.model import (
     Absent,
     Capability,
+    CommandLine,
     Driver,
     Environment,
     Family,
@@ -77,6 +78,11 @@ TORCH = Torch(
 )
 
 
+def commands(*lines: str) -> tuple[CommandLine, ...]:
+    """Lines as a report holds them, which need not be ours."""
+    return tuple(CommandLine(line) for line in lines)
+
+
 def environment(**parts: object) -> Environment:
     blank: dict[str, object] = dict.fromkeys(Environment.__dataclass_fields__, NOWHERE)
     whole = {
@@ -128,7 +134,7 @@ def broken() -> Report:
             ),
             remedy=Remedy(
                 text="Replace flash-attn by a build for this torch.",
-                commands=(
+                commands=commands(
                     "/home/ada/train/.venv/bin/python -m pip install --force-reinstall --no-deps "
                     "flash_attn-2.8.3+cu13torch2.13cxx11abiTRUE-cp312-cp312-linux_x86_64.whl",
                 ),
@@ -181,7 +187,7 @@ def hostile() -> Report:
             "[bold]torch[/bold]",
             "\x1b[2J\x1b]0;owned\x07 [red]not[/red] \u202egnp.exe\nHealthy: no problem found.",
             evidence=("/tmp/\udcff\x9b31m/[link=x]y[/link]", "tab\there\rback"),
-            remedy=Remedy(text="[/] :smile:", commands=("rm '[bold]a\x1b[A'",)),
+            remedy=Remedy(text="[/] :smile:", commands=commands("rm '[bold]a\x1b[A'")),
         ),
         gpus=Unknown(unknown="\x1b[31mred"),
     )

@@ -179,8 +179,13 @@ def _version(data: str) -> Version:
     return Version(data)
 
 
-# Text that stands for another type; NormalizedName is a NewType, so it is looked up by its name.
-_FROM_TEXT: dict[str, Callable[[str], Any]] = {"Version": _version, "Path": Path, "NormalizedName": canonicalize_name}
+# Text that stands for another type; a NewType is looked up by its name.
+_FROM_TEXT: dict[str, Callable[[str], Any]] = {
+    "Version": _version,
+    "Path": Path,
+    "NormalizedName": canonicalize_name,
+    "CommandLine": str,
+}
 
 
 def _decode_scalar(kind: Any, data: Json, path: str) -> Any:

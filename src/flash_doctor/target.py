@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -32,7 +33,7 @@ def find_target(
         TargetError: there is no such interpreter, or it cannot be run.
     """
     if given is not None:
-        return Target(python=_given(given, environ), why=f"--python {given}")
+        return Target(python=_given(given, environ), why=f"--python {given}", given=given)
     private = any(mark for pattern in _PRIVATE for mark in home.glob(pattern))
     active = environ.get("VIRTUAL_ENV")
     if active and not (private and _same(Path(active), home)):
@@ -132,12 +133,8 @@ def _missing(python: Path) -> TargetError:
     return TargetError(f"{python}: there is no such interpreter", advice=ADVICE)
 
 
-# a name, extras, and then nothing or what limits it; pip-api would join `torch 2.1` to torch2.1
-_NAMED = re.compile(r"[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\]\s*)?(?:$|[(@<>=!~])", re.ASCII)
-
-
 def requirement_of(line: str, folder: Path) -> tuple[str, str]:
-    """Name and rest (specifier, or `@ address`) of one requirement line without its marker, by pip-api.
+    """Name and rest (specifier, or `@ address`) of a line that only pip knows: -e, a path, an address; by pip-api.
 
     pip-api runs pip when it is imported, evaluates markers for the doctor's own Python and drops what does not hold,
     and counts joined lines once: so it is imported late, with our interpreter named, and gets single lines
@@ -146,21 +143,22 @@ def requirement_of(line: str, folder: Path) -> tuple[str, str]:
     Raises:
         BadInput: the line is no requirement, or the doctor's own Python has no pip.
     """
-    if "/" not in line and not line.startswith("-") and not _NAMED.match(line):
-        message = f"{line!r} is no requirement: after the name comes a version as in `name==1.0`, or nothing"
-        raise BadInput(message)
     pip_api = _pip_api()
     scratch = folder / "line.txt"
     scratch.write_text(line + "\n", encoding="utf-8")
     try:
-        found = pip_api.parse_requirements(scratch)
-    except (pip_api.exceptions.PipError, ValueError) as error:
+        with contextlib.redirect_stderr(io.StringIO()):  # argparse prints our own usage, and exits
+            found = pip_api.parse_requirements(scratch)
+    except (pip_api.exceptions.PipError, ValueError, SyntaxError, LookupError, AttributeError, TypeError) as error:
         raise BadInput(str(error).partition("\n")[0]) from error
+    except (SystemExit, RecursionError, MemoryError, OSError) as error:
+        message = f"{line!r} cannot be read by pip-api"
+        raise BadInput(message) from error
     if not found:
         message = f"{line!r} names no package"
         raise BadInput(message)
     requirement = next(iter(found.values()))
-    return requirement.name, f"@ {requirement.url}" if requirement.url else str(requirement.specifier)
+    return str(requirement.name), f"@ {requirement.url}" if requirement.url else str(requirement.specifier)
 
 
 def _pip_api() -> Any:

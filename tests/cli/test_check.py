@@ -99,6 +99,22 @@ def test_what_is_no_interpreter_is_told_in_words(tmp_path: Path, name: str, cont
     assert json.loads(document.stdout)["schema"] == "flash-doctor/error/1"
 
 
+HOSTILE_REQUIREMENTS = (
+    (
+        "torch==2 8.0",
+        'flash-attn>=2.5 ; python_version>="sha256.0"',
+        "-e git+https://h/x#egg=y",
+        "einops",
+        "--extra--url.https://u:p@h//simple",
+        "numpy<2 --=3:aa",
+    ),
+    ("numpy<2 --=3:aa",),
+    ("./wheels -e",),
+    ("https://h/a-1-py3-none-any.whl --hash", "-e"),
+    ("-e=", "--pre=true"),
+)
+
+
 def test_a_requirements_file_with_a_fault_is_told_in_words(venv: Path, tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
     file.write_text("numpy>>2\n")
@@ -106,6 +122,21 @@ def test_a_requirements_file_with_a_fault_is_told_in_words(venv: Path, tmp_path:
     assert (done.returncode, done.stdout) == (2, "")
     assert str(file) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("lines", HOSTILE_REQUIREMENTS)
+def test_a_requirements_file_that_pips_own_parser_ends_with(venv: Path, tmp_path: Path, lines: tuple[str, ...]) -> None:
+    """pip-api's argparse printed its own usage and ended the process: no word of ours, no document."""
+    file = tmp_path / "requirements.txt"
+    file.write_text("\n".join(lines) + "\n")
+    plain, document = check("--python", venv, "-r", file), check("--python", venv, "-r", file, "--json")
+    assert (plain.returncode, document.returncode) == (2, 2)
+    assert plain.stderr.startswith(f"flash-doctor: error: {file}, line ")
+    assert "usage:" not in plain.stderr + document.stderr
+    told = json.loads(document.stdout)
+    assert (told["schema"], told["exit_code"]) == ("flash-doctor/error/1", 2)
+    assert told["error"].startswith(f"{file}, line ")
+    assert document.stderr == ""
 
 
 def test_a_requirements_file_that_is_not_there(venv: Path) -> None:

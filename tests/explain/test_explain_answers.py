@@ -12,6 +12,7 @@ from cases_told import FACTS
 from flash_doctor.explain import explain
 from flash_doctor.model import Package, Packages, Remedy, Severity, Unchecked, Unknown
 from flash_doctor.model.explanation import Confidence, Explanation, Explanations
+from flash_doctor.system.commands import FIX
 from patients import finding, report
 
 SYMBOL = "ImportError: /v/lib/python3.11/site-packages/{}: undefined symbol: {}\n"
@@ -92,7 +93,7 @@ def test_guessed_wheels_are_looked_up() -> None:
 
 
 def test_a_finding_of_the_machine_makes_it_certain_and_brings_its_remedy() -> None:
-    remedy = Remedy(text="Install the wheel for this torch.", commands=("flash-doctor fix",))
+    remedy = Remedy(text="Install the wheel for this torch.", commands=(FIX,))
     machine = report(
         finding("F611", Severity.ERROR, "flash-attn", "flash_attn_2_cuda.so wants symbols of torch 2.6.", remedy=remedy)
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from flash_doctor.errors import USAGE, BadInput
 from flash_doctor.probe.requirements import Requirements, read_requirements
@@ -125,9 +128,151 @@ def test_indexes_are_reported_with_their_line(file: Path) -> None:
     ]
 
 
-def test_variables_are_replaced_where_they_are_set(file: Path) -> None:
+def test_a_version_in_a_variable_is_read(file: Path) -> None:
     lines = read(file, "torch==${TORCH_VERSION}\n", TORCH_VERSION="2.8.0").lines
     assert lines[0].specifier == "==2.8.0"
+
+
+@pytest.mark.parametrize("secret", ["hf_abcdEFGH", "s3cr3t", "12345678", "2.8.0;x", "2.8 --hash=a:b", "20240101", ""])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch==${SECRET}",
+        "torch>= ${SECRET} ; python_version > '3'",
+        "${SECRET}",
+        "torch @ https://ada:${SECRET}@h/torch.whl",
+        "torch @ https://h/torch.whl?t=${SECRET}",
+        "--index-url https://ada:${SECRET}@h/simple",
+        "-f https://h/${SECRET}/",
+        "-e git+https://ada:${SECRET}@h/x.git#egg=x",
+        "./${SECRET}/x.whl",
+        "-r ${SECRET}.txt",
+        "torch --hash=sha256:${SECRET}",
+    ],
+)
+def test_no_value_of_a_variable_gets_out(file: Path, line: str, secret: str) -> None:
+    """Unless it can only be a version: whoever wrote the file chose the variable."""
+    try:
+        told = repr(read(file, line + "\n", SECRET=secret))
+    except BadInput as error:
+        told = f"{error.message} {error.evidence} {error.advice}"
+    assert not secret or secret not in told.replace(str(file), "")
+
+
+def test_a_nested_file_that_is_none_is_not_shown(file: Path, tmp_path: Path) -> None:
+    """`-r /root/.netrc` in a stranger's file would print what only its reader may read."""
+    (tmp_path / "netrc").write_text("machine h login ada password s3cr3t\n")
+    (tmp_path / "other").write_text("-password s3cr3t\n")
+    for name in ("netrc", "other"):
+        with pytest.raises(BadInput, match=f"{name}, line 1") as caught:
+            read(file, f"torch\n-r {name}\n")
+        assert "s3cr3t" not in f"{caught.value.message} {caught.value.evidence}"
+
+
+def test_files_that_name_each_other_end(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("einops\n-r requirements.txt\n-r ./b.txt\n")
+    assert [line.name for line in read(file, "-r b.txt\n-r requirements.txt\ntorch\n").lines] == ["einops", "torch"]
+
+
+def test_files_in_each_other_without_end(file: Path, tmp_path: Path) -> None:
+    for number in range(40):
+        (tmp_path / f"{number}.txt").write_text(f"-r {number + 1}.txt\n")
+    with pytest.raises(BadInput, match="in each other, are named with -r"):
+        read(file, "-r 0.txt\n")
+    for number in range(400):
+        (tmp_path / f"{number}.txt").write_text("einops\n")
+    with pytest.raises(BadInput, match="more than 200 files"):
+        read(file, "".join(f"-r {number}.txt\n" for number in range(400)))
+
+
+def test_a_pipe_that_is_named_does_not_hang(file: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(BadInput, match="it is no regular file"):
+        read(file, "-r pipe.txt\n")
+    with pytest.raises(BadInput, match="it is no regular file"):
+        read(file, "-c /dev/zero\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"a" * (5 << 20), "longer than 4 MiB"),
+        (b"torch \\\n" * 100_000, "line 1 has 599999 characters"),
+        (b" " * (1 << 20) + b"a" * (300 << 10), "line 1 has 307200 characters"),
+        (b"torch\0", "it is no text"),
+        (b"torch\xff", "it is not UTF-8 text"),
+        (b"a" * 5000, "line 1: a line of 5000 characters is no requirement"),
+    ],
+)
+def test_a_file_without_end_or_measure_is_refused(file: Path, data: bytes, says: str) -> None:
+    file.write_bytes(data)
+    with pytest.raises(BadInput) as caught:
+        read(file)
+    assert says in caught.value.message
+    assert len(caught.value.message) < 1000
+
+
+def test_signs_of_other_systems(file: Path) -> None:
+    file.write_bytes("\ufefftorch==2.8 \\\r\n  # no\r\neinops  # yes \\\r\nnumpy".encode())
+    assert [(line.requirement, line.line) for line in read(file).lines] == [
+        ("torch==2.8", 1),
+        ("einops", 3),
+        ("numpy", 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("numpy<2 --=3:aa", "'--=3:aa' is no option that can stand behind a requirement"),
+        ("numpy --hash", ""),
+        ("numpy --index-url https://h/simple", "'--index-url' is no option that can stand behind"),
+        ("numpy --hash=sha256:a -e .", "'-e' is no option that can stand behind"),
+        ("numpy --global-option='a", "its options cannot be read"),
+        ("--extra--url.https://u:p@h//simple", "is no option that a requirements file can have"),
+        ("--", "is no option"),
+        ("-", "is no option"),
+        ("-é x", "is no option"),
+        ("--Pre", "is no option"),
+        ("-e", "-e names no folder and no address"),
+        ("-e --hash=a", "-e names no folder and no address"),
+        ("--editable=-x", "-e names no folder and no address"),
+        ("-e git+https://h/x#egg=", "line 1"),
+        ("-e git+https://h/x#egg=a$(b)", "line 1"),
+        ("https://h/x.tar.gz#egg=-x", "line 1"),
+        ("./a b -x", "'-x' is no option"),
+        ("https://h/-1.0-py3-none-any.whl", "line 1"),
+        ("torch @ ", "line 1"),
+        ("[x]", "line 1"),
+        ("torch; " + "(" * 3000, "nested"),
+    ],
+)
+def test_what_pip_refuses_is_told_in_our_words(
+    file: Path, line: str, says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if says:
+        with pytest.raises(BadInput) as caught:
+            read(file, line + "\n")
+        assert says in caught.value.message
+        assert f"{file}, line 1: " in caught.value.message
+    else:
+        assert [each.name for each in read(file, line + "\n").lines] == ["numpy"]
+    assert capfd.readouterr() == ("", "")
+
+
+OPTIONS = st.sampled_from(["-e", "-r", "-c", "-i", "--hash", "--extra-index-url", "--pre", "--", "-", "--=3:a", "-f"])
+WORDS = st.sampled_from(
+    ["torch", "==2", " ", "8.0", ";", "python_version", ">=", '"sha256.0"', "git+https://h/x#egg=y", "./", "@", "\\\n"]
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(OPTIONS | WORDS | st.text(max_size=4), max_size=8).map("".join))
+def test_rubbish_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    file = tmp_path_factory.getbasetemp() / "rubbish.txt"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with contextlib.suppress(BadInput):
+        read(file)
 
 
 @pytest.mark.parametrize(

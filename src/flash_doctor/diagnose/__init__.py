@@ -9,10 +9,10 @@ import pkgutil
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import REGISTRY, Check, Result, all_checks
 from flash_doctor.diagnose.score import score
 from flash_doctor.model import Environment, Family, Finding, Report, Severity, Target
+from flash_doctor.system.commands import OURS, addressed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,20 +49,20 @@ def diagnose(
     *,
     host_only: bool = False,
     only: tuple[Family, ...] = (),
-    program: str = words.OURS,
+    program: str = OURS,
 ) -> Report:
     """Apply the checks that `host_only` and `only` leave (see `chosen_checks`), and sort what they found.
 
     Findings come by severity, then from the ground up (host before driver before torch), then by code. `program` is
-    how the user calls the doctor: remedies name our own commands by it.
+    how the user calls the doctor: remedies name our own commands by it, and the target as it was typed.
     """
     results = [check.apply(environment, facts) for check in chosen_checks(host_only=host_only, only=only)]
-    python = None if host_only else target.python
+    python = None if host_only else target.given or target.python
     found = sorted((finding for result in results for finding in result.findings), key=_order)
     return Report(
         target=target,
         environment=environment,
-        findings=tuple(words.addressed(finding, python, program) for finding in found),
+        findings=addressed(found, python, program),
         unchecked=tuple(result.unchecked for result in results if result.unchecked),
         score=score(results),
         only=only,

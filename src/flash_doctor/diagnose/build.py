@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flash_doctor.diagnose import words
 from flash_doctor.diagnose.gpu import visible
 from flash_doctor.diagnose.host import gib
 from flash_doctor.diagnose.registry import CouldNotLook, check
@@ -20,13 +19,13 @@ from flash_doctor.model import (
     Host,
     Packages,
     Python,
-    Remedy,
     Severity,
     Toolchain,
     Torch,
     Unknown,
     known,
 )
+from flash_doctor.system.commands import PLAN, advice, command, install
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -74,9 +73,10 @@ def nvcc_missing(
             subject="nvcc",
             summary=f"no CUDA compiler (nvcc): {_compiles_for(packages)} cannot be compiled",
             evidence=("looked on PATH, in CUDA_HOME, /usr/local/cuda*, pip's and conda's packages",),
-            remedy=Remedy(
-                text=f"{_WHEEL_FIRST} Else install CUDA toolkit {cuda.major} and name its folder.",
-                commands=(words.PLAN, f"export CUDA_HOME=/usr/local/cuda-{cuda}"),
+            remedy=advice(
+                f"{_WHEEL_FIRST} Else install CUDA toolkit {cuda.major} and name its folder.",
+                PLAN,
+                command("export CUDA_HOME={}", f"/usr/local/cuda-{cuda}"),
             ),
         )
 
@@ -105,10 +105,11 @@ def nvcc_of_another_major(
             subject="nvcc",
             summary=f"nvcc is of CUDA {version}, torch of CUDA {cuda}: {_compiles_for(packages)} cannot be compiled",
             evidence=_toolkit_lines(toolchain),
-            remedy=Remedy(
-                text=f"{_WHEEL_FIRST} Else let CUDA_HOME name a toolkit of CUDA {cuda.major}"
+            remedy=advice(
+                f"{_WHEEL_FIRST} Else let CUDA_HOME name a toolkit of CUDA {cuda.major}"
                 + (", which is there already." if others else "."),
-                commands=(words.PLAN, f"export CUDA_HOME={home}"),
+                PLAN,
+                command("export CUDA_HOME={}", home),
             ),
         )
 
@@ -159,7 +160,7 @@ def nvcc_and_gpu(
                 summary=f"nvcc {version} does not compile for {gpu.name}: CUDA "
                 + (f"{kind.nvcc_last} was the last that did" if dropped else f"{kind.nvcc} is the first that does"),
                 evidence=(*_toolkit_lines(toolchain), f"GPU {gpu.index}: compute capability {gpu.capability}"),
-                remedy=Remedy(text=f"{_WHEEL_FIRST} Else use another toolkit.", commands=(words.PLAN,)),
+                remedy=advice(f"{_WHEEL_FIRST} Else use another toolkit.", PLAN),
             )
             return
 
@@ -192,9 +193,10 @@ def compiler_too_new(
             subject=compiler.name,
             summary=f"{compiler.name} {version} is too new for nvcc of CUDA {nvcc}, which takes up to {most}",
             evidence=(f"{compiler.path}: {version}", *_toolkit_lines(toolchain)[:1], f"source: {limits.source}"),
-            remedy=Remedy(
-                text=f"{_WHEEL_FIRST} Else install {older} and name it.",
-                commands=(words.PLAN, f"export CXX={older} CC={older.replace('++', 'cc' if not clang else '')}"),
+            remedy=advice(
+                f"{_WHEEL_FIRST} Else install {older} and name it.",
+                PLAN,
+                command("export CXX={} CC={}", older, older.replace("++", "cc" if not clang else "")),
             ),
         )
 
@@ -227,9 +229,9 @@ def no_compiler_for_triton(toolchain: Toolchain, gpus: Gpus, packages: Packages)
             subject="triton",
             summary=f"Triton cannot compile its kernels here: {' and '.join(lacking)} missing",
             evidence=tuple(part.absent for part in parts if isinstance(part, Absent)),
-            remedy=Remedy(
-                text="Install them on the machine (in the image); a Python made by uv brings its own headers.",
-                commands=("sudo apt install build-essential python3-dev",),
+            remedy=advice(
+                "Install them on the machine (in the image); a Python made by uv brings its own headers.",
+                command("sudo apt install build-essential python3-dev"),
             ),
         )
 
@@ -257,9 +259,7 @@ def build_modules(
             subject="flash-attn",
             summary=f"a source build of flash-attn would lack {', '.join(missing)}",
             evidence=tuple(f"{name} is not installed: {needed[name]}" for name in missing),
-            remedy=Remedy(
-                text=f"{_WHEEL_FIRST} Else install them before.", commands=(words.PLAN, words.install(python, *missing))
-            ),
+            remedy=advice(f"{_WHEEL_FIRST} Else install them before.", PLAN, install(python, *missing)),
         )
 
 
@@ -289,7 +289,5 @@ def memory_for_build(
                 f"{gib(memory.available)} free, {gib(memory.limit)} allowed, {gib(memory.total)} in the machine",
                 limit.why,
             ),
-            remedy=Remedy(
-                text=f"{_WHEEL_FIRST} Else build on a larger machine.", commands=(words.PLAN, "export MAX_JOBS=1")
-            ),
+            remedy=advice(f"{_WHEEL_FIRST} Else build on a larger machine.", PLAN, command("export MAX_JOBS=1")),
         )

@@ -10,7 +10,8 @@ from flash_doctor.diagnose import words
 from flash_doctor.diagnose.needs import Need, first_of_each, fits, one_torch, unmet
 from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
-from flash_doctor.model import Family, Finding, Package, Packages, Python, Remedy, Severity, Torch, known
+from flash_doctor.model import Family, Finding, Package, Packages, Python, Severity, Torch, known
+from flash_doctor.system.commands import advice, install
 
 # Each has a rule of its own below, or in flash_built.py.
 _OWN_RULE = ("torch", "torchvision", "torchaudio", "xformers", "flash-attn", "flash-attn-3", "flash-attn-4")
@@ -38,9 +39,9 @@ def pinned_to_another_torch(packages: Packages, torch: Torch, python: Python) ->
                 subject=package.name,
                 summary=f"{package.name} {package.raw_version} asks for {need.requirement}; this is {torch.version}",
                 evidence=(need.line, f"{torch.location / 'version.py'}: {torch.version}"),
-                remedy=Remedy(
-                    text="Install a release of it that accepts this torch.",
-                    commands=(words.install(python, package.name, f"torch=={torch.version.public}"),),
+                remedy=advice(
+                    "Install a release of it that accepts this torch.",
+                    install(python, package.name, f"torch=={torch.version.public}"),
                 ),
             )
 
@@ -140,9 +141,9 @@ def _partner(code: str, name: str, packages: Packages, torch: Torch, python: Pyt
         summary=f"{name} {package.raw_version} does not belong to torch {torch.version}"
         + (f": {_join(right)} does" if right and Version(version.public) not in right else ""),
         evidence=(words.lies_in(package), *evidence, f"{torch.location / 'version.py'}: {torch.version}"),
-        remedy=Remedy(
-            text=f"Install the {name} that belongs to this torch; --no-deps keeps torch where it is.",
-            commands=(words.pip(python, f"install --no-deps {target}{index}"),),
+        remedy=advice(
+            f"Install the {name} that belongs to this torch; --no-deps keeps torch where it is.",
+            install(python, target, options="--no-deps", index=index),
         ),
     )
 
@@ -189,9 +190,7 @@ def triton(packages: Packages, torch: Torch, python: Python, facts: Facts) -> It
             subject="triton",
             summary=f"triton {package.raw_version} does not belong to torch {torch.version}, which wants triton{pin}",
             evidence=(words.lies_in(package), *(need.line for need in own)),
-            remedy=Remedy(
-                text="Install the triton that torch names.", commands=(words.install(python, f"triton{pin}"),)
-            ),
+            remedy=advice("Install the triton that torch names.", install(python, f"triton{pin}")),
         )
 
 
@@ -221,8 +220,8 @@ def torchao(packages: Packages, torch: Torch, facts: Facts, python: Python) -> I
             subject="torchao",
             summary=f"torchao {package.raw_version} was made for torch {_join(minors)}, this is {torch.version}",
             evidence=(words.lies_in(package), f"{torch.location / 'version.py'}: {torch.version}"),
-            remedy=Remedy(
-                text="Install the torchao made for this torch.",
-                commands=(words.install(python, f"torchao=={right[-1]}.*"),) if right else (),
+            remedy=advice(
+                "Install the torchao made for this torch.",
+                *((install(python, f"torchao=={right[-1]}.*"),) if right else ()),
             ),
         )

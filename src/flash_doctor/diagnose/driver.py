@@ -16,13 +16,13 @@ from flash_doctor.model import (
     Gpus,
     Habitat,
     Host,
-    Remedy,
     Severity,
     Torch,
     Unknown,
     driver_number,
     known,
 )
+from flash_doctor.system.commands import advice, command
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -34,12 +34,16 @@ NOT_LOADED = "NVML_ERROR_DRIVER_NOT_LOADED"
 OUT_OF_STEP = "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
 # What an NVML error means, and the host's command; by the beginning of the name.
 _ERRORS = {
-    "NVML_ERROR_GPU_IS_LOST": ("a GPU has fallen off the bus", "sudo dmesg | grep -i xid"),
-    "NVML_ERROR_RESET_REQUIRED": ("a GPU must be reset", "sudo nvidia-smi --gpu-reset"),
-    "NVML_ERROR_NO_PERMISSION": ("this user may not open the GPU's device files", "ls -l /dev/nvidia*"),
-    "NVML_ERROR_IRQ_ISSUE": ("the kernel has trouble with a GPU's interrupts", "sudo dmesg | grep -i nvrm"),
-    "NVML hangs": ("a request to the driver never came back", "sudo dmesg | grep -i -e xid -e nvrm"),
+    "NVML_ERROR_GPU_IS_LOST": ("a GPU has fallen off the bus", command("sudo dmesg | grep -i xid")),
+    "NVML_ERROR_RESET_REQUIRED": ("a GPU must be reset", command("sudo nvidia-smi --gpu-reset")),
+    "NVML_ERROR_NO_PERMISSION": ("this user may not open the GPU's device files", command("ls -l /dev/nvidia*")),
+    "NVML_ERROR_IRQ_ISSUE": ("the kernel has trouble with a GPU's interrupts", command("sudo dmesg | grep -i nvrm")),
+    "NVML hangs": ("a request to the driver never came back", command("sudo dmesg | grep -i -e xid -e nvrm")),
 }
+_LOAD = (command("sudo modprobe nvidia"), command("dkms status"), command("sudo dmesg | grep -i -e nvidia -e nvrm"))
+_INSTALL = (command("ubuntu-drivers devices"), command("sudo ubuntu-drivers install"))
+_LEFT_OUT = (command("sudo dmesg | grep -i nvrm"), command("lspci -nnk -d 10de:"))
+_OTHER_TORCH = (command("flash-doctor plan --allow torch"),)
 _FROM_HOST = "This is repaired on the host, by whoever runs the machine; no Python package can."
 
 
@@ -69,11 +73,9 @@ def driver_missing(driver: Driver | Absent, gpus: Gpus, host: Host) -> Iterator[
                 f"{known(gpus.on_bus)} NVIDIA GPU(s) on the PCI bus (`lspci -d 10de:` lists them)",
                 driver.absent if isinstance(driver, Absent) else f"NVML answers {failure}",
             ),
-            remedy=Remedy(
-                text=f"Load or install the driver. {_FROM_HOST}",
-                commands=("sudo modprobe nvidia", "dkms status", "sudo dmesg | grep -i -e nvidia -e nvrm")
-                if installed
-                else ("ubuntu-drivers devices", "sudo ubuntu-drivers install"),
+            remedy=advice(
+                f"Load or install the driver. {_FROM_HOST}",
+                *(_LOAD if installed else _INSTALL),
             ),
         )
 
@@ -110,11 +112,11 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
             f"libnvidia-ml.so.1: {_number(library)}",
             *((f"NVML answers {failure}",) if failure else ()),
         ),
-        remedy=Remedy(
-            text="Remove the driver packages from the image: the host lends its own."
+        remedy=advice(
+            "Remove the driver packages from the image: the host lends its own."
             if contained
             else f"Reboot, so that the new module is loaded, and hold the driver's packages. {_FROM_HOST}",
-            commands=("apt list --installed 'libnvidia-*' 'nvidia-*'",) if contained else ("sudo reboot",),
+            command("apt list --installed 'libnvidia-*' 'nvidia-*'") if contained else command("sudo reboot"),
         ),
     )
 
@@ -138,9 +140,9 @@ def driver_answers_with_error(driver: Driver, gpus: Gpus | Absent | Unknown, hos
     failure = next(iter(told.values()), "")
     if not failure or failure.startswith((NOT_LOADED, OUT_OF_STEP)):
         return
-    meaning, command = next(
+    meaning, shows = next(
         (entry for name, entry in _ERRORS.items() if failure.startswith(name)),
-        ("the driver refuses to answer", "nvidia-smi"),
+        ("the driver refuses to answer", command("nvidia-smi")),
     )
     yield Finding(
         code="D203",
@@ -151,7 +153,7 @@ def driver_answers_with_error(driver: Driver, gpus: Gpus | Absent | Unknown, hos
             *(f"{who}: {error}" for who, error in told.items()),
             f"kernel module: {_number(known(driver.module))}",
         ),
-        remedy=Remedy(text=f"Look at what this shows; often only a reboot helps. {_FROM_HOST}", commands=(command,)),
+        remedy=advice(f"Look at what this shows; often only a reboot helps. {_FROM_HOST}", shows),
     )
 
 
@@ -186,11 +188,11 @@ def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: 
             f"{torch.location / 'version.py'}: cuda = {cuda}",
             f"CUDA {cuda} wants {_number(need.full)}, and at least {_number(need.minimum)}: {need.source}",
         ),
-        remedy=Remedy(
-            text="Update the driver on the host, or install a torch with an older CUDA in its place."
+        remedy=advice(
+            "Update the driver on the host, or install a torch with an older CUDA in its place."
             if severity is not Severity.INFO
             else "Nothing must be done; a newer driver on the host lifts the limit.",
-            commands=("flash-doctor plan --allow torch",) if severity is Severity.ERROR else (),
+            *(_OTHER_TORCH if severity is Severity.ERROR else ()),
         ),
     )
 
@@ -261,7 +263,7 @@ def driver_older_than_gpu(driver: Driver, gpus: Gpus, host: Host, facts: Facts) 
                 subject="NVIDIA driver",
                 summary=f"driver {_number(version)} is older than {gpu.name} wants: {_number(floor.linux)} or newer",
                 evidence=(f"GPU {gpu.index}: compute capability {capability}", f"{floor.source}"),
-                remedy=Remedy(text=f"Update the driver. {_FROM_HOST}", commands=("nvidia-smi",)),
+                remedy=advice(f"Update the driver. {_FROM_HOST}", command("nvidia-smi")),
             )
             return
 
@@ -293,8 +295,5 @@ def gpus_not_driven(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]
             f"the driver lists: {', '.join(gpu.name for gpu in gpus.devices) or 'none'}",
             *(("the closed kernel module is loaded, which leaves out Blackwell GPUs",) if closed else ()),
         ),
-        remedy=Remedy(
-            text=f"See why the driver leaves it out. {_FROM_HOST}",
-            commands=("sudo dmesg | grep -i nvrm", "lspci -nnk -d 10de:"),
-        ),
+        remedy=advice(f"See why the driver leaves it out. {_FROM_HOST}", *_LEFT_OUT),
     )

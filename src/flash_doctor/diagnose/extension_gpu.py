@@ -13,6 +13,7 @@ from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
 from flash_doctor.model import Family, Finding, FlashKind, Gpu, Gpus, Package, Packages, Remedy, Severity
 from flash_doctor.model.binaries import CudaArchs
+from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,7 +96,7 @@ def _finding(
 def _remedy(owner: str) -> Remedy:
     if owner == _TORCH:
         text = "Install a torch build with code for this GPU, and the flash-attn made for it."
-        return words.fix(text, f"{words.PLAN} --allow torch", allow=("torch",))
+        return words.fix(text, command("flash-doctor plan --allow torch"), allow=("torch",))
     if owner in _FLASH:
         return words.fix("Install a flash-attn wheel with code for this GPU.")
     return Remedy(text="Install a build of it with code for this GPU, if your program uses it there.")

@@ -28,6 +28,7 @@ from flash_doctor.model import (
     Unknown,
     known,
 )
+from flash_doctor.system.commands import advice, install
 
 if TYPE_CHECKING:
     from flash_doctor.model.binaries import Extension, InspectedFile
@@ -160,7 +161,7 @@ def _remedy(owner: str, other: list[int], missing: list[str], python: Python, fa
     package = re.match(r"nvidia-[\w-]+", _package(missing[0], facts))
     if package is None:
         return Remedy(text=f"Install what brings {missing[0]}, if you use that part.")
-    return Remedy(text=f"Install the package that brings {missing[0]}.", commands=(words.install(python, package[0]),))
+    return advice(f"Install the package that brings {missing[0]}.", install(python, package[0]))
 
 
 @check("X104", Family.EXTENSIONS)

@@ -30,6 +30,7 @@ from flash_doctor.model import (
     Unknown,
     known,
 )
+from flash_doctor.system.commands import advice, install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,8 +204,8 @@ def _another_build(owner: str, python: Python, torch: Torch) -> Remedy:
     text = "Install the build of it that was made for this torch."
     if owner in FLASH:
         return words.fix(text)
-    command = (words.install(python, owner, f"torch=={torch.version.public}"),) if owner else ()
-    return Remedy(text=text, commands=command)
+    command = (install(python, owner, f"torch=={torch.version.public}"),) if owner else ()
+    return advice(text, *command)
 
 
 @check("X102", Family.EXTENSIONS)
@@ -274,7 +275,5 @@ def built_for_numpy_1(extensions: Extensions, packages: Packages, python: Python
             subject=owner or file.path,
             summary=f"{label_of(owner, package, file)} was built for numpy 1; numpy {version} is installed",
             evidence=(f"{file.path} asks for numpy.core._multiarray_umath only", words.lies_in(numpy)),
-            remedy=Remedy(
-                text="Install a newer release of it, or numpy 1.", commands=(words.install(python, "numpy<2"),)
-            ),
+            remedy=advice("Install a newer release of it, or numpy 1.", install(python, "numpy<2")),
         )

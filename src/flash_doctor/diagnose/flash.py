@@ -29,6 +29,7 @@ from flash_doctor.model import (
     Unknown,
     known,
 )
+from flash_doctor.system.commands import FIX, PLAN, delete, uninstall
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,8 +170,8 @@ def metadata_without_module(flash: FlashAttention, python: Python) -> Iterator[F
                 evidence=(words.lies_in(package), f"no such module in {package.location}"),
                 remedy=words.fix(
                     "Remove the record and install the wheel again.",
-                    words.uninstall(python, package.name),
-                    words.PLAN,
+                    uninstall(python, package.name),
+                    PLAN,
                 ),
             )
 
@@ -196,7 +197,7 @@ def module_without_metadata(flash: FlashAttention) -> Iterator[Finding]:
             subject=FLASH_ATTN,
             summary="the folder flash_attn is there, but no metadata: programs that ask for its version refuse it",
             evidence=(f"{modules[0].path} exists", f"no flash_attn-*.dist-info in {modules[0].path.parent}"),
-            remedy=words.fix("Delete the folder, then install the wheel.", words.delete(modules[0].path), words.FIX),
+            remedy=words.fix("Delete the folder, then install the wheel.", delete(modules[0].path), FIX),
         )
 
 
@@ -259,7 +260,7 @@ def two_copies(flash: FlashAttention, packages: Packages, python: Python) -> Ite
                 subject=name,
                 summary=f"{name} is installed {len(copies)} times ({versions}); the first is imported",
                 evidence=tuple(words.lies_in(package) for package in copies),
-                remedy=words.fix("Uninstall until none is left.", words.uninstall(python, name), words.FIX),
+                remedy=words.fix("Uninstall until none is left.", uninstall(python, name), FIX),
             )
 
 

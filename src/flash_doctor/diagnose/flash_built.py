@@ -33,6 +33,7 @@ from flash_doctor.model import (
     Unknown,
     known,
 )
+from flash_doctor.system.commands import PLAN, advice
 
 _PRODUCT = {"flash-attn-3": FlashKind.FA3, "flashattn-hopper": FlashKind.FA3, "flash-attn-4": FlashKind.FA4}
 # As publishers write it into file names: cu12torch2.8cxx11abiTRUE, cu128torch2.8, cu130torch2.10.
@@ -254,5 +255,5 @@ def unknown_index(indexes: tuple[IndexSetting, ...], facts: Facts) -> Iterator[F
                     f"configured in {setting.origin}",
                     *((f"{forbidden.why} ({forbidden.source.what})",) if forbidden else ()),
                 ),
-                remedy=Remedy(text="Remove this address from the configuration.", commands=(words.PLAN,)),
+                remedy=advice("Remove this address from the configuration.", PLAN),
             )

@@ -18,18 +18,18 @@ from flash_doctor.model import (
     Gpus,
     Habitat,
     Host,
-    Remedy,
     Severity,
     Torch,
     Unknown,
     known,
 )
+from flash_doctor.system.commands import advice, command
 
 if TYPE_CHECKING:
     from flash_doctor.facts.gpus import GpuKind
 
 _LOST = ("NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED")
-SMI = "nvidia-smi --query-gpu=index,name,compute_cap --format=csv"
+SMI = command("nvidia-smi --query-gpu=index,name,compute_cap --format=csv")
 
 
 def visible(gpus: Gpus) -> tuple[Gpu, ...]:
@@ -77,11 +77,11 @@ def no_gpu(gpus: Gpus | Absent, driver: Driver | Absent, torch: Torch, host: Hos
             subject="GPU",
             summary="no NVIDIA GPU here: what is installed cannot be tried on this machine",
             evidence=(gpus.absent, *((driver.absent,) if isinstance(driver, Absent) else ())),
-            remedy=Remedy(
-                text="If this container should have GPUs, start it with them."
+            remedy=advice(
+                "If this container should have GPUs, start it with them."
                 if contained
                 else "Run the check again on the machine that trains.",
-                commands=("docker run --gpus all …",) if contained else ("flash-doctor check",),
+                command("docker run --gpus all …") if contained else command("flash-doctor check"),
             ),
         )
 
@@ -118,9 +118,8 @@ def hidden_by_variable(gpus: Gpus) -> Iterator[Finding]:
                 f"the variable is {value!r}",
                 f"the driver lists {len(gpus.devices)} GPU(s), numbered from 0 ({gpus.source.value})",
             ),
-            remedy=Remedy(
-                text="Unset it, or name GPUs that exist.",
-                commands=("unset CUDA_VISIBLE_DEVICES", "nvidia-smi -L"),
+            remedy=advice(
+                "Unset it, or name GPUs that exist.", command("unset CUDA_VISIBLE_DEVICES"), command("nvidia-smi -L")
             ),
         )
 
@@ -149,7 +148,7 @@ def unknown_gpu(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
                 subject=gpu.name,
                 summary=f"{gpu.name} (compute capability {capability}) is not in the doctor's table of GPUs",
                 evidence=(line(gpu, capability), f"the newest one known is {facts.gpus.newest}"),
-                remedy=Remedy(text="Update flash-doctor, and prove it by a run.", commands=("flash-doctor verify",)),
+                remedy=advice("Update flash-doctor, and prove it by a run.", command("flash-doctor verify")),
             )
             return
 
@@ -181,9 +180,9 @@ def mixed_gpus(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
         evidence=tuple(
             f"GPU {gpu.index}: {gpu.name}, {known(gpu.capability) or 'capability not told'}" for gpu in seen
         ),
-        remedy=Remedy(
-            text="Choose equal GPUs for one run.",
-            commands=(f"export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={_equals(seen, able)}",),
+        remedy=advice(
+            "Choose equal GPUs for one run.",
+            command("export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES={}", _equals(seen, able)),
         ),
     )
 
@@ -214,8 +213,9 @@ def mig_without_instances(gpus: Gpus) -> Iterator[Finding]:
             subject=empty[0].name,
             summary=f"{len(empty)} GPU(s) in MIG mode without an instance: CUDA cannot use them",
             evidence=tuple(f"GPU {gpu.index}: {gpu.name}, MIG on, no instance" for gpu in empty),
-            remedy=Remedy(
-                text="Make instances, or switch MIG off; both on the host.",
-                commands=("sudo nvidia-smi mig -cgi 0 -C", f"sudo nvidia-smi -i {empty[0].index} -mig 0"),
+            remedy=advice(
+                "Make instances, or switch MIG off; both on the host.",
+                command("sudo nvidia-smi mig -cgi 0 -C"),
+                command("sudo nvidia-smi -i {} -mig 0", empty[0].index),
             ),
         )

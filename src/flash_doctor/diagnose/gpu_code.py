@@ -20,12 +20,12 @@ from flash_doctor.model import (
     Gpus,
     Host,
     Package,
-    Remedy,
     Severity,
     Torch,
     Unknown,
     known,
 )
+from flash_doctor.system.commands import advice, command
 
 # The other generations compile while they run, or have wheels of their own.
 _FA2 = "flash-attn"
@@ -62,10 +62,7 @@ def too_old_for_flash(gpus: Gpus, flash: FlashAttention | Absent, facts: Facts) 
                 *dict.fromkeys(kind.note for _, kind in old if kind.note),
                 f"source: {old[0][1].source}",
             ),
-            remedy=Remedy(
-                text='On this machine use PyTorch\'s own attention: attn_implementation="sdpa".',
-                commands=(SMI,),
-            ),
+            remedy=advice('On this machine use PyTorch\'s own attention: attn_implementation="sdpa".', SMI),
         )
 
 
@@ -109,9 +106,9 @@ def torch_has_no_code(
                 summary=f"torch {torch.version} has no code for {gpu.name}: "
                 + ("this build has dropped the GPU" if older else "the GPU is newer than this build"),
                 evidence=(line(gpu, capability), f"the {build.tag} build holds {listed}: {build.source}"),
-                remedy=Remedy(
-                    text="Install a torch build with code for this GPU, and the flash-attn made for it.",
-                    commands=("flash-doctor plan --allow torch",),
+                remedy=advice(
+                    "Install a torch build with code for this GPU, and the flash-attn made for it.",
+                    command("flash-doctor plan --allow torch"),
                 ),
             )
             return
@@ -147,9 +144,10 @@ def flash_has_no_code(
                         f"wheels of that version hold {' '.join(map(str, sass))}",
                         f"installed from {known(package.url)}",
                     ),
-                    remedy=Remedy(
-                        text="Install a flash-attn wheel with code for this GPU.",
-                        commands=("flash-doctor plan", "flash-doctor fix"),
+                    remedy=advice(
+                        "Install a flash-attn wheel with code for this GPU.",
+                        command("flash-doctor plan"),
+                        command("flash-doctor fix"),
                     ),
                 )
                 return

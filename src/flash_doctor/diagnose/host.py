@@ -13,12 +13,12 @@ from flash_doctor.model import (
     Habitat,
     Host,
     OtherDoctor,
-    Remedy,
     Severity,
     Unknown,
     Volume,
     known,
 )
+from flash_doctor.system.commands import advice, command
 
 GIB = 2**30
 
@@ -55,9 +55,10 @@ def disk_filling_up(host: Host, facts: Facts) -> Iterator[Finding]:
                     f"{volume.path} ({volume.filesystem}): {gib(volume.free)} free of {gib(volume.total)}",
                     f"more than {(error if full else warning).share:.0%}: {(error if full else warning).why}",
                 ),
-                remedy=Remedy(
-                    text="Free space: see what is large, then remove old checkpoints and caches.",
-                    commands=(f"df -h {volume.path}", f"du -xh --max-depth=2 {volume.path} | sort -h | tail"),
+                remedy=advice(
+                    "Free space: see what is large, then remove old checkpoints and caches.",
+                    command("df -h {}", volume.path),
+                    command("du -xh --max-depth=2 {} | sort -h | tail", volume.path),
                 ),
             )
 
@@ -93,9 +94,10 @@ def temp_too_small(host: Host, facts: Facts) -> Iterator[Finding]:
             subject=str(volume.path),
             summary=f"the temp folder has {gib(volume.free)} left; {limit.why}",
             evidence=(f"{volume.path} ({volume.filesystem}): {gib(volume.free)} free of {gib(volume.total)}",),
-            remedy=Remedy(
-                text="Use a temp folder on a larger disk.",
-                commands=('mkdir -p "$HOME/tmp"', 'export TMPDIR="$HOME/tmp"'),
+            remedy=advice(
+                "Use a temp folder on a larger disk.",
+                command('mkdir -p "$HOME/tmp"'),
+                command('export TMPDIR="$HOME/tmp"'),
             ),
         )
 
@@ -116,16 +118,20 @@ def shared_memory_small(host: Host, facts: Facts) -> Iterator[Finding]:
     limit = facts.companions.limits["shm"]
     if volume is None or volume.total < limit.size:
         size = gib(volume.total) if volume else "missing"
-        command = "docker run --shm-size=16g …" if host.habitat is Habitat.CONTAINER else _REMOUNT
+        contained = host.habitat is Habitat.CONTAINER
         yield Finding(
             code="H103",
             severity=Severity.WARNING,
             subject="/dev/shm",
             summary=f"shared memory is {size}; {limit.why}",
             evidence=(f"df /dev/shm: {size} in all", f"{host.habitat.value}: {host.habitat_evidence}"),
-            remedy=Remedy(
-                text="Give it more: in Kubernetes an emptyDir of medium Memory at /dev/shm; outside of one:",
-                commands=(command,),
+            remedy=advice(
+                "Give it more: in Kubernetes an emptyDir of medium Memory at /dev/shm; outside of one:",
+                (
+                    command("docker run --shm-size=16g …")
+                    if contained
+                    else command("sudo mount -o remount,size=50% /dev/shm")
+                ),
             ),
         )
 
@@ -151,10 +157,5 @@ def another_doctor(other_doctor: OtherDoctor | Absent) -> Iterator[Finding]:
         subject="doctor",
         summary=f"the command `doctor` runs {owner or 'another program'}, not flash-doctor",
         evidence=(f"{other_doctor.path} comes first on PATH and does not import flash_doctor",),
-        remedy=Remedy(
-            text="Nothing must be done; call this one by its longer name.", commands=("flash-doctor --help",)
-        ),
+        remedy=advice("Nothing must be done; call this one by its longer name.", command("flash-doctor --help")),
     )
-
-
-_REMOUNT = "sudo mount -o remount,size=50% /dev/shm"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import check
 from flash_doctor.model import (
+    CommandLine,
     Family,
     Finding,
     LoaderLibrary,
@@ -15,11 +16,11 @@ from flash_doctor.model import (
     Package,
     Packages,
     Python,
-    Remedy,
     Severity,
     Torch,
     known,
 )
+from flash_doctor.system.commands import advice, command, install, uninstall
 
 _NVIDIA = re.compile(r"nvidia-.+-cu(?P<cuda>\d\d)$")
 # Other copies of these are known to break torch (undefined symbols of nvJitLink and NCCL, cuDNN's own parts, GLIBCXX);
@@ -59,12 +60,10 @@ def mixed_cuda_packages(packages: Packages, torch: Torch, python: Python) -> Ite
             f"{torch.location / 'version.py'}: cuda = {cuda}",
             *words.listing(words.lies_in(package) for package in clash or foreign),
         ),
-        remedy=Remedy(
-            text="Uninstall the foreign ones, then put torch's own back.",
-            commands=(
-                words.uninstall(python, *(package.name for package in foreign)),
-                *_own_again(python, [package for package in own if _stem(package) in {_stem(one) for one in clash}]),
-            ),
+        remedy=advice(
+            "Uninstall the foreign ones, then put torch's own back.",
+            uninstall(python, *(package.name for package in foreign)),
+            *_own_again(python, [package for package in own if _stem(package) in {_stem(one) for one in clash}]),
         ),
     )
 
@@ -79,11 +78,9 @@ def _stem(package: Package) -> str:
     return package.name.rpartition("-cu")[0]
 
 
-def _own_again(python: Python, own: list[Package]) -> tuple[str, ...]:
-    if not own:
-        return ()
-    pins = " ".join(f"{package.name}=={package.raw_version}" for package in own)
-    return (words.pip(python, f"install --force-reinstall --no-deps {pins}"),)
+def _own_again(python: Python, own: list[Package]) -> tuple[CommandLine | None, ...]:
+    pins = [f"{package.name}=={package.raw_version}" for package in own]
+    return (install(python, *pins, options="--force-reinstall --no-deps"),) if pins else ()
 
 
 @check("L902", Family.LIBRARIES)
@@ -111,7 +108,7 @@ def foreign_libraries(loader: LoaderPath, torch: Torch, packages: Packages, pyth
             subject="LD_LIBRARY_PATH",
             summary=f"LD_LIBRARY_PATH puts other copies of {', '.join(names[:4])} before torch's own",
             evidence=words.listing(f"{library.path} ({library.soname})" for library in foreign),
-            remedy=Remedy(text="Start training without it.", commands=("unset LD_LIBRARY_PATH",)),
+            remedy=advice("Start training without it.", command("unset LD_LIBRARY_PATH")),
         )
 
 
@@ -147,5 +144,5 @@ def preloaded_libraries(loader: LoaderPath) -> Iterator[Finding]:
             subject="LD_PRELOAD",
             summary=f"LD_PRELOAD forces {', '.join(risky)} into every program",
             evidence=(f"LD_PRELOAD={':'.join(loader.preload)}",),
-            remedy=Remedy(text="Start training without it.", commands=("unset LD_PRELOAD",)),
+            remedy=advice("Start training without it.", command("unset LD_PRELOAD")),
         )

@@ -6,28 +6,23 @@ A real environment has a thousand such lines: only a line whose version does not
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import NormalizedName
 
 from flash_doctor.diagnose.registry import CouldNotLook
+from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, Package, Packages, Python, Torch, Unknown
+from flash_doctor.system.requirement import readable, specifiers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from packaging.version import Version
 
-# PEP 508 with the parentheses that old metadata puts round a version: name, extras, specifier, marker.
-_LINE = re.compile(
-    r"\s*(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[(?P<extras>[^\]]*)\])?\s*\(?(?P<specifier>[^;@()]*)\)?"
-    r"\s*(?:@[^;]*)?(?:;(?P<marker>.*))?$"
-)
-_EXTRA = re.compile(r"\bextra\b")
+    from flash_doctor.system.requirement import Requirement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +47,21 @@ class Need:
 
 def unmet(package: Package, installed: Mapping[NormalizedName, Package], python: Python) -> Iterator[Need]:
     """The requirements of one distribution that the target, `installed`, does not meet."""
-    for line in package.requires:
-        parsed = _parse(line)
-        if parsed is None:
-            continue
-        name, specifier, marker = parsed
-        found = installed.get(name)
-        if found and fits(specifier, found.version):
-            continue
-        if marker is None or holds(marker, python.markers):
-            yield Need(package=package, name=name, specifier=specifier, found=found)
+    wanted = (line for line in readable(package.requires) if not line.of_extra)
+    yield from _unmet(package, wanted, installed, python.markers)
+
+
+def _unmet(
+    package: Package,
+    wanted: Iterable[Requirement],
+    installed: Mapping[NormalizedName, Package],
+    markers: Mapping[str, str],
+    extra: str = "",
+) -> Iterator[Need]:
+    for line in wanted:
+        found = installed.get(line.name)
+        if (found is None or not fits(line.specifier, found.version)) and line.holds(markers, extra):
+            yield Need(package=package, name=line.name, specifier=line.specifier, found=found)
 
 
 def unmet_of_extras(package: Package, installed: Mapping[NormalizedName, Package], python: Python) -> Iterator[Need]:
@@ -69,20 +69,13 @@ def unmet_of_extras(package: Package, installed: Mapping[NormalizedName, Package
 
     torch's CUDA 13 builds ask for `cuda-toolkit[cublas,cudart]`: an empty package whose extras name the libraries.
     """
-    for line in package.requires:
-        match = _LINE.match(line)
-        found = installed.get(canonicalize_name(match["name"])) if match and match["extras"] else None
-        if match and found and (match["marker"] is None or holds(match["marker"], python.markers)):
-            for extra in match["extras"].split(","):
-                yield from unmet(_with_extra(found, extra.strip(), python), installed, python)
-
-
-def _with_extra(package: Package, extra: str, python: Python) -> Package:
-    """The distribution as if it asked for nothing but what that extra brings."""
-    environment = {**python.markers, "extra": extra}
-    lines = [(line.partition(";")[0], line.partition(";")[2]) for line in package.requires]
-    wanted = [line for line, marker in lines if _EXTRA.search(marker) and holds(marker, environment)]
-    return replace(package, requires=tuple(wanted))
+    for line in readable(package.requires):
+        found = installed.get(line.name) if line.extras else None
+        if found is None or not line.holds(python.markers):
+            continue
+        for extra in line.extras:
+            wanted = (each for each in readable(found.requires) if each.of_extra)
+            yield from _unmet(found, wanted, installed, python.markers, extra)
 
 
 def first_of_each(packages: Packages) -> dict[NormalizedName, Package]:
@@ -104,16 +97,6 @@ def disagree(packages: Packages, torch: Torch) -> bool:
     return not isinstance(version, (Absent, Unknown)) and version.release != torch.version.release
 
 
-@cache
-def _parse(line: str) -> tuple[NormalizedName, str, str | None] | None:
-    """Name, specifier and marker; None for a line of an extra, or one that cannot be read."""
-    match = _LINE.match(line)
-    if match is None or (match["marker"] and _EXTRA.search(match["marker"])):
-        return None
-    marker = match["marker"].strip() if match["marker"] else None
-    return canonicalize_name(match["name"]), match["specifier"].strip().replace(" ", ""), marker
-
-
 def fits(specifier: str, version: Version | Absent | Unknown) -> bool:
     """Whether the version is allowed; what cannot be compared is not complained of.
 
@@ -127,21 +110,6 @@ def fits(specifier: str, version: Version | Absent | Unknown) -> bool:
 @cache
 def _fits(specifier: str, version: Version) -> bool:
     try:
-        return SpecifierSet(specifier).contains(version, prereleases=True)
-    except InvalidSpecifier:
+        return specifiers(specifier).contains(version, prereleases=True)
+    except BadInput:  # the address of `@ address`
         return True
-
-
-def holds(marker: str, environment: Mapping[str, str]) -> bool:
-    """The marker's value on the target; an unreadable marker holds not."""
-    return _holds(marker, tuple(sorted(environment.items())))
-
-
-@cache
-def _holds(marker: str, environment: tuple[tuple[str, str], ...]) -> bool:
-    from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
-
-    try:
-        return Marker(marker).evaluate({"extra": "", **dict(environment)})
-    except (InvalidMarker, UndefinedEnvironmentName):
-        return False

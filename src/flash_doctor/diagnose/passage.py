@@ -19,12 +19,12 @@ from flash_doctor.model import (
     Habitat,
     Host,
     LoaderPath,
-    Remedy,
     Severity,
     Unknown,
     driver_number,
     known,
 )
+from flash_doctor.system.commands import advice, command
 
 _GPU_NODE = re.compile(r"/dev/nvidia\d+")
 _NEEDED_NODE = re.compile(r"/dev/(nvidia\d+|nvidiactl|nvidia-uvm|dxg)")
@@ -59,12 +59,10 @@ def not_passed_into_container(driver: Driver | Absent, gpus: Gpus, host: Host) -
                 *(("libnvidia-ml.so.1 is not in the container",) if no_library else ()),
                 *(("/dev has no nvidia0, nvidia1, …",) if no_nodes else ()),
             ),
-            remedy=Remedy(
-                text="Start the container with the GPUs; the host needs the NVIDIA container toolkit once.",
-                commands=(
-                    "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
-                    "docker run --gpus all …",
-                ),
+            remedy=advice(
+                "Start the container with the GPUs; the host needs the NVIDIA container toolkit once.",
+                command("sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"),
+                command("docker run --gpus all …"),
             ),
         )
 
@@ -89,9 +87,10 @@ def device_files(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]:
             subject="device files",
             summary="this user may not open the GPU's device files",
             evidence=tuple(f"{node}: no permission to read and write" for node in closed),
-            remedy=Remedy(
-                text="Join the group that owns them, and log in again.",
-                commands=("ls -l /dev/nvidia*", 'sudo usermod -aG video "$USER"'),
+            remedy=advice(
+                "Join the group that owns them, and log in again.",
+                command("ls -l /dev/nvidia*"),
+                command('sudo usermod -aG video "$USER"'),
             ),
         )
     usable = gpus.devices and known(driver.failure) is None and host.habitat is not Habitat.WSL2
@@ -105,7 +104,7 @@ def device_files(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]:
             if contained
             else "/dev/nvidia-uvm is not there yet; the first CUDA program makes it if nvidia-modprobe is installed",
             evidence=(f"found: {', '.join(gpus.device_nodes)}",),
-            remedy=Remedy(text="Make it on the host.", commands=("sudo nvidia-modprobe -u -c=0",)),
+            remedy=advice("Make it on the host.", command("sudo nvidia-modprobe -u -c=0")),
         )
 
 
@@ -131,9 +130,10 @@ def wsl2_driver(driver: Driver | Absent, host: Host) -> Iterator[Finding]:
         if failure
         else "no NVIDIA driver of Windows reaches this WSL2",
         evidence=(f"NVML: {failure}" if failure else getattr(driver, "absent", ""), host.habitat_evidence),
-        remedy=Remedy(
-            text="Install the driver in Windows, no driver inside WSL2, and restart WSL2.",
-            commands=("ls -l /usr/lib/wsl/lib/ /dev/dxg", "apt list --installed 'libnvidia-*' 'nvidia-driver-*'"),
+        remedy=advice(
+            "Install the driver in Windows, no driver inside WSL2, and restart WSL2.",
+            command("ls -l /usr/lib/wsl/lib/ /dev/dxg"),
+            command("apt list --installed 'libnvidia-*' 'nvidia-driver-*'"),
         ),
     )
 
@@ -166,9 +166,10 @@ def fabric_not_ready(driver: Driver, gpus: Gpus) -> Iterator[Finding]:
             *(f"GPU {index}: fabric {state}" for index, state in unfinished.items()),
             f"{driver.nvswitches} NVSwitch(es); fabric manager: {_told(driver.fabric_manager)}",
         ),
-        remedy=Remedy(
-            text="Start the fabric manager on the host, in the driver's version; inside a container it cannot be done.",
-            commands=("sudo systemctl enable --now nvidia-fabricmanager", "systemctl status nvidia-fabricmanager"),
+        remedy=advice(
+            "Start the fabric manager on the host, in the driver's version; inside a container it cannot be done.",
+            command("sudo systemctl enable --now nvidia-fabricmanager"),
+            command("systemctl status nvidia-fabricmanager"),
         ),
     )
 
@@ -201,10 +202,11 @@ def forward_compatibility(driver: Driver, gpus: Gpus, facts: Facts) -> Iterator[
             if refused
             else f"this libcuda is of CUDA {outdated}, older than the driver: CUDA ends with error 803",
             evidence=(f"the loader takes {library}", f"driver {driver_number(version) if version else 'not read'}"),
-            remedy=Remedy(
-                text=f"Take {library.parent} out of LD_LIBRARY_PATH and of the files in /etc/ld.so.conf.d (then run "
+            remedy=advice(
+                f"Take {library.parent} out of LD_LIBRARY_PATH and of the files in /etc/ld.so.conf.d (then run "
                 "ldconfig): the driver's own libcuda is used again. These show where it is named:",
-                commands=("echo $LD_LIBRARY_PATH", "grep -r compat /etc/ld.so.conf.d"),
+                command("echo $LD_LIBRARY_PATH"),
+                command("grep -r compat /etc/ld.so.conf.d"),
             ),
         )
 
@@ -238,8 +240,8 @@ def stub_libcuda(loader: LoaderPath, driver: Driver) -> Iterator[Finding]:
             subject="libcuda.so.1",
             summary="LD_LIBRARY_PATH leads to a placeholder instead of the driver's libcuda",
             evidence=tuple(f"on LD_LIBRARY_PATH: {path}" for path in stubs),
-            remedy=Remedy(
-                text="Take the stubs folder out of LD_LIBRARY_PATH, where it is set (shell profile, module, image).",
-                commands=('echo "$LD_LIBRARY_PATH" | tr : "\\n" | grep stubs',),
+            remedy=advice(
+                "Take the stubs folder out of LD_LIBRARY_PATH, where it is set (shell profile, module, image).",
+                command('echo "$LD_LIBRARY_PATH" | tr : "\\n" | grep stubs'),
             ),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
-from shlex import quote
 
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import CouldNotLook, check
@@ -21,6 +20,7 @@ from flash_doctor.model import (
     Severity,
     known,
 )
+from flash_doctor.system.commands import advice, command, delete, install, uninstall
 
 # Packages whose second copy has a rule of its own.
 _OWN_RULE = ("torch", "flash-attn", "flash-attn-3", "flash-attn-4")
@@ -44,7 +44,7 @@ def another_python(python: Python) -> Iterator[Finding]:
             subject="python",
             summary=f"{python.implementation} cannot load torch or flash-attn: they are built for CPython only",
             evidence=(f"{python.executable} is {python.implementation} {python.version}",),
-            remedy=Remedy(text="Make an environment with CPython.", commands=("python3 -m venv .venv",)),
+            remedy=advice("Make an environment with CPython.", command("python3 -m venv .venv")),
         )
 
 
@@ -69,9 +69,9 @@ def broken_metadata(packages: Packages) -> Iterator[Finding]:
             subject="packages",
             summary=f"{_count(len(broken), 'metadata folder')} cannot be read",
             evidence=words.listing(f"{each.path}: {each.why}" for each in broken),
-            remedy=Remedy(
-                text="Delete these folders, then install the packages again.",
-                commands=tuple(words.delete(each.path) for each in broken[:3]),
+            remedy=advice(
+                "Delete these folders, then install the packages again.",
+                *tuple(delete(each.path) for each in broken[:3]),
             ),
         )
     elif closed:
@@ -92,22 +92,19 @@ def leftover_folders(packages: Packages) -> Iterator[Finding]:
 
     What to do: delete them; if pip says that the package itself is missing, install it again.
     """
-    if packages.leftovers:
+    folders = dict.fromkeys(leftover.parent for leftover in packages.leftovers)
+    if folders:
         yield Finding(
             code="P403",
             severity=Severity.WARNING,
             subject="packages",
             summary=f"an install was interrupted: it left {_count(len(packages.leftovers), 'folder')} behind",
             evidence=words.listing(packages.leftovers),
-            remedy=Remedy(
-                text="Delete them.",
-                commands=tuple(f"rm -r {quote(folder)}/~*" for folder in dict.fromkeys(_parents(packages))),
+            remedy=advice(
+                "Delete them.",
+                *(command("rm -r {}/~*", folder) for folder in folders),
             ),
         )
-
-
-def _parents(packages: Packages) -> list[str]:
-    return [str(leftover.parent) for leftover in packages.leftovers]
 
 
 @check("P404", Family.PYTHON)
@@ -134,7 +131,7 @@ def pythonpath_packages(python: Python, packages: Packages) -> Iterator[Finding]
             subject="PYTHONPATH",
             summary=f"PYTHONPATH brings {_count(len(foreign), 'package')} from outside this environment{what}",
             evidence=words.listing(f"{words.lies_in(package)}, which PYTHONPATH names" for package in foreign),
-            remedy=Remedy(text="Start Python without it.", commands=("unset PYTHONPATH",))
+            remedy=advice("Start Python without it.", command("unset PYTHONPATH"))
             if doubles or wrong
             else Remedy(text="Nothing must be done if you meant it so."),
         )
@@ -164,7 +161,7 @@ def user_site_packages(python: Python, packages: Packages) -> Iterator[Finding]:
         summary=f"{_count(len(foreign), 'package')} in the user's home folder "
         + ("come before those of this environment" if hiding else "can be imported in this environment"),
         evidence=words.listing(words.lies_in(package) for package in foreign),
-        remedy=Remedy(text="Keep the home folder out of this environment.", commands=("export PYTHONNOUSERSITE=1",)),
+        remedy=advice("Keep the home folder out of this environment.", command("export PYTHONNOUSERSITE=1")),
     )
 
 
@@ -186,9 +183,10 @@ def managed_python(python: Python) -> Iterator[Finding]:
             subject="python",
             summary="this Python belongs to the operating system: packages go into a virtual environment",
             evidence=(f"EXTERNALLY-MANAGED lies in the standard library folder of {python.executable}",),
-            remedy=Remedy(
-                text="Make a virtual environment and check that one.",
-                commands=(f"{quote(str(python.executable))} -m venv .venv", "flash-doctor check --python .venv"),
+            remedy=advice(
+                "Make a virtual environment and check that one.",
+                command("{} -m venv .venv", python.executable),
+                command("flash-doctor check --python .venv"),
             ),
         )
 
@@ -211,7 +209,7 @@ def read_only_target(python: Python) -> Iterator[Finding]:
             subject="python",
             summary="this environment is read-only for you: it can be checked, not changed",
             evidence=tuple(f"no write permission: {folder}" for folder in python.site_packages),
-            remedy=Remedy(text="Make an environment of your own.", commands=("python3 -m venv .venv",)),
+            remedy=advice("Make an environment of your own.", command("python3 -m venv .venv")),
         )
 
 
@@ -238,9 +236,10 @@ def doubled_packages(packages: Packages, python: Python) -> Iterator[Finding]:
             + ", ".join(package.raw_version for package in copies)
             + f"; Python uses {copies[0].raw_version}",
             evidence=tuple(words.lies_in(package) for package in copies),
-            remedy=Remedy(
-                text="Uninstall until none is left, then install one.",
-                commands=(words.uninstall(python, name), words.install(python, f"{name}=={copies[0].raw_version}")),
+            remedy=advice(
+                "Uninstall until none is left, then install one.",
+                uninstall(python, name),
+                install(python, f"{name}=={copies[0].raw_version}"),
             ),
         )
 

@@ -13,11 +13,11 @@ from flash_doctor.model import (
     Finding,
     Packages,
     Python,
-    Remedy,
     RequirementLine,
     Severity,
     known,
 )
+from flash_doctor.system.commands import advice, install, pip
 
 if TYPE_CHECKING:
     from packaging.utils import NormalizedName
@@ -56,9 +56,9 @@ def unmet_requirements(packages: Packages, python: Python) -> Iterator[Finding]:
             subject="packages",
             summary=_summary(needs),
             evidence=words.listing((need.line for need in needs), _SHOWN),
-            remedy=Remedy(
-                text="Install what is asked for; look at the list first, for two may exclude each other.",
-                commands=(words.install(python, *_wanted(needs)),),
+            remedy=advice(
+                "Install what is asked for; look at the list first, for two may exclude each other.",
+                install(python, *_wanted(needs)),
             ),
         )
 
@@ -103,9 +103,10 @@ def requirements_file(
             subject=str(file),
             summary=f"{len(lines)} of {len(own)} requirements of {file.name} are not met",
             evidence=words.listing((_told(line, installed) for line in lines), _SHOWN),
-            remedy=Remedy(
-                text="Look at what would change, then install.",
-                commands=(words.pip(python, f"install --dry-run -r {file}"), words.pip(python, f"install -r {file}")),
+            remedy=advice(
+                "Look at what would change, then install.",
+                pip(python, "install --dry-run -r {}", file),
+                pip(python, "install -r {}", file),
             ),
         )
 

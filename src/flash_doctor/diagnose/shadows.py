@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -23,6 +22,7 @@ from flash_doctor.model import (
     Shadow,
     Unknown,
 )
+from flash_doctor.system.commands import advice, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,8 +170,8 @@ def _order(shadow: Shadow) -> str:
 def remedy(shadow: Shadow) -> Remedy:
     """Off the path with it: renamed where it is somebody's own file."""
     if shadow.hider is Hider.PYTHONPATH:
-        return Remedy(text=f"Take {shadow.path.parent} off PYTHONPATH.", commands=("unset PYTHONPATH",))
+        return advice(f"Take {shadow.path.parent} off PYTHONPATH.", command("unset PYTHONPATH"))
     if shadow.source_tree:
         return Remedy(text="Start from another folder.")
     renamed = shadow.path.with_name(f"my_{shadow.path.name}")
-    return Remedy(text="Rename it.", commands=(f"mv {quote(str(shadow.path))} {quote(str(renamed))}",))
+    return advice("Rename it.", command("mv {} {}", shadow.path, renamed))

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from packaging.utils import canonicalize_name
-
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.needs import first_of_each, fits
 from flash_doctor.diagnose.registry import check
-from flash_doctor.model import Family, Finding, Packages, Remedy, RequirementLine, Severity, known
+from flash_doctor.model import Family, Finding, Packages, RequirementLine, Severity, known
+from flash_doctor.system.commands import advice, command
+from flash_doctor.system.requirement import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,11 +32,11 @@ def with_stack(environment: Environment, stack: Stack, folder: Path) -> Environm
 
 
 def _line(text: str, number: int, file: Path, stack: str) -> RequirementLine:
-    end = next((place for place, letter in enumerate(text) if letter in "<>=!~ ["), len(text))
+    asked = parse(text)
     return RequirementLine(
         requirement=text,
-        name=canonicalize_name(text[:end]),
-        specifier=text[end:].strip(),
+        name=asked.name,
+        specifier=asked.specifier,
         line=number,
         file=file,
         stack=stack,
@@ -66,9 +66,10 @@ def another_stack(requirements: tuple[RequirementLine, ...], packages: Packages)
             subject=name,
             summary=f"{len(differs)} of {len(asked)} versions of the stack {name} are not what is installed",
             evidence=words.listing(differs, _SHOWN),
-            remedy=Remedy(
-                text="See what would change.",
-                commands=(f"{words.PLAN} --stack {name}", f"flash-doctor stacks show {name}"),
+            remedy=advice(
+                "See what would change.",
+                command("flash-doctor plan --stack {}", name),
+                command("flash-doctor stacks show {}", name),
             ),
         )
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from shlex import quote
 
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import check
 from flash_doctor.model import Family, Finding, Hider, Python, Remedy, Severity, known
+from flash_doctor.system.commands import advice, command
 
 _VARIABLES = ("PYTHONHOME", "PYTHONPATH")
 
@@ -56,11 +56,9 @@ def _suspects(python: Python) -> tuple[str, ...]:
 
 def _repair(python: Python) -> Remedy:
     if not python.start.bare:
-        return Remedy(text="Start Python without them.", commands=("unset PYTHONHOME PYTHONPATH",))
-    find = " ".join(
-        f"{quote(str(folder))}/{name}" for folder in python.site_packages for name in ("*.pth", "*customize.py")
-    )
-    return Remedy(text="Find the start-up file, and delete it or repair it.", commands=(f"grep -H import {find}",))
+        return advice("Start Python without them.", command("unset PYTHONHOME PYTHONPATH"))
+    searches = (command("grep -H import {}/*.pth {}/*customize.py", folder, folder) for folder in python.site_packages)
+    return advice("Find the start-up file, and delete it or repair it.", *searches)
 
 
 @check("P413", Family.PYTHON)

@@ -16,12 +16,12 @@ from flash_doctor.model import (
     Package,
     Packages,
     Python,
-    Remedy,
     Severity,
     Torch,
     Unknown,
     known,
 )
+from flash_doctor.system.commands import advice, command, uninstall
 
 
 @check("T501", Family.TORCH)
@@ -133,9 +133,9 @@ def vendor_torch_replaced(torch: Torch, variables: Mapping[str, str], packages: 
             subject="torch",
             summary=f"this is an NVIDIA PyTorch image, but torch {torch.version} is not the image's own",
             evidence=(*image, f"torch lies in {torch.location}", *(words.came_from(package) if package else ())),
-            remedy=Remedy(
-                text="Start the image anew; in it, let venvs see the image's torch and install without moving it.",
-                commands=("python3 -m venv --system-site-packages .venv",),
+            remedy=advice(
+                "Start the image anew; in it, let venvs see the image's torch and install without moving it.",
+                command("python3 -m venv --system-site-packages .venv"),
             ),
         )
 
@@ -168,9 +168,7 @@ def torch_files_missing(
             subject="torch",
             summary=f"torch {package.raw_version} is damaged: files that were installed are missing or changed",
             evidence=(words.lies_in(package), *words.listing(lost)),
-            remedy=Remedy(
-                text="Install the same torch again.", commands=(words.same_torch(package.raw_version, python, facts),)
-            ),
+            remedy=advice("Install the same torch again.", words.same_torch(package.raw_version, python, facts)),
         )
 
 
@@ -215,9 +213,10 @@ def two_torches(packages: Packages, torch: Torch, python: Python) -> Iterator[Fi
                 f"{torch.location / 'version.py'} says {torch.version}",
                 *(words.lies_in(package) for package in copies),
             ),
-            remedy=Remedy(
-                text="Uninstall torch until none is left, then install it once.",
-                commands=(words.uninstall(python, "torch"), f"{words.PLAN} --allow torch"),
+            remedy=advice(
+                "Uninstall torch until none is left, then install it once.",
+                uninstall(python, "torch"),
+                command("flash-doctor plan --allow torch"),
             ),
         )
 
@@ -247,7 +246,7 @@ def torch_unmanaged(packages: Packages, torch: Torch, python: Python, facts: Fac
                 f"{torch.location} is there",
                 f"not there: {package.metadata / 'RECORD' if package else torch.location.parent / 'torch-*.dist-info'}",
             ),
-            remedy=Remedy(text="Install the same torch again.", commands=(again,)),
+            remedy=advice("Install the same torch again.", again),
         )
 
 

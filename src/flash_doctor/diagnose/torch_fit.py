@@ -9,7 +9,8 @@ from flash_doctor.diagnose.needs import first_of_each, unmet, unmet_of_extras
 from flash_doctor.diagnose.registry import check
 from flash_doctor.diagnose.tags import misfit
 from flash_doctor.facts import Facts
-from flash_doctor.model import Family, Finding, Gpus, Packages, Python, Remedy, Severity, Torch, known
+from flash_doctor.model import Family, Finding, Gpus, Packages, Python, Severity, Torch, known
+from flash_doctor.system.commands import advice, install
 
 
 @check("T507", Family.TORCH)
@@ -115,8 +116,5 @@ def torch_requirements(torch: Torch, packages: Packages, python: Python) -> Iter
             summary=f"torch {torch.version} needs {names}, "
             + ("which is missing" if missing else "which is there in another version"),
             evidence=words.listing(need.line for need in needs),
-            remedy=Remedy(
-                text="Install what torch asks for.",
-                commands=(words.install(python, *(need.requirement for need in needs)),),
-            ),
+            remedy=advice("Install what torch asks for.", install(python, *(need.requirement for need in needs))),
         )

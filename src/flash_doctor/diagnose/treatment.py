@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flash_doctor.diagnose.registry import check
-from flash_doctor.model import Family, Finding, Packages, Remedy, Severity
+from flash_doctor.model import Family, Finding, Packages, Severity
+from flash_doctor.system.commands import advice, command
 
 
 @check("P409", Family.PYTHON)
@@ -28,5 +29,5 @@ def unfinished_fix(packages: Packages) -> Iterator[Finding]:
             subject="environment",
             summary="a fix was cut off half way, and the environment is neither the old one nor the new one",
             evidence=(f"an unfinished journal: {folder / 'journal.json'}",),
-            remedy=Remedy(text="Bring back the state before it.", commands=("flash-doctor rollback --unfinished",)),
+            remedy=advice("Bring back the state before it.", command("flash-doctor rollback --unfinished")),
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
-from flash_doctor.model import Family, Finding, Package, Packages, Python, Remedy, Severity, Torch, known
+from flash_doctor.model import Family, Finding, Package, Packages, Python, Severity, Torch, known
+from flash_doctor.system.commands import PLAN, advice, command, install, pip
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -53,10 +54,11 @@ def _outside(window: FlashWindow, package: Package, flash: Package, python: Pyth
         summary=f"{package.name} {package.raw_version} does not accept flash-attn {flash.raw_version}"
         + (": its import fails" if window.fatal else ": it falls back to a slower attention"),
         evidence=(f"it accepts {accepted} ({window.source})", words.lies_in(package), words.lies_in(flash)),
-        remedy=Remedy(
-            text="Take a flash-attn in that range, or a newer release of the package"
+        remedy=advice(
+            "Take a flash-attn in that range, or a newer release of the package"
             + (f"; {window.bypass} switches the test off at your own risk." if window.bypass else "."),
-            commands=(words.PLAN, words.install(python, f"{package.name}>{package.raw_version}", *keep)),
+            PLAN,
+            install(python, f"{package.name}>{package.raw_version.partition('+')[0]}", *keep),
         ),
     )
 
@@ -82,7 +84,7 @@ def numpy_generation(packages: Packages, torch: Torch, facts: Facts, python: Pyt
             subject="numpy",
             summary=f"torch {torch.version} was compiled for numpy 1, but numpy {version} is installed",
             evidence=(words.lies_in(numpy), f"the first torch for numpy 2 is {facts.torch.numpy2_from}"),
-            remedy=Remedy(text="Install a numpy below 2.", commands=(words.install(python, "numpy<2"),)),
+            remedy=advice("Install a numpy below 2.", install(python, "numpy<2")),
         )
 
 
@@ -121,8 +123,9 @@ def bitsandbytes(
             subject="bitsandbytes",
             summary=f"bitsandbytes {package.raw_version} does not use a library for this torch's CUDA {cuda}",
             evidence=(words.lies_in(package), *evidence),
-            remedy=Remedy(
-                text="Install a release that brings the library, and leave the choice to it.",
-                commands=("unset BNB_CUDA_VERSION", words.pip(python, "install --upgrade bitsandbytes")),
+            remedy=advice(
+                "Install a release that brings the library, and leave the choice to it.",
+                command("unset BNB_CUDA_VERSION"),
+                pip(python, "install --upgrade bitsandbytes"),
             ),
         )

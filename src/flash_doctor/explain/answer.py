@@ -20,7 +20,7 @@ from flash_doctor.explain.symbols import symbol_evidence
 from flash_doctor.explain.unknown import Failures
 from flash_doctor.explain.values import decoded
 from flash_doctor.model.explanation import Explanation, Explanations, LogLine
-from flash_doctor.model.report import Remedy
+from flash_doctor.system.commands import advice, of_facts
 
 if TYPE_CHECKING:
     from flash_doctor.explain.clues import Clues
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flash_doctor.explain.sighting import Sighting
     from flash_doctor.facts import Facts
     from flash_doctor.facts.complaints import Complaint
-    from flash_doctor.model import Report
+    from flash_doctor.model import Remedy, Report
 
 _TEXT_LIMIT = 600  # characters of a line that is shown
 _CLUE_LINES = 40
@@ -119,7 +119,4 @@ def _filled(text: str, groups: dict[str, str]) -> str:
 
 
 def _remedy(complaint: Complaint, groups: dict[str, str]) -> Remedy:
-    return Remedy(
-        text=_filled(complaint.advice, groups),
-        commands=tuple(_filled(command, groups) for command in complaint.commands),
-    )
+    return advice(_filled(complaint.advice, groups), *(of_facts(line, groups) for line in complaint.commands))

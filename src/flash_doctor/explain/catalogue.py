@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from string import Formatter
 from typing import TYPE_CHECKING
 
 from flash_doctor.model.explanation import Explanation
-from flash_doctor.model.report import Remedy
+from flash_doctor.system.commands import advice, with_names
 
 if TYPE_CHECKING:
     from flash_doctor.facts.complaints import Complaint
@@ -17,17 +16,12 @@ def described(complaint: Complaint) -> Explanation:
     return Explanation(
         code=complaint.id,
         family=complaint.family,
-        title=_general(complaint.title),
-        cause=_general(complaint.cause),
+        title=with_names(complaint.title),
+        cause=with_names(complaint.cause),
         evidence=(),
         lines=(),
-        remedies=(Remedy(text=_general(complaint.advice), commands=tuple(map(_general, complaint.commands))),),
+        remedies=(advice(with_names(complaint.advice), *map(with_names, complaint.commands)),),
         confidence=complaint.confidence,
         tell_apart=complaint.tell_apart,
         sources=(str(complaint.source), *complaint.threads),
     )
-
-
-def _general(text: str) -> str:
-    names = {name for _, name, _, _ in Formatter().parse(text) if name}
-    return text.format_map({name: f"<{name.replace('_', ' ')}>" for name in names}) if names else text

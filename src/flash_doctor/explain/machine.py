@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Unknown, known
 from flash_doctor.model.explanation import Confidence
+from flash_doctor.system.commands import FIX, advice
 
 if TYPE_CHECKING:
     from flash_doctor.model import Finding, Part, Remedy, Report, Torch
@@ -116,4 +117,4 @@ def _with_fix(remedies: tuple[Remedy, ...]) -> tuple[Remedy, ...]:
     first = remedies[0]
     if first.goal is None or "doctor fix" in " ".join(first.commands):
         return remedies
-    return (replace(first, commands=(*first.commands, "flash-doctor fix")), *remedies[1:])
+    return (advice(first.text, *first.commands, FIX, goal=first.goal), *remedies[1:])

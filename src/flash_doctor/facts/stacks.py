@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from packaging.utils import canonicalize_name
-
 from flash_doctor.errors import BadInput
 from flash_doctor.facts.loading import Row, Source, Table
+from flash_doctor.system.requirement import parse, valid_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(?:(?:[<>=!~]=?|===)\s*[\w.*+!-]+\s*,?\s*)*")
 CHECKS = ("consistent", "inconsistent", "not checked")
 
 
@@ -43,12 +40,8 @@ class Stack:
 
     def requirement(self, name: str) -> str | None:
         """The line of one package, if the stack names it."""
-        wanted = canonicalize_name(name)
-        return next((line for line in self.requirements if canonicalize_name(_name(line)) == wanted), None)
-
-
-def _name(line: str) -> str:
-    return re.split(r"[<>=!~\s\[]", line, maxsplit=1)[0]
+        wanted = valid_name(name)
+        return next((line for line in self.requirements if parse(line).name == wanted), None)
 
 
 def find(stacks: Mapping[str, Stack], name: str) -> Stack:
@@ -83,8 +76,13 @@ def load(folder: Path) -> Mapping[str, Stack]:
 def _stack(row: Row, project: str) -> Stack:
     requirements = row.words("requirements")
     for line in requirements:
-        if not _REQUIREMENT.fullmatch(line):
-            row.fault("requirements", f"{line!r} is no requirement")
+        try:
+            asked = parse(line)
+        except BadInput as error:
+            row.fault("requirements", error.message)
+            continue
+        if asked.marker or asked.url:
+            row.fault("requirements", f"{line!r} should be a name and its versions alone")
     check = row.text("check")
     if check not in CHECKS:
         row.fault("check", f"must be one of {', '.join(CHECKS)}")

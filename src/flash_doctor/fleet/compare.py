@@ -23,12 +23,13 @@ from flash_doctor.model.fleet import (
     Sick,
     Usual,
 )
+from flash_doctor.system.commands import all_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from flash_doctor.facts.fleet import FleetPolicy
-    from flash_doctor.model import Part
+    from flash_doctor.model import CommandLine, Part
 
 NONE = "none"
 _RANK = {effect: rank for rank, effect in enumerate(Effect)}
@@ -194,12 +195,12 @@ def _odd(nodes: Sequence[Node], differences: Sequence[Difference], policy: Fleet
 
 def _sick(nodes: Sequence[Node]) -> Iterator[Sick]:
     """Errors of the nodes' own checks, the most frequent first."""
-    summaries: dict[tuple[str, str], str] = {}
-    having: dict[tuple[str, str], dict[str, None]] = {}
+    summaries: dict[tuple[str, tuple[CommandLine, ...]], str] = {}
+    having: dict[tuple[str, tuple[CommandLine, ...]], dict[str, None]] = {}
     for node in nodes:
         for ailment in node.ailments:
-            key = (ailment.code, treatment(ailment, node.python))
+            key = (ailment.code, all_or_none((treatment(ailment, node.python),)))
             summaries.setdefault(key, ailment.summary)
             having.setdefault(key, {})[node.name] = None
-    for (code, command), names in sorted(having.items(), key=lambda item: (-len(item[1]), item[0])):
-        yield Sick(code=code, summary=summaries[code, command], nodes=tuple(names), commands=(command,))
+    for (code, lines), names in sorted(having.items(), key=lambda item: (-len(item[1]), item[0])):
+        yield Sick(code=code, summary=summaries[code, lines], nodes=tuple(names), commands=lines)

@@ -1,19 +1,18 @@
-"""What to type on nodes that differ or are sick, and where one plan of the doctor serves several of them.
-
-Values come from reports of anybody, so each is quoted for the shell before it stands in a command.
-"""
+"""What to type on nodes that differ or are sick, and where one plan of the doctor serves several of them."""
 
 from __future__ import annotations
 
-import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.model.fleet import Ailment, Difference, Effect, Node, SharedPlan
+from flash_doctor.system.commands import Word, all_or_none, command, comment, of_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from flash_doctor.facts.fleet import FleetPolicy
+    from flash_doctor.model import CommandLine
 
 MAX_COMMANDS = 8
 NONE = "none"
@@ -21,16 +20,14 @@ NONE = "none"
 
 def commands_for(
     differences: Iterable[Difference], policy: FleetPolicy, *, python: str, package: str
-) -> tuple[str, ...]:
+) -> tuple[CommandLine, ...]:
     """One line for each thing to do, in the order of the differences, each once."""
-    commands: dict[str, None] = {}
+    commands: dict[CommandLine, None] = {}
     for difference in differences:
         aspect = policy.aspect(difference.aspect)
-        template = _template(difference, aspect.command, package)
-        for part in filter(None, template.split("; ")):
-            commands[_filled(part, difference, python, package)] = None
-        if not template:
-            commands[f"# {difference.title}: {aspect.next}"] = None
+        parts = filter(None, _template(difference, aspect.command, package).split("; "))
+        lines = all_or_none(_filled(part, difference, python, package) for part in parts)
+        commands |= dict.fromkeys(lines or (comment(f"{difference.title}: {aspect.next}"),))
     # what the doctor mends is mended last: it looks at what the other commands left
     ordered = sorted(commands, key=lambda command: command.startswith("flash-doctor fix"))
     return tuple(ordered[:MAX_COMMANDS])
@@ -42,19 +39,21 @@ def _template(difference: Difference, command: str, package: str) -> str:
     return "" if "{package}" in command and not package else command
 
 
-def _filled(template: str, difference: Difference, python: str, package: str) -> str:
-    return template.format(
-        python=shlex.quote(python),
-        usual=shlex.quote(difference.usual),
-        name=shlex.quote(difference.aspect),
-        package=shlex.quote(package),
-    )
+def _filled(template: str, difference: Difference, python: str, package: str) -> CommandLine | None:
+    values: dict[str, Word] = {
+        "python": Path(python),
+        "usual": difference.usual,
+        "name": difference.aspect,
+        "package": package,
+    }
+    return of_facts(template, values)
 
 
-def treatment(ailment: Ailment, python: str) -> str:
+def treatment(ailment: Ailment, python: str) -> CommandLine | None:
     """What to type for an error that the node's own check found."""
-    verb = "fix" if ailment.plannable else "check"
-    return f"flash-doctor {verb} --python {shlex.quote(python)}"
+    if ailment.plannable:
+        return command("flash-doctor fix --python {}", Path(python))
+    return command("flash-doctor check --python {}", Path(python))
 
 
 def shared_plans(nodes: Sequence[Node], differences: Iterable[Difference], policy: FleetPolicy) -> Iterator[SharedPlan]:
@@ -75,14 +74,10 @@ def shared_plans(nodes: Sequence[Node], differences: Iterable[Difference], polic
 
 def _plan(number: int, group: list[Node]) -> SharedPlan:
     report = group[0].source or f"{group[0].name}.json"
-    recorded = shlex.quote(report)
-    folder, python = f"bundle-{number}", shlex.quote(group[0].python)
-    return SharedPlan(
-        nodes=tuple(node.name for node in group),
-        report=report,
-        commands=(
-            f"flash-doctor plan --for {recorded} --json > plan-{number}.json",
-            f"flash-doctor bundle {folder} --plan plan-{number}.json --for {recorded}",
-            f"flash-doctor fix --bundle {folder} --python {python}   # on each of them",
-        ),
+    plan, folder = f"plan-{number}.json", f"bundle-{number}"
+    lines = (
+        command("flash-doctor plan --for {} --json > {}", Path(report), plan),
+        command("flash-doctor bundle {} --plan {} --for {}", folder, plan, Path(report)),
+        command("flash-doctor fix --bundle {} --python {}   # on each of them", folder, Path(group[0].python)),
     )
+    return SharedPlan(nodes=tuple(node.name for node in group), report=report, commands=all_or_none(lines))

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         Torch as Torch,
     )
     from flash_doctor.model.report import (
+        CommandLine as CommandLine,
         Environment as Environment,
         Family as Family,
         Finding as Finding,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from flash_doctor.model.part import Part
+from flash_doctor.model.report import CommandLine
 
 
 class Effect(Enum):
@@ -114,7 +115,7 @@ class Odd:
     nodes: tuple[str, ...]
     effect: Effect
     differences: tuple[str, ...]
-    commands: tuple[str, ...]
+    commands: tuple[CommandLine, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,7 @@ class Sick:
     code: str
     summary: str
     nodes: tuple[str, ...]
-    commands: tuple[str, ...] = ()
+    commands: tuple[CommandLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,7 @@ class SharedPlan:
 
     nodes: tuple[str, ...]
     report: str
-    commands: tuple[str, ...]
+    commands: tuple[CommandLine, ...]
 
 
 class FleetVerdict(Enum):

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from flash_doctor.model.report import Goal
+from flash_doctor.model.report import CommandLine, Goal
 from flash_doctor.model.wheel import HashState, Wheel
 
 
@@ -188,4 +188,4 @@ class NoPlan:
     because: tuple[str, ...]
     rejected: tuple[Rejection, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
-    command: str | None = None
+    command: CommandLine | None = None

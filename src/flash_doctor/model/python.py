@@ -15,10 +15,11 @@ from flash_doctor.model.part import Part
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The interpreter that is treated; `why` says how it was chosen."""
+    """The interpreter that is treated; `why` says how it was chosen, `given` is what was typed behind --python."""
 
     python: Path
     why: str
+    given: str = ""
 
 
 class PythonKind(Enum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
+from typing import NewType
 
 from flash_doctor.model.binaries import Extension
 from flash_doctor.model.machine import Driver, Gpus, Host, LoaderPath, Toolchain
@@ -76,12 +77,16 @@ class Goal:
     allow: tuple[str, ...] = ()
 
 
+CommandLine = NewType("CommandLine", str)
+"""A line to be typed into a shell; only the writer of `system/commands.py` makes one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
     """What to do next: a sentence, the commands to type (never run by us as text), and the doctor's own goal."""
 
     text: str
-    commands: tuple[str, ...] = ()
+    commands: tuple[CommandLine, ...] = ()
     goal: Goal | None = None
 
 

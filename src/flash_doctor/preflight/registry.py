@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from flash_doctor.model import Absent, Finding, Remedy, Severity, Unchecked, Unknown
+from flash_doctor.model import Absent, CommandLine, Finding, Severity, Unchecked, Unknown
 from flash_doctor.preflight.run import Dialect
+from flash_doctor.system.commands import advice
 
 if TYPE_CHECKING:
     from flash_doctor.facts.preflight import PreflightFacts, RuleText
@@ -39,7 +40,7 @@ class Found:
     evidence: tuple[str, ...] = ()
     severity: Severity | None = None
     remedy: str = ""
-    commands: tuple[str, ...] = ()
+    commands: tuple[CommandLine | None, ...] = ()
 
 
 Function: TypeAlias = Callable[..., Iterable[Found]]
@@ -111,7 +112,7 @@ def finding(code: str, found: Found, text: RuleText, run: Run) -> Finding:
         subject=run.name(found.key),
         summary=found.summary,
         evidence=(*run.where(found.key), *found.evidence),
-        remedy=Remedy(text=found.remedy or text.remedy, commands=found.commands),
+        remedy=advice(found.remedy or text.remedy, *found.commands),
     )
 
 

@@ -1,34 +1,46 @@
 """`-r requirements.txt`: the lines that hold for the target, each with its file and line number.
 
-pip-api reads the single requirement (target.py); joining lines, nested files and markers are done here, because
-pip-api evaluates markers for the Python it runs in and counts joined lines once.
+system/requirement.py reads what the specification knows; what only pip knows (`-e`, paths, bare addresses) goes to
+pip-api (target.py) line by line, because pip-api evaluates markers for the Python it runs in and counts joined lines
+once. The file may be a stranger's: lines, files and depth are bounded, and no variable's value gets into a report.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
-from packaging.utils import canonicalize_name
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import IndexSetting, RequirementLine
 from flash_doctor.probe.redact import without_credentials
-from flash_doctor.system.files import LIMIT
+from flash_doctor.system.files import open_regular
+from flash_doctor.system.requirement import holds, parse, valid_name
 from flash_doctor.target import requirement_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-_COMMENT = re.compile(r"(^|\s)#.*$")
-_NESTED = re.compile(r"(?P<option>-r|--requirement|-c|--constraint)[\s=]*(?P<file>\S.*)")
-_INDEX = re.compile(r"(?:-i|--index-url|--extra-index-url|-f|--find-links)[\s=]*(?P<address>\S+)")
-_EDITABLE = re.compile(r"(?:-e|--editable)[\s=]*\S")
-_LINE_OPTIONS = re.compile(r"\s+--(?:hash|config-settings?|global-option|install-option)[\s=].*$")
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+    from flash_doctor.system.requirement import Requirement
+
+LIMIT = 4 << 20  # bytes of all files: ten times the longest lock file that we know
+LONGEST = 256 * 1024  # characters of a joined line: a requirement with the hashes of two thousand files
+DEEPEST, MOST_FILES = 16, 200
+
+_COMMENT = re.compile(r"(?:^|\s)#.*$")
+_OPTION = re.compile(r"(?:(?P<long>--[a-z][a-z0-9-]*)(?:[\s=]+|$)|(?P<short>-[cefir])[\s=]*)(?P<value>.*)")
+_NESTED = {"-r": False, "--requirement": False, "-c": True, "--constraint": True}  # whether it holds constraints
+_INDEX = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links")
+_EDITABLE = ("-e", "--editable")
+_BEHIND = re.compile(r"(--hash|--config-settings?|--global-option|--install-option|-C)(=.*)?")
+_VARIABLE = re.compile(r"(?<=[=<>~!])(\s*)\$\{([A-Z0-9_]+)\}")
+# a variable's value may be a secret: only what cannot be one, a version, is put in its place
+_RELEASE = re.compile(r"\d{1,4}(?:\.\d{1,4}){1,4}(?:\.?(?:a|b|rc|post|dev)\d{1,8})?")
+_ARCHIVE = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
 
 
 class Requirements(NamedTuple):
@@ -43,9 +55,14 @@ class _Line(NamedTuple):
     file: Path
     number: int
     constraint: bool = False
+    shown: bool = True
 
     def fault(self, why: str) -> BadInput:
-        return BadInput(f"{self.file}, line {self.number}: {why}", evidence=(without_credentials(self.text),))
+        """The text is evidence where the user named the file; `-r /etc/shadow` in it must not print that."""
+        if not self.shown:
+            return BadInput(f"{self.file}, line {self.number}: it is no requirement, and no option of pip's")
+        evidence = (without_credentials(self.text[:400]),)
+        return BadInput(f"{self.file}, line {self.number}: {without_credentials(why)}", evidence=evidence)
 
 
 def read_requirements(file: Path, markers: Mapping[str, str], environ: Mapping[str, str]) -> Requirements:
@@ -54,112 +71,194 @@ def read_requirements(file: Path, markers: Mapping[str, str], environ: Mapping[s
     Args:
         file: a requirements file as pip reads it.
         markers: the target's marker environment.
-        environ: variables for `${NAME}` in the file.
+        environ: variables for `${NAME}` in the file, of which only versions are taken.
 
     Raises:
         BadInput: a file that cannot be read, or a line that is no requirement; the message names file and line.
     """
     try:
-        lines = [_expanded(line, environ) for line in _lines(file, set())]
+        lines = tuple(_Reader().lines(file))
     except FileNotFoundError as error:
         message = f"{file}: there is no such requirements file"
         raise BadInput(message) from error
-    indexes = tuple(found for line in lines if (found := _index(line)))
+    asked: list[RequirementLine] = []
+    indexes: list[IndexSetting] = []
     with tempfile.TemporaryDirectory(prefix="flash-doctor-") as scratch:
-        wanted = [line for line in lines if not line.text.startswith("-") or _EDITABLE.match(line.text)]
-        held = tuple(item for line in wanted if (item := _requirement(line, markers, Path(scratch))))
-    return Requirements(held, indexes)
+        for line in lines:
+            option, value = _option(line)
+            if option in _INDEX:
+                origin = f"{line.file}, line {line.number}"
+                indexes.append(IndexSetting(url=without_credentials(value), origin=origin))
+            elif not option or option in _EDITABLE:
+                read = _Asked(line, markers, environ, Path(scratch))
+                asked += read.editable(value) if option else read.requirement()
+    return Requirements(tuple(asked), tuple(indexes))
 
 
-def _index(line: _Line) -> IndexSetting | None:
-    match = _INDEX.match(line.text)
-    origin = f"{line.file}, line {line.number}"
-    return IndexSetting(url=without_credentials(match["address"]), origin=origin) if match else None
-
-
-def _expanded(line: _Line, environ: Mapping[str, str]) -> _Line:
-    """Variables replaced as pip does: `${NAME}` only, and only where it is set."""
-    return line._replace(text=_VARIABLE.sub(lambda match: environ.get(match[1], match[0]), line.text))
-
-
-def _lines(file: Path, seen: set[Path]) -> Iterator[_Line]:
-    """Every line of the file, nested files in their place, each file once."""
-    if (resolved := file.resolve()) in seen:
-        return
-    seen.add(resolved)
-    for line in _joined(file):
-        if nested := _NESTED.fullmatch(line.text):
-            constraint = nested["option"].lstrip("-").startswith("c")
-            for found in _nested(line, nested["file"], seen):
-                yield found._replace(constraint=found.constraint or constraint)
-        else:
-            yield line
-
-
-def _nested(line: _Line, name: str, seen: set[Path]) -> Iterator[_Line]:
-    if "://" in name:
-        why = "a requirements file at an address is not fetched: check never uses the network"
+def _option(line: _Line) -> tuple[str, str]:
+    """The option that the line is, and its value; two empty texts for a requirement."""
+    if not line.text.startswith("-"):
+        return "", ""
+    match = _OPTION.fullmatch(line.text)
+    if match is None:
+        why = f"{line.text[:80]!r} is no option that a requirements file can have"
         raise line.fault(why)
-    try:
-        yield from _lines(line.file.parent / name, seen)
-    except FileNotFoundError as error:
-        why = f"it names {name}, which is not there"
-        raise line.fault(why) from error
+    return match["long"] or match["short"], match["value"]
 
 
-def _joined(file: Path) -> Iterator[_Line]:
-    """Lines with their continuations, comments off, numbered by their first line."""
-    parts: list[str] = []
-    start = 1
-    for number, raw in enumerate(_text(file).splitlines(), 1):
-        text = _COMMENT.sub("", raw)
-        parts.append(text.removesuffix("\\"))
-        if text.endswith("\\"):
-            continue
-        if joined := "".join(parts).strip():
-            yield _Line(joined, file, start)
-        parts, start = [], number + 1
-    if joined := "".join(parts).strip():
-        yield _Line(joined, file, start)
+@dataclass
+class _Reader:
+    """Reads a file and those that it names; `files` are the ones that were read, `left` how many bytes may be."""
 
+    files: set[Path] = field(default_factory=set)
+    left: int = LIMIT
 
-def _text(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:  # a pipe will do: -r <(...)
-            data = stream.read(LIMIT)
-        text = data.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise _unreadable(file, str(error.strerror)) from error
-    except UnicodeDecodeError as error:
-        raise _unreadable(file, "it is not UTF-8 text") from error
-    if "\0" in text:
-        raise _unreadable(file, "it is no text")
-    return text
+    def lines(self, file: Path, depth: int = 0) -> Iterator[_Line]:
+        """Every line, those of nested files in their place, each file once."""
+        if (resolved := file.resolve()) in self.files:
+            return
+        self.files.add(resolved)
+        if len(self.files) > MOST_FILES or depth > DEEPEST:
+            raise _unreadable(file, f"more than {MOST_FILES} files, or {DEEPEST} in each other, are named with -r")
+        for line in self._joined(file, depth):
+            option, value = _option(line)
+            if option in _NESTED and value:
+                for found in self._nested(line, value, depth):
+                    yield found._replace(constraint=found.constraint or _NESTED[option])
+            else:
+                yield line
+
+    def _nested(self, line: _Line, name: str, depth: int) -> Iterator[_Line]:
+        if "://" in name:
+            why = "a requirements file at an address is not fetched: check never uses the network"
+            raise line.fault(why)
+        try:
+            yield from self.lines(line.file.parent / name, depth + 1)
+        except FileNotFoundError as error:
+            why = f"it names {name}, which is not there"
+            raise line.fault(why) from error
+
+    def _joined(self, file: Path, depth: int) -> Iterator[_Line]:
+        """Lines with their continuations, comments off, numbered by their first line."""
+        parts: list[str] = []
+        start = 1
+        for number, raw in enumerate([*self._text(file, depth).splitlines(), ""], 1):
+            text = _COMMENT.sub("", raw)
+            parts.append(text.removesuffix("\\"))
+            if text.endswith("\\"):
+                continue
+            joined = "".join(parts).strip()
+            if len(joined) > LONGEST:
+                raise _unreadable(file, f"line {start} has {len(joined)} characters")
+            if joined:
+                yield _Line(joined, file, start, shown=not depth)
+            parts, start = [], number + 1
+
+    def _text(self, file: Path, depth: int) -> str:
+        try:
+            # the user's own may be a pipe: -r <(...)
+            with open_regular(file) if depth else file.open("rb") as stream:
+                data = stream.read(self.left + 1)
+            self.left -= len(data)
+            text = data.decode("utf-8-sig")
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _unreadable(file, str(error.strerror)) from error
+        except ValueError as error:  # of the decoder, or of a name with a NUL
+            raise _unreadable(file, "it is not UTF-8 text") from error
+        if self.left < 0:
+            raise _unreadable(file, f"with the files it names it is longer than {LIMIT >> 20} MiB")
+        if "\0" in text:
+            raise _unreadable(file, "it is no text")
+        return text
 
 
 def _unreadable(file: Path, why: str) -> BadInput:
     return BadInput(f"{file} cannot be read as a requirements file: {why}")
 
 
-def _requirement(line: _Line, markers: Mapping[str, str], scratch: Path) -> RequirementLine | None:
-    text = _LINE_OPTIONS.sub("", line.text)
-    bare, condition = _split_marker(text)
-    if condition and not _holds(condition, markers, line):
-        return None
-    try:
-        name, specifier = requirement_of(bare, scratch)
-    except BadInput as error:
-        raise line.fault(error.message) from error
-    return RequirementLine(
-        requirement=without_credentials(bare),
-        name=canonicalize_name(name),
-        specifier=without_credentials(specifier),
-        line=line.number,
-        file=line.file,
-        constraint=line.constraint,
-    )
+@dataclass(frozen=True)
+class _Asked:
+    """What one line asks for; nothing where its marker does not hold for the target."""
+
+    line: _Line
+    markers: Mapping[str, str]
+    environ: Mapping[str, str]
+    scratch: Path
+
+    def requirement(self) -> tuple[RequirementLine, ...]:
+        text = _VARIABLE.sub(self._version, self._without_options(self.line.text))
+        try:
+            asked = parse(text)
+        except BadInput as error:
+            if _is_of_specification(text):
+                raise self.line.fault(_with_variables(error.message, text)) from error
+            return self._of_pip(text)
+        return self._told(asked) if asked.holds(self.markers) else ()
+
+    def editable(self, value: str) -> tuple[RequirementLine, ...]:
+        place = self._without_options(value)
+        if not place or place.startswith("-"):
+            why = "-e names no folder and no address"
+            raise self.line.fault(why)
+        return self._of_pip(place, "-e ")
+
+    def _told(self, asked: Requirement) -> tuple[RequirementLine, ...]:
+        specifier = f"@ {asked.url}" if asked.url else asked.specifier
+        return (self._line(asked.bare, str(asked.name), specifier),)
+
+    def _of_pip(self, text: str, option: str = "") -> tuple[RequirementLine, ...]:
+        """A path, an address or an archive, which only pip has rules for."""
+        bare, condition = _split_marker(text)
+        try:
+            if condition and not holds(condition, self.markers):
+                return ()
+            name, specifier = requirement_of(option + bare, self.scratch)
+            return (self._line(option + bare, name, specifier),)
+        except BadInput as error:
+            raise self.line.fault(_with_variables(error.message, text)) from error
+
+    def _line(self, text: str, name: str, specifier: str) -> RequirementLine:
+        return RequirementLine(
+            requirement=without_credentials(text),
+            name=valid_name(name),
+            specifier=without_credentials(specifier),
+            line=self.line.number,
+            file=self.line.file,
+            constraint=self.line.constraint,
+        )
+
+    def _version(self, match: re.Match[str]) -> str:
+        value = self.environ.get(match[2], "")
+        return match[1] + value if _RELEASE.fullmatch(value) else match[0]
+
+    def _without_options(self, text: str) -> str:
+        """The text in front of the first option, as pip cuts it; what stands behind must be options of a line."""
+        bare, *behind = re.split(r"\s(?=-)", text, maxsplit=1)
+        try:
+            words = shlex.split(behind[0]) if behind else []
+        except ValueError as error:
+            why = f"its options cannot be read: {error}"
+            raise self.line.fault(why) from error
+        while words:
+            word = words.pop(0)
+            match = _BEHIND.fullmatch(word)
+            if match is None:
+                why = f"{word[:80]!r} is no option that can stand behind a requirement"
+                raise self.line.fault(why)
+            del words[: 0 if match[2] else 1]
+        return bare.strip()
+
+
+def _is_of_specification(text: str) -> bool:
+    """Whether the specification's reader has the last word on it: it is no address, no path and no archive."""
+    return not ("/" in text or text.startswith(".") or text.partition(";")[0].rstrip().endswith(_ARCHIVE))
+
+
+def _with_variables(why: str, text: str) -> str:
+    hint = "; ${...} is put in for a version alone, for it may be a secret"
+    return why + hint if "${" in text else why
 
 
 def _split_marker(text: str) -> tuple[str, str]:
@@ -169,11 +268,3 @@ def _split_marker(text: str) -> tuple[str, str]:
     else:
         bare, _, marker = text.partition(";")
     return bare.strip(), marker.strip()
-
-
-def _holds(condition: str, markers: Mapping[str, str], line: _Line) -> bool:
-    try:
-        return Marker(condition).evaluate({**markers, "extra": ""})
-    except (InvalidMarker, UndefinedEnvironmentName) as error:
-        why = f"the condition after ';' is not understood: {str(error).splitlines()[0]}"
-        raise line.fault(why) from error

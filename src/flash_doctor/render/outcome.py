@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import replace
-from shlex import quote
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,11 +15,12 @@ from flash_doctor.model.wheel import HashState
 from flash_doctor.render.plan import hash_text, is_local, size_text
 from flash_doctor.render.proof import LEVELS, agreement_lines, speed_lines
 from flash_doctor.render.text import BLANK, Line, Span, Style, count, finding_lines, span
+from flash_doctor.system.commands import command, in_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
+    from flash_doctor.model import CommandLine
     from flash_doctor.model.outcome import Change, Outcome, PastFix, Rollback, Sheet
 
 OUTCOME = "flash-doctor/outcome/1"
@@ -135,10 +136,10 @@ def _outcome(outcome: Outcome, program: str) -> Iterator[Line]:
     if outcome.receipt:
         yield Line((span(f"Receipt: {outcome.receipt}", Style.DIM),), first="  ", verbatim=True)
         yield Line((span(f"{size_text(outcome.kept)} of old files are kept. To undo:"),), first="  ", rest="  ")
-        yield _command(f"{program} rollback", outcome)
+        yield _command(command("{} rollback --python {}", Path(program), _python(outcome)))
     if outcome.state is State.UNVERIFIED:
         yield Line((Span("  To prove it where the GPU is free:"),))
-        yield _command(f"{program} verify", outcome)
+        yield _command(command("{} verify --python {}", Path(program), _python(outcome)))
 
 
 def _word(outcome: Outcome) -> str:
@@ -146,9 +147,13 @@ def _word(outcome: Outcome) -> str:
     return _IMPORTED if imported else _WORDS[outcome.state]
 
 
-def _command(called: str, outcome: Outcome) -> Line:
-    text = f"{called} --python {quote(str(outcome.sheet.target.python))}"
-    return Line((span(text, Style.COMMAND),), first="      ", verbatim=True)
+def _python(outcome: Outcome) -> Path:
+    target = outcome.sheet.target
+    return Path(target.given) if target.given else target.python
+
+
+def _command(line: CommandLine | None) -> Line:
+    return Line((span(in_sentence(line), Style.COMMAND),), first="      ", verbatim=True)
 
 
 def _proof(outcome: Outcome) -> Iterator[Line]:
@@ -195,9 +200,10 @@ def _when(fix: str) -> str:
 
 def bundle_lines(files: Sequence[Path], size: int, folder: Path, program: str) -> tuple[Line, ...]:
     """What lies in a bundle, and what to do with it."""
+    fix = command("{} fix --bundle {}", Path(program), folder)
     return (
         Line((Span("Packed", Style.GOOD), span(f": {count(len(files), 'file')}, {size_text(size)}, in {folder}"))),
         *(Line((span(path.name),), first="  ", verbatim=True) for path in files),
         Line((Span("Carry the folder over, and there:"),)),
-        Line((span(f"{program} fix --bundle {quote(str(folder))}", Style.COMMAND),), first="    ", verbatim=True),
+        Line((span(in_sentence(fix), Style.COMMAND),), first="    ", verbatim=True),
     )

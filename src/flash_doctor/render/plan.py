@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shlex
 from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from flash_doctor.model.plan import Axis, Build, Install, NoPlan, Remove, Risk
 from flash_doctor.model.wheel import HashState
 from flash_doctor.render.prescription import choose
 from flash_doctor.render.text import BLANK, Line, Span, Style, count, span
+from flash_doctor.system.commands import in_sentence, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -188,18 +188,18 @@ def _way(number: int, way: Alternative, consultation: Consultation) -> Iterator[
 
 def _next(consultation: Consultation) -> Iterator[Line]:
     answer = consultation.answer
-    here = _ELSEWHERE.isdisjoint(consultation.command)
+    own = consultation.command
+    here = _ELSEWHERE.isdisjoint(own)
     if isinstance(answer, NoPlan) and answer.command:
-        text = answer.command
+        text: str = answer.command
     elif not isinstance(answer, NoPlan) and answer.steps and here:
-        text = shlex.join((consultation.command[0], "fix", *consultation.command[2:]))
+        text = in_sentence(words(own[0], "fix", *own[2:]))
     elif not isinstance(answer, NoPlan) and answer.steps:
-        asked = shlex.join((*consultation.command, "--json", "--output", "plan.json"))
+        asked = in_sentence(words(*own, "--json", "--output", "plan.json"))
+        there = in_sentence(words(own[0], "fix", "--plan", "plan.json"))
         yield BLANK
         yield Line((Span("Next: "), span(asked, Style.COMMAND)), verbatim=True)
-        yield Line(
-            (Span("there: "), span(f"{consultation.command[0]} fix --plan plan.json", Style.COMMAND)), verbatim=True
-        )
+        yield Line((Span("there: "), span(there, Style.COMMAND)), verbatim=True)
         return
     else:
         return

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import HEALTHY, NO_PLAN
 from flash_doctor.model.plan import Axis, Build, Install, Move, NoPlan, Remove, version_text
+from flash_doctor.system.commands import without_options, words
 
 if TYPE_CHECKING:
+    from flash_doctor.model import CommandLine
     from flash_doctor.model.consultation import Consultation
     from flash_doctor.model.plan import Alternative, Plan, Rejection, Step
 
@@ -60,15 +61,15 @@ def consultation_document(consultation: Consultation, *, every: bool = False) ->
     }
 
 
-def choose(consultation: Consultation, alternative: Alternative) -> str | None:
+def choose(consultation: Consultation, alternative: Alternative) -> CommandLine | None:
     """The command that plans an alternative; None where it is nothing that can be planned."""
-    words = _choice(alternative)
-    if not alternative.possible or not words:
+    options = _choice(alternative)
+    if not alternative.possible or not options:
         return None
     own = consultation.command
-    if words[0] == "--want":
-        own = _without(own, "--want", "--stack", "--keep" if "torch" in words[1] else "")
-    return shlex.join((*own, *words))
+    if options[0] == "--want":
+        own = without_options(own, "--want", "--stack", "--keep" if "torch" in options[1] else "")
+    return words(*own, *options)
 
 
 def _choice(alternative: Alternative) -> tuple[str, ...]:
@@ -81,16 +82,6 @@ def _choice(alternative: Alternative) -> tuple[str, ...]:
     if alternative.move is Move.VERSION:
         return "--want", flash.partition("+")[0]
     return () if alternative.move is Move.FALLBACK else ("--allow", alternative.move.value)
-
-
-def _without(command: tuple[str, ...], *options: str) -> tuple[str, ...]:
-    """A command line without some options and their values."""
-    left, skip = [], False
-    for word in command:
-        if not skip and word not in options:
-            left.append(word)
-        skip = not skip and word in options
-    return tuple(left)
 
 
 def _step(step: Step) -> Json:

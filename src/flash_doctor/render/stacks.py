@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.render.text import BLANK, Line, Span, Style, count, span
+from flash_doctor.system.commands import command, in_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,7 +46,8 @@ def stack_lines(stack: Stack) -> Iterator[Line]:
         yield Line((Span("What is wrong or worth knowing", Style.WARN),))
     for text in stack.wrong:
         yield Line((span(text),), first="  - ", rest="    ")
-    yield Line((Span("Next: "), span(f"flash-doctor plan --stack {stack.name}", Style.COMMAND)), verbatim=True)
+    planned = in_sentence(command("flash-doctor plan --stack {}", stack.name))
+    yield Line((Span("Next: "), span(planned, Style.COMMAND)), verbatim=True)
 
 
 def verdict_lines(stack: Stack, verdict: StackVerdict) -> Iterator[Line]:

@@ -22,14 +22,13 @@ from flash_doctor.resolve.sources.live import load_live
 from flash_doctor.resolve.sources.matrix import Wheels, load_wheels
 from flash_doctor.resolve.steps import torch_steps, wheel_steps
 from flash_doctor.resolve.wish import read_goal
+from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
-    from flash_doctor.model import Environment, Goal
+    from flash_doctor.model import CommandLine, Environment, Goal
 
 __all__ = ["Lookup", "Wheels", "describe", "load_wheels", "resolve", "settle"]
-
-WANT_TORCH = "flash-doctor plan --want torch --want {flash}"
 
 
 def resolve(goal: Goal, environment: Environment, wheels: Wheels, facts: Facts) -> Plan | NoPlan:
@@ -75,21 +74,23 @@ class _Resolution:
         plan = Plan(goal=self.goal, rejected=self.verdict.nearest_first(), **parts)  # type: ignore[arg-type]
         return replace(plan, because=(*plan.because, *self.notes))
 
-    def _no_plan(self, why: str, alternatives: tuple[Alternative, ...] = (), command: str | None = None) -> NoPlan:
+    def _no_plan(
+        self, why: str, alternatives: tuple[Alternative, ...] = (), shows: CommandLine | None = None
+    ) -> NoPlan:
         return NoPlan(
             goal=self.goal,
             because=(why, *self.notes),
             rejected=self.verdict.nearest_first(),
             alternatives=alternatives,
-            command=command,
+            command=shows,
         )
 
     def _no_torch(self) -> NoPlan:
         moves = newest(torch_moves(self.seat, self.verdict, self.facts))
         found = tuple(torch_alternative(self._search(), move, Move.TORCH) for move in moves[:1])
-        command = WANT_TORCH.format(flash=self.wish.flash or "flash-attn")
+        wanted = command("flash-doctor plan --want torch --want {}", self.wish.flash or "flash-attn")
         return self._no_plan(
-            "torch is not installed, and flash-attn belongs to one torch", alternatives=found, command=command
+            "torch is not installed, and flash-attn belongs to one torch", alternatives=found, shows=wanted
         )
 
     def _with_new_torch(self) -> Plan | NoPlan:

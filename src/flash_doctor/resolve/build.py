@@ -48,7 +48,7 @@ def source_build(site: Site, live: Live) -> Alternative | None:
     return Alternative(
         move=Move.BUILD,
         change=(f"compile {step.requirement} for this torch and GPU", *obstacles),
-        steps=(step, *unmet(step.name, sdist.requires, site.environment.packages)) if possible else (),
+        steps=(step, *unmet(step.name, sdist.requires, site.environment)) if possible else (),
         risk=Risk.CAUTIOUS,
         cost=f"{hours} with {step.jobs} job(s), {round(step.memory / GIB)} GiB of memory (estimate: {cost.source})",
         possible=possible,

@@ -11,8 +11,9 @@ from packaging.version import Version
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.model import known
 from flash_doctor.model.plan import Install, Plan
-from flash_doctor.resolve.steps import TORCH, requirement_name
+from flash_doctor.resolve.steps import TORCH
 from flash_doctor.system.claims import LARGEST, Claimed, is_sha256
+from flash_doctor.system.requirement import readable
 from flash_doctor.system.url import named_file
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def torch_chain(packages: Packages | None) -> set[NormalizedName]:
         package = packages.find(name)
         if name not in names and package is not None:
             names.add(name)
-            waiting += [requirement_name(line) for line in package.requires if "extra" not in line]
+            waiting += [line.name for line in readable(package.requires) if not line.of_extra]
     return names | {TORCH}
 
 

@@ -9,6 +9,7 @@ from packaging.specifiers import SpecifierSet
 
 from flash_doctor.model import Absent, Capability, Unknown, known
 from flash_doctor.resolve.axes import Cap, Seat, SeatTorch
+from flash_doctor.system.requirement import readable, specifiers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from flash_doctor.facts import Facts
-    from flash_doctor.model import Environment, Gpus, Packages, Torch
+    from flash_doctor.model import Environment, Gpus, Torch
     from flash_doctor.resolve.wish import Wish
 
 
@@ -46,7 +47,7 @@ def take_seat(environment: Environment, facts: Facts, wish: Wish) -> Taken:
         driver=known(driver.version) if driver else None,
         floors={major: floor.linux for major, floor in facts.drivers.majors.items()},
         own_code=frozenset(gpu for gpu, kind in facts.gpus.kinds.items() if kind.own_code),
-        caps=tuple(_caps(known(environment.packages), facts)),
+        caps=tuple(_caps(environment, facts)),
         wish=wish,
     )
     return Taken(seat=seat, notes=tuple(_notes(environment, seat)))
@@ -90,8 +91,10 @@ def visible_capabilities(gpus: Gpus | None) -> tuple[Capability, ...]:
     return tuple(sorted(capability for capability in seen if capability is not None))
 
 
-def _caps(packages: Packages | None, facts: Facts) -> Iterator[Cap]:
+def _caps(environment: Environment, facts: Facts) -> Iterator[Cap]:
     """Windows of flash-attn that installed packages keep: from the facts, and from their metadata."""
+    packages, python = known(environment.packages), known(environment.python)
+    markers = python.markers if python else None
     for package in packages.distributions if packages else ():
         version = known(package.version)
         window = facts.companions.flash_window(package.name, version) if version else None
@@ -102,20 +105,14 @@ def _caps(packages: Packages | None, facts: Facts) -> Iterator[Cap]:
                 fatal=window.fatal,
                 why=str(window.source),
             )
-        for line in package.requires:
-            if line.lower().startswith(("flash-attn", "flash_attn")):
-                yield from _required(f"{package.name} {version or package.raw_version}", line)
-
-
-def _required(package: str, line: str) -> Iterator[Cap]:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        requirement = Requirement(line)
-    except InvalidRequirement:
-        return
-    if requirement.specifier and "extra" not in str(requirement.marker or ""):
-        yield Cap(package=package, specifier=requirement.specifier, fatal=True, why=f"its metadata requires {line}")
+        for line in readable(package.requires):
+            if line.name.startswith("flash-attn") and line.specifier and line.holds(markers):
+                yield Cap(
+                    package=f"{package.name} {version or package.raw_version}",
+                    specifier=specifiers(line.specifier),
+                    fatal=True,
+                    why=f"its metadata requires {line.bare}",
+                )
 
 
 def _notes(environment: Environment, seat: Seat) -> Iterator[str]:

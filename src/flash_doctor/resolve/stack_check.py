@@ -13,8 +13,9 @@ from flash_doctor.model.plan import Plan
 from flash_doctor.resolve import resolve
 from flash_doctor.resolve.describe import describe
 from flash_doctor.resolve.lookup import IndexUnreachable, Question
-from flash_doctor.resolve.steps import TORCH, requirement_name
+from flash_doctor.resolve.steps import TORCH
 from flash_doctor.resolve.wish import FLASH
+from flash_doctor.system.requirement import parse
 
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
@@ -28,7 +29,7 @@ _GLIBC = (2, 35)
 def check_stack(stack: Stack, wheels: Wheels, facts: Facts, lookup: Lookup) -> StackVerdict:
     """Ask about every line of a stack; on Linux x86_64 with the stack's Python."""
     flash = _flash(stack, wheels, facts)
-    left = [line for line in stack.requirements if requirement_name(line) not in FLASH]
+    left = [line for line in stack.requirements if parse(line).name not in FLASH]
     not_judged: list[str] = []
     verdict = _ask(stack, left, lookup)
     while verdict.not_judged and len(not_judged) < len(stack.requirements):
@@ -47,7 +48,7 @@ def _ask(stack: Stack, lines: list[str], lookup: Lookup) -> StackVerdict:
         return StackVerdict(consistent=None, why=(error.message, *error.evidence))
     except NoPlanFound as error:
         sources = set(_ONLY_SOURCE.findall("\n".join(error.evidence)))
-        dropped = tuple(line for line in lines if requirement_name(line) in sources)
+        dropped = tuple(line for line in lines if parse(line).name in sources)
         return StackVerdict(consistent=False, why=error.evidence, not_judged=dropped)
     why = (f"the index has a set of {len(found)} distributions for it",)
     return StackVerdict(consistent=True, why=why, versions=tuple(f"{one.name}=={one.version}" for one in found))

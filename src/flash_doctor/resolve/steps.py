@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from flash_doctor.model import Absent, Environment, Package, Packages, Unknown, known
+from flash_doctor.model import Environment, Package, Packages, Python, known
 from flash_doctor.model.plan import Install
 from flash_doctor.model.wheel import HashState, Wheel
+from flash_doctor.system.requirement import Requirement, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,34 +36,23 @@ def wheel_steps(wheel: Wheel, environment: Environment) -> tuple[Install, ...]:
         hash_state=wheel.hash_state,
         indexes=(family.index,) if family.index else (),
     )
-    return own, *unmet(wheel.name, family.requires, environment.packages)
+    return own, *unmet(wheel.name, family.requires, environment)
 
 
-def unmet(name: str, requires: tuple[str, ...], packages: Packages | Absent | Unknown) -> tuple[Install, ...]:
-    """A step for each requirement that no installed distribution meets."""
+def unmet(name: str, requires: tuple[str, ...], environment: Environment) -> tuple[Install, ...]:
+    """A step for each requirement that holds in the environment and that no installed distribution meets."""
+    packages, python = known(environment.packages), known(environment.python)
     return tuple(
-        Install(
-            name=requirement_name(line), requirement=line, because=f"{name} needs it", hash_state=HashState.PUBLISHED
-        )
-        for line in requires
-        if requirement_name(line) != TORCH and not _met(line, known(packages))
+        Install(name=line.name, requirement=line.bare, because=f"{name} needs it", hash_state=HashState.PUBLISHED)
+        for line in readable(requires)
+        if line.name != TORCH and line.holds(python.markers if python else None) and not _met(line, packages)
     )
 
 
-def requirement_name(line: str) -> NormalizedName:
-    """The distribution that a requirement line names."""
-    end = next((place for place, letter in enumerate(line) if letter in "<>=!~;[ "), len(line))
-    return canonicalize_name(line[:end])
-
-
-def _met(line: str, packages: Packages | None) -> bool:
-    found = packages.find(requirement_name(line)) if packages else None
-    if found is None:
-        return False
-    from packaging.requirements import Requirement
-
-    version = known(found.version)
-    return version is not None and Requirement(line).specifier.contains(version, prereleases=True)
+def _met(line: Requirement, packages: Packages | None) -> bool:
+    found = packages.find(line.name) if packages else None
+    version = known(found.version) if found else None
+    return version is not None and line.admits(version)
 
 
 def torch_steps(choice: TorchChoice, environment: Environment, facts: Facts) -> tuple[Install, ...]:
@@ -76,23 +66,23 @@ def torch_steps(choice: TorchChoice, environment: Environment, facts: Facts) -> 
         indexes=indexes,
     )
     packages = known(environment.packages)
-    moved = tuple(_companions(packages, choice, facts)) if packages else ()
+    moved = tuple(_companions(packages, environment, choice, facts)) if packages else ()
     return torch, *moved
 
 
-def _companions(packages: Packages, choice: TorchChoice, facts: Facts) -> Iterator[Install]:
+def _companions(packages: Packages, environment: Environment, choice: TorchChoice, facts: Facts) -> Iterator[Install]:
     for package in packages.distributions:
         if (
             package.name in {TORCH, "flash-attn", "flash-attn-3", "flash-attn-4"}
             or packages.find(package.name) != package
         ):
             continue
-        requirement, why = _moved(package, choice, facts)
+        requirement, why = _moved(package, environment, choice, facts)
         if requirement:
             yield Install(name=package.name, requirement=requirement, because=why, indexes=(choice.index,))
 
 
-def _moved(package: Package, choice: TorchChoice, facts: Facts) -> tuple[str, str]:
+def _moved(package: Package, environment: Environment, choice: TorchChoice, facts: Facts) -> tuple[str, str]:
     """What an installed package becomes under another torch: a requirement and why, or nothing."""
     partners = facts.torch.partners(package.name, choice.version)
     release = facts.torch.release(choice.version)
@@ -104,7 +94,7 @@ def _moved(package: Package, choice: TorchChoice, facts: Facts) -> tuple[str, st
         )
     if package.name == "triton" and release is not None:
         return f"triton{release.triton.specifier}", f"torch {choice.version} requires it"
-    if pins_other(package, choice.version):
+    if pins_other(package, choice.version, known(environment.python)):
         return package.name, f"its metadata pins another torch than {choice.version}"
     companion = facts.companions.packages.get(package.name)
     if companion is not None and companion.compiled and not package.name.startswith(("flash", "bitsandbytes")):
@@ -112,18 +102,7 @@ def _moved(package: Package, choice: TorchChoice, facts: Facts) -> tuple[str, st
     return "", ""
 
 
-def pins_other(package: Package, torch: Version) -> bool:
+def pins_other(package: Package, torch: Version, python: Python | None) -> bool:
     """Whether the metadata of an installed package excludes that torch."""
-    lines = [line for line in package.requires if requirement_name(line) == TORCH]
-    if not lines:
-        return False
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    for line in lines:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if "extra" not in str(requirement.marker or "") and not requirement.specifier.contains(torch, prereleases=True):
-            return True
-    return False
+    asked = (line for line in readable(package.requires) if line.name == TORCH and not line.admits(torch))
+    return any(line.holds(python.markers if python else None) for line in asked)

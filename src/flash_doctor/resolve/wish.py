@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model.plan import Move
+from flash_doctor.system.requirement import parse, specifiers, valid_name
 
 if TYPE_CHECKING:
     from flash_doctor.model import Goal
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 FLASH = ("flash-attn", "flash-attn-3", "flash-attn-4")
 # FlashAttention 1 has another interface: it is meant only when a version of it is asked for
 FIRST_GENERATION_TWO = Version("2")
-_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(.*)")
 ALLOWED = {
     "torch": {Move.TORCH, Move.CUDA},
     "cuda": {Move.CUDA},
@@ -61,7 +60,7 @@ def read_goal(goal: Goal) -> Wish:
             message, advice="flash-attn is FlashAttention 2, flash-attn-3 is for Hopper, flash-attn-4 for Blackwell."
         )
     name, specifier = next(iter(wanted.items()), (None, SpecifierSet()))
-    keep = frozenset(map(canonicalize_name, goal.keep))
+    keep = frozenset(map(valid_name, goal.keep))
     if name in keep and specifier:
         message = f"{name} is asked for in another version and to be kept as it is"
         raise BadInput(message)
@@ -78,16 +77,14 @@ def _merge(wanted: tuple[str, ...]) -> dict[NormalizedName, SpecifierSet]:
 
 
 def _requirement(text: str) -> tuple[NormalizedName, SpecifierSet]:
-    match = _NAME.fullmatch(text)
-    name = canonicalize_name(match[1]) if match else ""
-    if match is None or name not in (*FLASH, "torch"):
+    try:
+        asked = parse(text)
+    except BadInput as error:
+        raise BadInput(error.message, advice="Write it as in flash-attn==2.7.4.post1 or torch>=2.8.") from error
+    if asked.name not in (*FLASH, "torch") or asked.url or asked.marker:
         message = f"{text!r} cannot be planned"
         raise BadInput(message, advice=f"Ask for torch, {', '.join(FLASH)}, each with a version or without.")
-    try:
-        return canonicalize_name(name), SpecifierSet(match[2])
-    except InvalidSpecifier as error:
-        message = f"{text!r}: {match[2]!r} is no version specifier"
-        raise BadInput(message, advice="Write it as in flash-attn==2.7.4.post1 or torch>=2.8.") from error
+    return asked.name, specifiers(asked.specifier)
 
 
 def _check_satisfiable(name: str, specifiers: SpecifierSet) -> None:

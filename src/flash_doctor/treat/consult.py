@@ -17,8 +17,10 @@ from flash_doctor.resolve.lookup import IndexUnreachable, Lookup
 from flash_doctor.resolve.seat import take_seat
 from flash_doctor.resolve.sources.matrix import Wheels
 from flash_doctor.resolve.sources.overlay import Known, load_known
-from flash_doctor.resolve.steps import TORCH, requirement_name, unmet
+from flash_doctor.resolve.steps import TORCH, unmet
 from flash_doctor.resolve.wish import FLASH, Wish, read_goal
+from flash_doctor.system.commands import without_options, words
+from flash_doctor.system.requirement import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +84,10 @@ def consult(request: Request, scene: Scene, facts: Facts) -> Consultation:
         found = _resolved(request, goal, environment, shelf.wheels, facts)
         found = replace(found, answer=_with_stack(found.answer, request.stack, environment))
         found = _settled(found, request, environment)
+    if isinstance(found.answer, NoPlan) and found.answer.command:
+        own = without_options(request.command, "--want", "--stack", "--keep")
+        with_torch = words(*own, "--want", "torch", "--want", wish.flash or "flash-attn")
+        found = replace(found, answer=replace(found.answer, command=with_torch))
     explained: tuple[str, ...] = ()
     if request.why is not None:
         from flash_doctor.resolve.why import why
@@ -119,15 +125,11 @@ def _fulfilled(scene: Scene, wish: Wish) -> tuple[str, ...]:
         return ()
     if wish.torch is not None and not wish.torch.contains(torch.version, prereleases=True):
         return ()
-    if _faults(report, scene.families) or unmet(package.name, _plain(package.requires), scene.environment.packages):
+    if _faults(report, scene.families) or unmet(package.name, package.requires, scene.environment):
         return ()
     unread = [one for one in report.unchecked if scene.families.get(one.code) is Family.FLASH]
     doubts = (f"not everything could be looked at: {one.code}, {one.why}" for one in unread[:MAX_NOTES])
     return (f"{package.name} {package.raw_version} is there and no fault was found in it", *doubts)
-
-
-def _plain(requires: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(line for line in requires if "extra" not in line)
 
 
 def _faults(report: Report, families: Mapping[str, Family]) -> bool:
@@ -175,8 +177,8 @@ def _with_stack(answer: Plan | NoPlan, stack: Stack | None, environment: Environ
     """The rest of a stack: each of its lines that nothing installed meets, in place of what the plan says of it."""
     if stack is None or isinstance(answer, NoPlan):
         return answer
-    lines = tuple(line for line in stack.requirements if requirement_name(line) not in {TORCH, *FLASH})
-    rest = unmet(f"the stack {stack.name}", lines, environment.packages)
+    lines = tuple(line for line in stack.requirements if parse(line).name not in {TORCH, *FLASH})
+    rest = unmet(f"the stack {stack.name}", lines, environment)
     names = {step.name for step in rest}
     wrong = (f"known about this stack: {line}" for line in stack.wrong)
     steps: tuple[Step, ...] = (*(step for step in answer.steps if step.name not in names), *rest)

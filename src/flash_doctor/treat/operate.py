@@ -19,6 +19,7 @@ from flash_doctor.install.swap import plan_swap
 from flash_doctor.model.outcome import Outcome, Sheet, State
 from flash_doctor.model.proof import Blame, Level
 from flash_doctor.signals import uninterrupted
+from flash_doctor.system.commands import command, in_sentence
 from flash_doctor.treat.clock import Clock
 from flash_doctor.treat.desk import Desk
 from flash_doctor.treat.options import Options
@@ -70,7 +71,8 @@ class Operation:
             recover(self.patient.state, self.patient.prefix)
         except OSError as error:
             message = "the environment could not be restored; its journal is complete, so nothing is lost"
-            advice = f"Mend the cause, then: flash-doctor rollback --python {self.patient.target.python}"
+            undo = in_sentence(command("flash-doctor rollback --python {}", self.patient.target.python))
+            advice = f"Mend the cause, then: {undo}"
             raise InstallFailed(message, evidence=(str(cause), str(error)), advice=advice) from error
 
     def _perform(self, folder: Path, prove: Callable[[], Proof]) -> Outcome:

@@ -13,6 +13,7 @@ from flash_doctor.install.lock import locked
 from flash_doctor.model import Absent, Environment, Packages, Python, Target, Unknown, known
 from flash_doctor.probe import probe
 from flash_doctor.signals import uninterrupted
+from flash_doctor.system.commands import command, in_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -115,7 +116,8 @@ def _recovered(patient: Patient) -> str:
             return recover(patient.state, patient.prefix)
     except OSError as error:
         message = "an earlier fix was cut off, and could not be undone; its journal is complete, so nothing is lost"
-        advice = f"Mend the cause, then: flash-doctor rollback --python {patient.target.python}"
+        undo = in_sentence(command("flash-doctor rollback --python {}", patient.target.python))
+        advice = f"Mend the cause, then: {undo}"
         raise InstallFailed(message, evidence=(str(error),), advice=advice) from error
 
 

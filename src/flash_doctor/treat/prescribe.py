@@ -68,15 +68,15 @@ class ForGoal:
         version = known(package.version) if package else None
         if package is None or version is None or not wish.specifier.contains(version, prereleases=True):
             return ()
-        needs = tuple(line for line in package.requires if "extra" not in line)
-        whole = not known_loss(package) and not unmet(package.name, needs, patient.packages)
+        whole = not known_loss(package) and not unmet(package.name, package.requires, patient.environment)
         works = whole and not flash_faults(patient, wish.flash, facts)
         return (f"{package.name} {package.raw_version} is there, loads, and fits the GPUs",) if works else ()
 
     def plan(self, patient: Patient, facts: Facts) -> Plan:
+        target = patient.target
         request = Request(
             goal=self.goal,
-            command=("flash-doctor", "fix"),
+            command=("flash-doctor", "plan", "--python", target.given or str(target.python)),
             overlay=self.overlay,
             wheelhouse=self.wheelhouse,
             offline=self.offline,

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.diagnose.words import addressed
 from flash_doctor.model.proof import Blame, Level, Proof
+from flash_doctor.system.commands import addressed
 from flash_doctor.system.paths import program
 from flash_doctor.treat.judge import visible_gpus
 from flash_doctor.verify import verify
@@ -97,8 +97,9 @@ def prove(
 
 def _addressed(proof: Proof, patient: Patient) -> Proof:
     """Its commands as they can be typed in any folder."""
-    called, python = program(os.environ), patient.target.python
-    return replace(proof, findings=tuple(addressed(finding, python, called) for finding in proof.findings))
+    target = patient.target
+    findings = addressed(proof.findings, target.given or target.python, program(os.environ))
+    return replace(proof, findings=findings)
 
 
 def _counting(tick: Tick) -> Callable[[bytes], None]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
 from flash_doctor.install.swap import going
 from flash_doctor.install.users import users_of
 from flash_doctor.model import known
+from flash_doctor.system.commands import command, in_sentence
 from flash_doctor.system.inside import Inside
 
 if TYPE_CHECKING:
@@ -42,11 +42,13 @@ def _refuse_target(patient: Patient, *, system: bool) -> None:
     managed = known(python.managed)
     if managed is not None and not system:
         message = f"{python.executable} belongs to the operating system, which forbids changes by pip (PEP 668)"
-        advice = f"Make an environment and treat that: {python.executable} -m venv .venv. Or insist: --system"
+        make = in_sentence(command("{} -m venv .venv", python.executable))
+        advice = f"Make an environment and treat that: {make}. Or insist: --system"
         raise BadInput(message, evidence=managed.strip().splitlines()[:_SHOWN], advice=advice)
     if not os.access(patient.site, os.W_OK):
         message = f"{patient.site} is read-only for this user, so nothing can be installed there"
-        advice = f"Make an environment of your own and treat that: {python.executable} -m venv .venv"
+        make = in_sentence(command("{} -m venv .venv", python.executable))
+        advice = f"Make an environment of your own and treat that: {make}"
         raise BadInput(message, advice=advice)
 
 
@@ -56,8 +58,8 @@ def _refuse_conda(patient: Patient, name: NormalizedName) -> None:
     records = [path for path in (patient.prefix / "conda-meta").glob(f"{conda_name}-*.json") if _named(path, name)]
     if records:
         message = f"{name} was installed by conda, and its files are conda's"
-        command = f"conda remove --prefix {patient.prefix} {conda_name}"
-        raise BadInput(message, evidence=(str(records[0]),), advice=f"Take it out with conda first: {command}")
+        remove = in_sentence(command("conda remove --prefix {} {}", patient.prefix, conda_name))
+        raise BadInput(message, evidence=(str(records[0]),), advice=f"Take it out with conda first: {remove}")
 
 
 def _named(record: Path, name: str) -> bool:
@@ -68,8 +70,8 @@ def _named(record: Path, name: str) -> bool:
 def _refuse_package(package: Package, patient: Patient) -> None:
     if package.editable:
         message = f"{package.name} is installed in editable form from a source folder, which is not ours to replace"
-        command = shlex.join(["uv", "pip", "uninstall", "--python", str(patient.target.python), package.name])
-        raise BadInput(message, evidence=(str(package.location),), advice=f"Uninstall it first: {command}")
+        remove = in_sentence(command("uv pip uninstall --python {} {}", patient.target.python, package.name))
+        raise BadInput(message, evidence=(str(package.location),), advice=f"Uninstall it first: {remove}")
     if not (package.metadata / "RECORD").is_file():
         message = f"{package.name} {package.raw_version} has no RECORD, so nobody can say which files are its own"
         advice = "It was not installed by pip or uv: remove it with the tool that installed it."

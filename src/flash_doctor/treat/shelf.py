@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from flash_doctor.install.fetch import hash_of
 from flash_doctor.model.plan import Install
 from flash_doctor.model.wheel import HashState
+from flash_doctor.system.requirement import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +29,9 @@ def settle_from(folder: Path, plan: Plan) -> Plan:
 
 
 def _settled(folder: Path, step: Install) -> Install:
-    wanted = Requirement(step.requirement)
+    wanted = parse(step.requirement)
     found = [(version, path) for path in folder.glob("*.whl") if (version := _version(path, step.name))]
-    fitting = [(version, path) for version, path in found if wanted.specifier.contains(version, prereleases=True)]
+    fitting = [(version, path) for version, path in found if wanted.admits(version)]
     if not fitting:
         return step
     version, path = max(fitting)

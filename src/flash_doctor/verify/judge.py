@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flash_doctor.model import Absent, Finding, Part, Remedy, Severity
+from flash_doctor.model import Absent, CommandLine, Finding, Part, Severity
 from flash_doctor.model.proof import Blame, Level, Proof, Speed
+from flash_doctor.system.commands import PLAN, advice, command
 
 # Words of CUDA and torch errors that speak of the machine's state, not of the library's code.
 _MACHINE = (
@@ -25,7 +26,8 @@ _MACHINE = (
 _MEND_TORCH = "Mend torch first: the check tells what is wrong with it."
 _REPLACE = "Look what is wrong with this build, and which one fits."
 _FREE_MEMORY = "Somebody else ended it, mostly the kernel when memory ran out: free memory, then verify again."
-_BY = ("flash-doctor check", "flash-doctor plan")
+_CHECK, _VERIFY = command("flash-doctor check"), command("flash-doctor verify")
+_BY = (_CHECK, PLAN)
 # Slower than this share of torch's own attention: some kernel took a slow path.
 _SLOW = 0.5
 
@@ -112,7 +114,7 @@ def _findings(ending: Ending, *, import_only: bool) -> Iterator[Finding]:
             "no GPU is visible, so no kernel could be run",
             ("torch.cuda.device_count() is 0 in the target",),
             "Run the verification where the GPUs are.",
-            "flash-doctor verify",
+            _VERIFY,
         )
 
 
@@ -121,14 +123,12 @@ def _refusal(step: str, event: Mapping[str, Any]) -> Finding:
     error = str(event["error"])
     evidence = (f"{event['kind']}: {error}" if event["kind"] not in error else error, *map(str, event["where"]))
     if step == "import torch":
-        return _finding("V101", "torch", "torch itself does not import", evidence, _MEND_TORCH, "flash-doctor check")
+        return _finding("V101", "torch", "torch itself does not import", evidence, _MEND_TORCH, _CHECK)
     if any(word in error for word in _MACHINE):
         text = "Free the GPU, then verify again."
-        return _finding("V103", "the machine", "the GPU could not be used", evidence, text, "flash-doctor verify")
+        return _finding("V103", "the machine", "the GPU could not be used", evidence, text, _VERIFY)
     if step == "use":
-        return _finding(
-            "V101", "torch", "torch itself cannot use this device", evidence, _MEND_TORCH, "flash-doctor check"
-        )
+        return _finding("V101", "torch", "torch itself cannot use this device", evidence, _MEND_TORCH, _CHECK)
     if step.startswith("import "):
         return _finding("V201", step.split()[1], "the library does not import", evidence, _REPLACE, *_BY)
     if "no kernel image" in error:
@@ -150,7 +150,7 @@ def _fault(event: Mapping[str, Any]) -> Finding:
         subject="flash-attn",
         summary="one random input gave a larger error than allowed, two others did not",
         evidence=evidence,
-        remedy=Remedy(text="Repeat the verification.", commands=("flash-doctor verify",)),
+        remedy=advice("Repeat the verification.", _VERIFY),
     )
 
 
@@ -194,9 +194,9 @@ def _cut_off(ending: Ending) -> Finding:
     summary = f"the process that ran the kernels {how}"
     if ending.hung is None and ending.code == -signal.SIGKILL:
         # no code kills itself so; the kernel does, when memory runs out, and people and schedulers do
-        return _finding("V104", "the machine", summary, evidence, _FREE_MEMORY, "flash-doctor verify")
+        return _finding("V104", "the machine", summary, evidence, _FREE_MEMORY, _VERIFY)
     if mine:
-        return _finding("V101", "torch", summary, evidence, _MEND_TORCH, "flash-doctor check")
+        return _finding("V101", "torch", summary, evidence, _MEND_TORCH, _CHECK)
     return _finding("V205", "flash-attn", summary, evidence, _REPLACE, *_BY)
 
 
@@ -210,12 +210,14 @@ def _death(code: int) -> str:
     return f"was killed by {name}"
 
 
-def _finding(code: str, subject: str, summary: str, evidence: tuple[str, ...], text: str, *commands: str) -> Finding:
+def _finding(
+    code: str, subject: str, summary: str, evidence: tuple[str, ...], text: str, *commands: CommandLine | None
+) -> Finding:
     return Finding(
         code=code,
         severity=Severity.ERROR,
         subject=subject,
         summary=summary,
         evidence=evidence,
-        remedy=Remedy(text=text, commands=commands),
+        remedy=advice(text, *commands),
     )

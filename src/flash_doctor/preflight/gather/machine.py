@@ -8,10 +8,9 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from flash_doctor.model import Absent, Habitat, Severity, Unknown, known
 from flash_doctor.preflight.scene import Card, Disk, FlashBuild, Stack, System
+from flash_doctor.system.requirement import readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,16 +112,8 @@ def pins(environment: Environment) -> Part[Mapping[str, str]]:
     axolotl = packages.find("axolotl")
     if axolotl is None:
         return Absent(absent="axolotl is not installed")
-    markers = dict(python.markers) if not isinstance(python, (Absent, Unknown)) else {}
-    found = {}
-    for line in axolotl.requires:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if requirement.marker is None or requirement.marker.evaluate({**markers, "extra": ""}):
-            found[requirement.name.lower().replace("_", "-")] = str(requirement.specifier)
-    return found
+    markers = None if isinstance(python, (Absent, Unknown)) else python.markers
+    return {str(line.name): line.specifier for line in readable(axolotl.requires) if line.holds(markers)}
 
 
 def disk(folder: Path, volume: Part[Volume], hub: Path) -> Part[Disk]:

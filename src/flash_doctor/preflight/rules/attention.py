@@ -10,6 +10,7 @@ from flash_doctor.model import Absent, Severity, Unknown, known
 from flash_doctor.preflight.derive import attention, dtype, plain_name, unified
 from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
 from flash_doctor.preflight.run import Run, truth
+from flash_doctor.system.commands import FIX, PLAN, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,9 +148,9 @@ def _missing(key: str, backend: Backend, stack: Stack, reachable: bool, facts: P
             remedy=f"Nothing, if the hub can be reached when training starts; else install {name}.",
         )
         return
-    doctor = "flash-doctor fix" if name == "flash-attn" else f"pip install {name}"
+    mends = FIX if name == "flash-attn" else command("pip install {}", name)
     yield Found(
-        key=key, summary=f"{backend.name} needs the package {name}", evidence=found, commands=(doctor,), remedy=(
+        key=key, summary=f"{backend.name} needs the package {name}", evidence=found, commands=(mends,), remedy=(
             f"Install {name}, or take attn_implementation: sdpa with sample_packing: false."
         ),
     )  # fmt: skip
@@ -167,7 +168,8 @@ def _too_old(key: str, backend: Backend, stack: Stack, facts: PreflightFacts) ->
             yield Found(
                 key=key,
                 summary=f"{backend.name} needs torchao {least} or newer, which is not installed",
-                remedy=f'pip install "torchao>={least}", or choose another attn_implementation.',
+                remedy="Install it, or choose another attn_implementation.",
+                commands=(command("pip install {}", f"torchao>={least}"),),
             )
         if least and installed and Version(installed.public) < least:
             yield _old(key, name, installed, least, backend)
@@ -196,7 +198,7 @@ def cannot_be_loaded(
             summary=f"the installed flash-attn {stack.get('flash-attn')} cannot be used with this torch and GPU",
             evidence=(flash.error, f"torch {stack.get('torch')}") if flash.error else (f"torch {stack.get('torch')}",),
             remedy="Install the wheel made for this torch; pip's own cache would serve the same file again.",
-            commands=("flash-doctor plan", "flash-doctor fix"),
+            commands=(PLAN, FIX),
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.model import known
 from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
+from flash_doctor.system.commands import command, delete
 
 if TYPE_CHECKING:
     from flash_doctor.facts.preflight import Conditions, PreflightFacts
@@ -90,7 +91,7 @@ def syntax(samples: tuple[Sample, ...]) -> Iterator[Found]:
                 summary=f"{sample.path}: line {number} is no JSON record",
                 evidence=tuple(f"line {line}: {why}" for line, why in sample.faults),
                 remedy="Correct or delete these lines.",
-                commands=(f"sed -n '{number}p' {sample.path}",),
+                commands=(command("sed -n {} {}", f"{number}p", Path(sample.path)),),
             )
 
 
@@ -236,6 +237,6 @@ def stale(run: Run, prepared: Prepared) -> Iterator[Found]:
             key="dataset_prepared_path",
             summary="the data changed after they were prepared; training would use the old rows",
             evidence=(f"prepared in {prepared.folder}", prepared.stale),
-            commands=(f"rm -r {prepared.folder}",),
+            commands=(delete(Path(prepared.folder)),),
             remedy="Delete the prepared dataset, or run axolotl preprocess.",
         )

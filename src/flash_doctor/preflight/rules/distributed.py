@@ -13,6 +13,7 @@ from flash_doctor.preflight.deepspeed import ZeroPlan, read_plan
 from flash_doctor.preflight.registry import Found, rule
 from flash_doctor.preflight.run import Run, truth
 from flash_doctor.preflight.scene import Card, Files, Stack
+from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,7 +44,9 @@ def deepspeed(run: Run, files: Files, world: int, stack: Part[Stack]) -> Iterato
         return
     if isinstance(stack, Stack) and not stack.get("deepspeed"):
         yield Found(
-            key="deepspeed", summary="the package deepspeed is not installed", commands=("pip install deepspeed",)
+            key="deepspeed",
+            summary="the package deepspeed is not installed",
+            commands=(command("pip install deepspeed"),),
         )
     for theirs, ours in _SAME.items():
         fixed, said = plan.batch.get(theirs), run.number(ours)
@@ -70,7 +73,7 @@ def _unusable(plan: ZeroPlan, files: Files) -> Found:
         key="deepspeed",
         summary=f"there is no file {plan.name}",
         evidence=tuple(f"deepspeed_configs/{name} is there" for name in near),
-        commands=("axolotl fetch deepspeed_configs",),
+        commands=(command("axolotl fetch deepspeed_configs"),),
         remedy="Fetch axolotl's own files, or fix the path.",
     )
 
@@ -150,15 +153,15 @@ def nccl(
         yield Found(
             key=name,
             summary=f"{name}={variables[name]} keeps NCCL from using NVLink",
-            remedy=f"unset {name}",
-            commands=(f"unset {name}",),
+            remedy="Take it away.",
+            commands=(command("unset {}", name),),
         )
     consumer = [card for card in here if "RTX 4090" in card.name or "RTX 5090" in card.name]
     if len(consumer) > 1 and not any(card.p2p for card in consumer) and not off and not run.is_axolotl:
         yield Found(
             key="NCCL_P2P_DISABLE",
             summary=f"{consumer[0].name} cannot talk to its neighbour directly; NCCL may hang",
-            commands=("export NCCL_P2P_DISABLE=1",),
+            commands=(command("export NCCL_P2P_DISABLE=1"),),
         )
     if variables.get("NCCL_DEBUG", "").upper() == "TRACE":
         summary = "NCCL_DEBUG=TRACE writes gigabytes of log"
@@ -180,5 +183,5 @@ def _interface(variables: Mapping[str, str], interfaces: Part[tuple[str, ...]]) 
             severity=Severity.ERROR,
             summary=f"NCCL_SOCKET_IFNAME={wanted} names no network interface of this machine",
             evidence=(f"there are {', '.join(interfaces)}",),
-            commands=("unset NCCL_SOCKET_IFNAME",),
+            commands=(command("unset NCCL_SOCKET_IFNAME"),),
         )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Part, Unknown
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.registry import Found, NotKnown, need, rule
 from flash_doctor.preflight.run import Dialect
+from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from flash_doctor.preflight.run import Run
     from flash_doctor.preflight.scene import Files, Sample, Stack
@@ -71,20 +72,22 @@ def vllm(run: Run, stack: Part[Stack], server: Part[bool]) -> Iterator[Found]:
             yield Found(
                 key="trl/vllm_mode",
                 summary="vllm_mode: colocate needs the package vllm",
-                commands=("pip install vllm",),
+                commands=(command("pip install vllm"),),
             )
         return
     if run.dialect is Dialect.TRL and run.get("trl/vllm_mode") != "server":
         return  # what is meant where nothing is said changed between TRL's releases, from server to colocate
     if not need(server):
-        serve = "axolotl vllm-serve" if run.is_axolotl else "trl vllm-serve --model"
-        what = run.path.name if run.is_axolotl else run.text("base_model")
+        if run.is_axolotl:
+            serve = command("CUDA_VISIBLE_DEVICES=1 axolotl vllm-serve {}", Path(run.path.name))
+        else:
+            serve = command("CUDA_VISIBLE_DEVICES=1 trl vllm-serve --model {}", run.text("base_model"))
         host, port = run.get("trl/vllm_server_host") or "0.0.0.0", run.get("trl/vllm_server_port") or 8000
         yield Found(
             key="trl/vllm_server_host",
             summary=f"no vLLM server answers at {host}:{port}",
             evidence=("training would wait for vllm_server_timeout and then stop",),
-            commands=(f"CUDA_VISIBLE_DEVICES=1 {serve} {what}",),
+            commands=(serve,),
         )
 
 

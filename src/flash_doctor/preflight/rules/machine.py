@@ -11,6 +11,7 @@ from flash_doctor.preflight.deepspeed import read_plan
 from flash_doctor.preflight.registry import Found, need, rule
 from flash_doctor.preflight.run import Dialect
 from flash_doctor.preflight.scene import Card, Disk, Files, Hub, Model, System, Totals
+from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -161,7 +162,7 @@ def headroom(disk: Disk, facts: PreflightFacts) -> Iterator[Found]:
                 f"red from {limits['disk_red']:.0%}",
             ),
             remedy="Delete checkpoints that are no longer needed, or move output_dir to a larger volume.",
-            commands=("ls -1dt checkpoint-* | tail -n +3",),
+            commands=(command("ls -1dt checkpoint-* | tail -n +3"),),
         )
 
 

@@ -12,6 +12,7 @@ from flash_doctor.model import Absent, Part
 from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
 from flash_doctor.preflight.run import Run, truth
 from flash_doctor.preflight.scene import Files, Hub, Stack
+from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,7 +74,7 @@ def without_login(run: Run, variables: Mapping[str, str], logged_in: Part[bool],
     if mode == "disabled":
         return
     if isinstance(stack, Stack) and not stack.get("wandb"):
-        yield Found(key=key, summary="the package wandb is not installed", commands=("pip install wandb",))
+        yield Found(key=key, summary="the package wandb is not installed", commands=(command("pip install wandb"),))
     elif mode not in _QUIET and not variables.get("WANDB_API_KEY") and not need(logged_in):
         yield Found(
             key=key,
@@ -93,7 +94,7 @@ def hub_access(
         yield Found(
             key=pushes,
             summary="the result is to be pushed to the hub, but there is no token",
-            commands=("hf auth login",),
+            commands=(command("hf auth login"),),
             remedy="Log in before the run, or push afterwards.",
         )
     if not base or set(base) & set("$%<"):  # PF-env-placeholder speaks of it
@@ -120,7 +121,7 @@ def _from_hub(
         yield Found(
             key="base_model",
             summary=f"{base} is not complete in the cache, and {why}",
-            commands=(f"hf download {base}",),
+            commands=(command("hf download {}", base),),
             remedy="Download it where the hub can be reached, then copy the cache.",
         )
     gated = getattr(model, "gated", None)
@@ -129,7 +130,7 @@ def _from_hub(
         yield Found(
             key="base_model",
             summary=f"{base} is given out only to who is logged in and has accepted its licence; there is no token",
-            commands=("hf auth login",),
+            commands=(command("hf auth login"),),
             remedy="Accept the licence on the model's page and log in.",
         )
 

@@ -9,6 +9,7 @@ from flash_doctor.model import Absent, Part, Severity, Unknown
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.registry import Found, need, rule
 from flash_doctor.preflight.run import Run, truth
+from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def optimizer(run: Run, schema: Schema | Absent, stack: Part[Stack], facts: Pref
             key="optimizer",
             summary=f"{name} needs the package {package}, which is not installed",
             remedy=f"Install {package}, or optimizer: adamw_torch_fused.",
-            commands=(f"pip install -U {package}",),
+            commands=(command("pip install -U {}", package),),
         )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
-from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 
 from flash_doctor.command import Command
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.resolve.lookup import Answer, Found, IndexUnreachable, accept
 from flash_doctor.resolve.sources.page import ACCEPT, page_files
 from flash_doctor.system.claims import Claimed
+from flash_doctor.system.requirement import parse
 from flash_doctor.system.url import public
 
 if TYPE_CHECKING:
@@ -38,13 +38,12 @@ def find_source(requirement: str, python: Path, runner: Runner) -> Found:
         NoPlanFound: no index has one; IndexUnreachable when one did not answer.
         BadInput: a page of another shape.
     """
-    wanted = Requirement(requirement)
-    name = canonicalize_name(wanted.name)
+    wanted = parse(requirement)
     found = [
         (one.version, one)
         for index in _indexes(python, runner)
-        for one in _on_page(f"{index.rstrip('/')}/{name}/")
-        if one.name == name and wanted.specifier.contains(one.version, prereleases=True)
+        for one in _on_page(f"{index.rstrip('/')}/{wanted.name}/")
+        if one.name == wanted.name and wanted.admits(one.version)
     ]
     if not found:
         message = f"no package index has a source distribution of {requirement}"
