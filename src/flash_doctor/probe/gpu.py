@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from flash_doctor.probe import driver_files
 from flash_doctor.probe.files import exists, version_in
 from flash_doctor.probe.loader import WSL_FOLDER, compat_library, locate
 from flash_doctor.probe.visible import visibility
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -259,7 +259,7 @@ def _parse(child: Running) -> _NvmlAnswer | Unknown:
     done = child.wait()
     lines = done.text.strip().splitlines()
     with contextlib.suppress(ValueError, BadInput):
-        return _accept(decode(_NvmlAnswer, json.loads(lines[-1] if lines else ""), "NVML"))
+        return _accept(decode(_NvmlAnswer, read_json(lines[-1] if lines else ""), "NVML"))
     end = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     said = done.errors.strip().splitlines()[-1:] or ["nothing on stderr"]
     return Unknown(unknown=f"asking NVML ended with {end}: {said[0][:200]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from functools import cache
@@ -25,6 +24,7 @@ from flash_doctor.model import (
 )
 from flash_doctor.probe.redact import without_credentials
 from flash_doctor.probe.unfinished import unfinished_fixes
+from flash_doctor.system.bounds import read_json
 from flash_doctor.system.files import read_regular
 
 _NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
@@ -155,10 +155,10 @@ def _origin(text: str | None) -> _Origin:
     if text is None:
         return _FROM_INDEX
     try:
-        data = json.loads(text)
+        data = read_json(text)
         editable = bool(data.get("dir_info", {}).get("editable"))
         return _Origin(without_credentials(data["url"]), editable)
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         return _Origin(Unknown(unknown="direct_url.json is not what PEP 610 says"), editable=False)
 
 

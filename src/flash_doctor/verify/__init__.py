@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed, TimedOut
+from flash_doctor.system.bounds import read_json
 from flash_doctor.verify.judge import Ending, judge
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def _events(output: bytes, mark: str) -> tuple[dict[str, object], ...]:
 
 def _event(line: bytes, mark: str) -> dict[str, object] | None:
     try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):  # cut off in the middle, or nothing of ours
+        event = read_json(line, finite=False)
+    except ValueError:  # cut off in the middle, or nothing of ours
         return None
     return event if isinstance(event, dict) and event.get("mark") == mark else None
 
