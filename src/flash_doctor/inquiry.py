@@ -113,7 +113,8 @@ class RunningScript:
             raise self._failed(completed)
         try:
             started, value = read_json(text, limit=_LIMIT, finite=False)
-            return Answer(value=value, started=frozenset(started), printed=printed, complaints=completed.errors)
+            modules = frozenset(map(str, started))
+            return Answer(value=value, started=modules, printed=printed, complaints=completed.errors)
         except (ValueError, TypeError) as error:
             raise self._failed(completed) from error
 

@@ -17,12 +17,12 @@ from flash_doctor.errors import BadInput, CommandFailed, TimedOut
 from flash_doctor.fleet.gather import Answer
 from flash_doctor.fleet.reading import MAX_DOCUMENT
 from flash_doctor.system.bounds import read_json
-from flash_doctor.system.claims import Claimed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.fleet.gather import Errand
+    from flash_doctor.system.claims import Claimed
 
 T = TypeVar("T")
 DRIVER = Path(__file__).with_name("ray_driver.py")
@@ -132,7 +132,7 @@ class _Opening:
 
 
 def accept(claim: Claimed[T]) -> T:
-    """As it is: names are looked up among the nodes that were asked for, and a node's output is read as a claim again."""
+    """As it is: names and failures are only shown, and what a node printed is read as a claim again."""
     return claim.unproved()
 
 

@@ -156,7 +156,7 @@ class PendingGpus:
             failure=_WELL if well else answer.failure,
             driver=version_in(answer.driver) if isinstance(answer.driver, str) else answer.driver,
             library=self._library(answer),
-            max_cuda=Version(f"{cuda // 1000}.{cuda % 1000 // 10}") if isinstance(cuda, int) else cuda,
+            max_cuda=_cuda(cuda) if isinstance(cuda, int) else cuda,
             gpus=answer.gpus if well else driver_files.list_gpus(self.root, self.runner),
         )
 
@@ -268,6 +268,13 @@ def _parse(child: Running) -> _NvmlAnswer | Unknown:
 def _accept(answer: Claimed[_NvmlAnswer]) -> _NvmlAnswer:
     """As it is: the child is ours, and nothing in it is a path, an address or a name that is acted upon."""
     return answer.unproved()
+
+
+def _cuda(number: int) -> Part[Version]:
+    """13.0 of 13000."""
+    if not 0 < number < 1_000_000:
+        return Unknown(unknown=f"NVML says {number}, which is no release of CUDA")
+    return Version(f"{number // 1000}.{number % 1000 // 10}")
 
 
 def _with_visibility(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Gpu, ...]:
