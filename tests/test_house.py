@@ -26,6 +26,7 @@ ALLOWED = {
     "command": EVERYONE,
     "http": EVERYONE | {"trouble", "part_file"},
     "download": EVERYONE | {"http", "part_file"},
+    "ranges": EVERYONE | {"http"},
     "inquiry": EVERYONE | {"command"},
     "target": EVERYONE | {"command", "codec", "inquiry"},
     "facts": EVERYONE,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import DoctorError
-from flash_doctor.http import ATTEMPTS, SLOWEST, HttpError, chunks, get, number, rest
+from flash_doctor.http import ATTEMPTS, LARGEST, SLOWEST, HttpError, chunks, get, number, rest
 from flash_doctor.part_file import CHUNK, PartFile
 from flash_doctor.system.url import file_name, is_file, path_of, public
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from flash_doctor.part_file import Progress
 
 _LOOK = "Look whether that file is there, and may be read."
-LARGEST = 32 << 30  # bytes; many times the largest wheel there is: an answer without end must not fill the disk
 
 
 class HashMismatch(DoctorError):

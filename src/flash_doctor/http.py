@@ -1,4 +1,4 @@
-"""The only door to requests: bounded answers, range reads; downloads are in download.py.
+"""The only door to requests: bounded answers; downloads are in download.py, range reads in ranges.py.
 
 Which addresses are opened is said in system/url.py. Proxies, logins (.netrc, those of
 pip's and uv's indexes) and certificates come from the environment.
@@ -10,6 +10,7 @@ import email.utils
 import os
 import re
 import time
+import zlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import urllib3
 
 from flash_doctor.errors import DoctorError
 from flash_doctor.part_file import CHUNK
+from flash_doctor.system.files import read_regular
 from flash_doctor.system.url import Address, is_file, login_for, path_of, public, redirected, to_open
 from flash_doctor.trouble import authorities, reason, trouble_of
 
@@ -29,6 +31,7 @@ SLOWEST = 1024  # bytes per second; less than that for SILENCE_SECONDS is silenc
 ATTEMPTS, PAUSE_SECONDS, LONGEST_PAUSE, REDIRECTS = 4, 0.05, 60.0, 10
 # answers that a later try may mend (RFC 9110, 15.5 and 15.6; RFC 6585 for 429)
 _AGAIN = {429, 500, 502, 503, 504}
+LARGEST = 32 << 30  # bytes; many times the largest wheel there is: an answer without end must not fill the disk
 _LOGIN_WANTED = {401, 403}
 _LOGIN = "If it wants a user name and a password, put them into ~/.netrc: machine HOST login USER password PASSWORD"
 
@@ -85,33 +88,6 @@ def _body(response: Response, url: str, limit: int) -> bytes:
             message = f"{public(url)} answers with more than {limit} bytes"
             raise HttpError(message)
     return bytes(body)
-
-
-class RangeReader:
-    """Random access to a file behind an address by HTTP ranges; `received` counts the bytes that came."""
-
-    def __init__(self, url: str) -> None:
-        self.url, self.received = url, 0
-        with get(url, {"Range": "bytes=0-0"}) as response:
-            total = number(response.headers.get("Content-Range", "").rpartition("/")[2])
-            if response.status_code != HTTPStatus.PARTIAL_CONTENT or total is None:
-                message = f"{public(url)}: the server does not answer ranges, the whole file would have to be fetched"
-                raise HttpError(message, status=response.status_code)
-            self.size = total
-
-    def read(self, start: int, length: int) -> bytes:
-        """Exactly the bytes [start, start + length), cut at the end of the file."""
-        return b"".join(self.stream(start, length))
-
-    def stream(self, start: int, length: int) -> Iterator[bytes]:
-        """The same, chunk by chunk, in constant memory."""
-        end = min(start + length, self.size)
-        if start >= end:
-            return
-        with get(self.url, {"Range": f"bytes={start}-{end - 1}"}) as response:
-            for chunk in chunks(response, self.url):
-                self.received += len(chunk)
-                yield chunk
 
 
 class _Session(requests.Session):
@@ -205,14 +181,43 @@ def number(text: str | None) -> int | None:
 
 
 def chunks(response: Response, url: str, *, decode: bool = True) -> Iterator[bytes]:
-    """The body as it comes in.
+    """The body as it comes in, at most CHUNK bytes at once; with `decode`, unpacked where somebody packed it.
 
     Raises:
-        HttpError: it was cut, or came slower than SLOWEST for SILENCE_SECONDS.
+        HttpError: it was cut, or came slower than SLOWEST for SILENCE_SECONDS; with `decode`, it is packed in another
+            way than gzip.
     """
+    encoding = response.headers.get("Content-Encoding", "identity").lower() if decode else "identity"
+    if encoding == "identity":
+        yield from _raw(response, url)
+    elif encoding in {"gzip", "x-gzip"}:
+        yield from _unpacked(_raw(response, url), url)
+    else:
+        message = f"{public(url)} answers with a body packed as {encoding[:40]!r}, which was not asked for"
+        raise HttpError(message)
+
+
+def _unpacked(packed: Iterator[bytes], url: str) -> Iterator[bytes]:
+    """A thousandth of what comes may be all that it takes to fill the memory, so it is unpacked in pieces."""
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        for piece in packed:
+            while piece and not inflater.eof:
+                if data := inflater.decompress(piece, CHUNK):
+                    yield data
+                piece = inflater.unconsumed_tail
+    except zlib.error as error:
+        message = f"{public(url)}: the packed body is damaged: {error}"
+        raise HttpError(message, again=True) from error
+    if not inflater.eof:
+        message = f"{public(url)}: the packed body ends too early"
+        raise HttpError(message, again=True)
+
+
+def _raw(response: Response, url: str) -> Iterator[bytes]:
     since, count = time.monotonic(), 0
     try:
-        while chunk := response.raw.read1(CHUNK, decode_content=decode):
+        while chunk := response.raw.read1(CHUNK, decode_content=False):
             yield chunk
             count += len(chunk)
             if time.monotonic() - since < SILENCE_SECONDS:
@@ -228,8 +233,7 @@ def chunks(response: Response, url: str, *, decode: bool = True) -> Iterator[byt
 
 def _read_file(url: str, limit: int) -> bytes:
     try:
-        with path_of(url).open("rb") as file:
-            return file.read(limit)
+        return read_regular(path_of(url), limit)
     except OSError as error:
         message = f"{url} could not be read: {error.strerror}"
         raise HttpError(message) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from enum import Enum
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.command import Command, Running
 from flash_doctor.errors import CommandFailed, DoesNotStart, TargetError, TimedOut
 from flash_doctor.model import Target
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,8 +111,12 @@ class RunningScript:
         text, ended, _ = rest.partition(mark + "end\n")
         if not (answered and ended):
             raise self._failed(completed)
-        started, value = json.loads(text)
-        return Answer(value=value, started=frozenset(started), printed=printed, complaints=completed.errors)
+        try:
+            started, value = read_json(text, limit=_LIMIT, finite=False)
+            modules = frozenset(map(str, started))
+            return Answer(value=value, started=modules, printed=printed, complaints=completed.errors)
+        except (ValueError, TypeError) as error:
+            raise self._failed(completed) from error
 
     def _completed(self) -> Completed:
         try:

@@ -183,7 +183,7 @@ def test_a_size_that_cannot_be_true(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["thing.zip", "thing-1.2.whl", "thing-x-py3-none-any.whl"])
 def test_a_name_that_is_no_wheels(tmp_path: Path, name: str) -> None:
     path = wheel(tmp_path, {}, name=name)
-    with pytest.raises(BadInput, match="nvalid"), open_wheel(path):
+    with pytest.raises(BadInput, match="no name of a wheel"), open_wheel(path):
         pass
 
 

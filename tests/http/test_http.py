@@ -10,6 +10,7 @@ import pytest
 from flash_doctor import http
 from flash_doctor.download import HashMismatch, download
 from flash_doctor.errors import BadInput, DoctorError
+from flash_doctor.ranges import RangeReader
 from flash_doctor.system.url import public
 from servers import Site, serve
 
@@ -110,7 +111,7 @@ def test_an_answer_is_bounded(site: Site) -> None:
 
 
 def test_ranges_are_read_and_counted(site: Site) -> None:
-    reader = http.RangeReader(site.url + "/wheel")
+    reader = RangeReader(site.url + "/wheel")
     assert reader.size == len(BODY)
     assert reader.read(1000, 24) == BODY[1000:1024]
     assert reader.read(len(BODY) - 3, 10) == BODY[-3:]
@@ -122,7 +123,7 @@ def test_ranges_are_read_and_counted(site: Site) -> None:
 def test_a_server_without_ranges_is_told(site: Site, flaw: dict[str, Any]) -> None:
     site.__dict__.update(flaw)
     with pytest.raises(http.HttpError, match="does not answer ranges"):
-        http.RangeReader(site.url + "/wheel")
+        RangeReader(site.url + "/wheel")
 
 
 def test_an_unreachable_server_is_one_sentence() -> None:

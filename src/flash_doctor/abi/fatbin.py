@@ -17,6 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Capability, Part, Unknown
+from flash_doctor.model.binaries import ARCHITECTURE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -96,9 +97,11 @@ def parse_arch(text: str) -> Arch:
     Raises:
         ValueError: it is none.
     """
-    number = text.rstrip("af?")
-    major, minor = number.split(".")
-    return Arch(capability=Capability(major=int(major), minor=int(minor)), suffix=Suffix(text[len(number) :]))
+    match = ARCHITECTURE.fullmatch(text)
+    if match is None:
+        message = f"{text[:40]!r} is no GPU architecture"
+        raise ValueError(message)
+    return Arch(capability=Capability(major=int(match[1]), minor=int(match[2])), suffix=Suffix(match[3]))
 
 
 def _family(arch: Capability, gpu: Capability) -> bool:

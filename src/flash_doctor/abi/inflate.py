@@ -29,7 +29,7 @@ _LARGEST_RATIO = 1032
 
 
 class Source(Protocol):
-    """A file of `size` bytes somewhere; `http.RangeReader` is one for an address."""
+    """A file of `size` bytes somewhere; `ranges.RangeReader` is one for an address."""
 
     size: int
 

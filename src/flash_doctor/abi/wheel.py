@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import posixpath
 import re
 import struct
 import zipfile
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.parser import HeaderParser
@@ -16,18 +14,19 @@ from email.policy import compat32
 from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
-from packaging.tags import Tag, parse_tag
-from packaging.utils import InvalidWheelFilename, NormalizedName, parse_wheel_filename
-
 from flash_doctor.abi.binary import Binary, read_binary
 from flash_doctor.abi.inflate import Inflated, LocalSource, Source, Stored
 from flash_doctor.errors import BadBinary, BadInput
+from flash_doctor.system.archive import MOST_FILES, BadArchive, read_member, zip_of
+from flash_doctor.system.bounds import csv_rows, tags_of, wheel_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import Message
     from pathlib import Path
 
+    from packaging.tags import Tag
+    from packaging.utils import NormalizedName
     from packaging.version import Version
 
     from flash_doctor.abi.buffer import Buffer
@@ -37,10 +36,11 @@ _SIZE = re.compile(r"[0-9]{1,18}")
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _TAIL, _BLOCK = 1 << 16, 1 << 14
 _TEXT_LIMIT = 16 << 20  # torch's RECORD, the largest known, has 2 MB
-_FILES_LIMIT = 1 << 17
+_HEADERS_LIMIT = 1 << 20  # characters before the description
+_LINES_LIMIT = 20_000
+_BLANK_LINE = re.compile(r"\r?\n\r?\n")
+_TAGS_LIMIT = 100  # lines of WHEEL
 _ENCRYPTED = 1
-# what zipfile raises on a damaged archive
-_FAULTS = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, NotImplementedError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +63,9 @@ class Wheel:
         self.source, self.filename = source, filename
         self.project, self.version, self.tags = _parse_name(filename)
         try:
-            self._zip = zipfile.ZipFile(io.BufferedReader(_Window(source), _BLOCK))
-        except _FAULTS as error:
+            self._zip = zip_of(io.BufferedReader(_Window(source), _BLOCK))
+        except BadArchive as error:
             self._fail(str(error), error)
-        if len(self._zip.infolist()) > _FILES_LIMIT:
-            self._fail(f"{len(self._zip.infolist())} files")
 
     def _fail(self, evidence: str, cause: Exception | None = None) -> NoReturn:
         message = f"{self.filename} is damaged, or no wheel"
@@ -76,22 +74,22 @@ class Wheel:
     @cached_property
     def metadata(self) -> Message:
         """The headers of METADATA (Name, Version, Requires-Dist, Requires-Python ...)."""
-        return HeaderParser(policy=compat32).parsestr(self._text("METADATA"))
+        return self._headers("METADATA")
 
     @cached_property
     def metadata_tags(self) -> frozenset[Tag]:
         """The tags that the file WHEEL states; they should be those of the name."""
-        lines = HeaderParser(policy=compat32).parsestr(self._text("WHEEL")).get_all("Tag", [])
+        lines = self._headers("WHEEL").get_all("Tag", [])
         try:
-            return frozenset(tag for line in lines for tag in parse_tag(str(line).strip()))
+            return frozenset(tag for line in lines[:_TAGS_LIMIT] for tag in tags_of(str(line).strip()))
         except ValueError as error:
             self._fail(f"a tag in WHEEL is malformed: {error}", error)
 
     @cached_property
     def record(self) -> tuple[RecordRow, ...]:
         try:
-            rows = [row for row in csv.reader(self._text("RECORD").splitlines()) if len(row) == 3]
-        except csv.Error as error:
+            rows = [row for row in csv_rows(self._text("RECORD"), rows=2 * MOST_FILES) if len(row) == 3]
+        except ValueError as error:
             self._fail(f"RECORD is malformed: {error}", error)
         return tuple(
             RecordRow(path=path, hash=digest, size=int(size) if _SIZE.fullmatch(size) else None)
@@ -140,12 +138,17 @@ class Wheel:
         if len(folders) != 1:
             self._fail(f"{len(folders)} dist-info folders")
         info = self._member(posixpath.join(folders.pop(), name))
-        if info.file_size > _TEXT_LIMIT:
-            self._fail(f"{info.filename} has {info.file_size} bytes")
         try:
-            return self._zip.read(info).decode("utf-8", "replace")
-        except _FAULTS as error:
+            return read_member(self._zip, info.filename, _TEXT_LIMIT).decode("utf-8", "replace")
+        except BadArchive as error:
             self._fail(str(error), error)
+
+    def _headers(self, name: str) -> Message:
+        """The headers of a file; what stands below them is a text for people, and as long as its author likes."""
+        head = _BLANK_LINE.split(self._text(name), maxsplit=1)[0]
+        if len(head) > _HEADERS_LIMIT or head.count("\n") > _LINES_LIMIT:
+            self._fail(f"{name} has headers of {len(head)} characters")
+        return HeaderParser(policy=compat32).parsestr(head)
 
 
 @contextmanager
@@ -157,10 +160,10 @@ def open_wheel(path: Path) -> Iterator[Wheel]:
 
 def _parse_name(filename: str) -> tuple[NormalizedName, Version, frozenset[Tag]]:
     try:
-        name, version, _, tags = parse_wheel_filename(filename)
-    except InvalidWheelFilename as error:
-        raise BadInput(str(error)) from error
-    return name, version, tags
+        return wheel_name(filename)
+    except ValueError as error:
+        message = f"{filename[:200]!r} is no name of a wheel"
+        raise BadInput(message, evidence=(str(error)[:200],)) from error
 
 
 class _Window(io.RawIOBase):

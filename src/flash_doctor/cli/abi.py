@@ -116,7 +116,7 @@ class _Room:
     def _address(self, url: str) -> Iterator[InspectedFile]:
         from flash_doctor.abi.inspection import describe
         from flash_doctor.abi.wheel import Wheel
-        from flash_doctor.http import RangeReader
+        from flash_doctor.ranges import RangeReader
 
         source = RangeReader(url)
         wheel = Wheel(source, unquote(urlsplit(url).path).rpartition("/")[2])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from flash_doctor.errors import BadInput
 from flash_doctor.fleet.reading import LOST, MAX_DOCUMENT, parse_document
 from flash_doctor.fleet.shipment import Shipment, pack
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,7 @@ def _told(output: str, mark: str) -> dict[str, object]:
     for line in output.split(f"\n@@{mark} ")[1:]:
         kind, _, value = line.partition("\n")[0][: 2 * MAX_DOCUMENT].partition(" ")
         try:
-            told[kind] = json.loads(value)
-        except (ValueError, RecursionError):
+            told[kind] = read_json(value, limit=2 * MAX_DOCUMENT)
+        except ValueError:
             continue
     return told

@@ -9,22 +9,27 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from flash_doctor.codec import decode
 from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, CommandFailed, TimedOut
 from flash_doctor.fleet.gather import Answer
 from flash_doctor.fleet.reading import MAX_DOCUMENT
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.fleet.gather import Errand
+    from flash_doctor.system.claims import Claimed
 
+T = TypeVar("T")
 DRIVER = Path(__file__).with_name("ray_driver.py")
 START = 30.0  # seconds for Ray to start a worker on a node
 _CONNECT = 60.0
 _LIMIT = 1024 * 1024 * 1024
+_ORIGIN = "Ray's driver"
 _HAS_RAY = "import importlib.util, sys; sys.exit(importlib.util.find_spec('ray') is None)"
 
 
@@ -109,17 +114,38 @@ def _answers(output: str, errors: str, mark: str) -> Iterator[Answer]:
         raise BadInput(
             message, evidence=words, advice="Is it running, and is the address right? ray status --address …"
         )
-    told = {line["node"]: Answer(**line) for line in lines[1:] if line}
+    told = {answer.node: answer for line in lines[1:] if line and (answer := _answer(line))}
     yield from told.values()
-    for name in opening["nodes"]:
+    begun = accept(decode(_Opening, opening, _ORIGIN))
+    for name in begun.nodes:
         if name not in told:
             why = "Ray's driver ended before it answered"
-            yield Answer(node=name, sent=opening["at"], received=time.time(), failure=why)
+            yield Answer(node=name, sent=begun.at, received=time.time(), failure=why)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opening:
+    """The driver's first line: the live nodes, and when it began (seconds since 1970)."""
+
+    nodes: tuple[str, ...]
+    at: float
+
+
+def accept(claim: Claimed[T]) -> T:
+    """As it is: names and failures are only shown, and what a node printed is read as a claim again."""
+    return claim.unproved()
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
-        data: dict[str, Any] = json.loads(line.partition("\n")[0])
+        data = read_json(line.partition("\n")[0], limit=4 * MAX_DOCUMENT)
     except ValueError:
         return None
-    return data
+    return data if isinstance(data, dict) else None
+
+
+def _answer(line: dict[str, Any]) -> Answer | None:
+    try:
+        return accept(decode(Answer, line, _ORIGIN))
+    except BadInput:
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -14,6 +13,7 @@ from flash_doctor.fleet.aspects import nccl_package, signature, values
 from flash_doctor.fleet.entry import Entry
 from flash_doctor.model import Absent, Unknown
 from flash_doctor.model.fleet import Ailment, Clock, Lost, Node
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ def parse_document(text: str) -> Entry:
     """Raises BadInput, in words for people, when it is no JSON object."""
     try:
         data = _sharing_packages(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         begin = text.strip()[:100]
         message = f"it says {begin!r}" if begin and begin[0] not in "{[" else f"it is no JSON ({str(error)[:100]})"
         raise BadInput(message) from None
@@ -93,12 +93,7 @@ def _shared(text: str) -> Any:
 
 
 def _loads(text: str) -> Any:
-    return json.loads(text, parse_constant=_no_number)
-
-
-def _no_number(name: str) -> float:
-    message = f"{name} is no JSON value"
-    raise ValueError(message)
+    return read_json(text, limit=2 * MAX_DOCUMENT)
 
 
 def _node(document: Entry, source: str, label: str, fallback: str) -> Node | Lost:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.command import Command
 from flash_doctor.errors import InstallFailed, TimedOut
+from flash_doctor.system.archive import BadArchive, extract
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,9 +69,8 @@ def unpack(archive: Path, workshop: Workshop) -> Path:
         shutil.rmtree(workshop.source, ignore_errors=True)
         workshop.source.mkdir(parents=True)
         try:
-            with tarfile.open(archive) as tar:
-                tar.extractall(workshop.source, filter="data")
-        except (tarfile.TarError, OSError, EOFError) as error:
+            extract(archive, workshop.source)
+        except BadArchive as error:
             message = f"{archive.name} could not be unpacked"
             raise InstallFailed(message, evidence=(str(error),)) from error
         done.touch()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-import csv
 from typing import TYPE_CHECKING
 
+from flash_doctor.errors import BadInput
 from flash_doctor.install.fetch import hash_of
 from flash_doctor.install.journal import DONE
+from flash_doctor.system.bounds import record_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,9 @@ def edited_since(journal: Journal) -> list[Path]:
     """Files that came in and are others now, as their RECORD tells.
 
     Only what is newer than the end of the fix is read: in a copy of the environment that may be all of it, unchanged.
+
+    Raises:
+        BadInput: a RECORD of the fix is gone or damaged.
     """
     finished = (journal.folder / DONE).stat().st_mtime_ns
     arrived = [arrival.path for arrival in journal.swap.arriving]
@@ -33,10 +37,14 @@ def edited_since(journal: Journal) -> list[Path]:
 
 def _promised(record: Path) -> Iterator[tuple[Path, str]]:
     """Paths and digests as RECORD writes them: the algorithm, and base64 without its padding."""
-    with record.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        for row in csv.reader(file):
-            if len(row) > 1 and row[1].startswith("sha256="):
-                yield record.parents[1] / row[0], row[1]
+    try:
+        rows = record_rows(record)
+    except (OSError, ValueError) as error:
+        message = f"{record} cannot be read, so nobody can say which files were edited since"
+        raise BadInput(message, evidence=(str(error),)) from error
+    for row in rows:
+        if len(row) > 1 and row[1].startswith("sha256="):
+            yield record.parents[1] / row[0], row[1]
 
 
 def _digest(path: Path) -> str:

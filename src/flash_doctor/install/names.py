@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import configparser
-import zipfile
-import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import InstallFailed
+from flash_doctor.system.archive import BadArchive, open_zip, read_member
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Iterator
     from pathlib import Path
 
 _SCRIPTS = ("console_scripts", "gui_scripts")
-# what zipfile raises for a damaged archive, an encrypted one (RuntimeError), an unknown compression
-_FAULTS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
 _SHOWN = 5
 _LARGEST = 1 << 20  # bytes of a list of programs: more is a bomb
+_LISTS = 8  # of programs: a wheel has one
 
 
 def check_names(wheel: Path) -> None:
     """Raises InstallFailed when a file or a program in the wheel has a name that leads elsewhere, or it is damaged."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            names = archive.namelist()
-            texts = [_text(archive, name) for name in names if name.endswith(".dist-info/entry_points.txt")]
-    except _FAULTS as error:
-        message = f"{wheel.name} is damaged: it cannot be read as an archive"
-        raise InstallFailed(message, evidence=(str(error),)) from error
+    with _opened(wheel) as archive:
+        names = archive.namelist()
+        lists = [name for name in names if name.endswith(".dist-info/entry_points.txt")]
+        if len(lists) > _LISTS:
+            message = f"{len(lists)} lists of programs"
+            raise BadArchive(message)
+        texts = [read_member(archive, name, _LARGEST).decode("utf-8", "replace") for name in lists]
     programs = [program for text in texts for program in _programs(text)]
     bad = [name for name in names if _leads_out(name)] + [name for name in programs if "/" in name or "\\" in name]
     if bad:
@@ -36,13 +36,24 @@ def check_names(wheel: Path) -> None:
         raise InstallFailed(message, evidence=bad[:_SHOWN])
 
 
-def _text(archive: zipfile.ZipFile, name: str) -> str:
-    with archive.open(name) as file:
-        text = file.read(_LARGEST + 1)
-    if len(text) > _LARGEST:
-        message = f"{name} is larger than {_LARGEST} bytes"
-        raise ValueError(message)
-    return text.decode("utf-8", "replace")
+def entries_of(wheel: Path) -> list[zipfile.ZipInfo]:
+    """Every entry of a wheel, folders included.
+
+    Raises:
+        InstallFailed: it cannot be read as an archive.
+    """
+    with _opened(wheel) as archive:
+        return archive.infolist()
+
+
+@contextmanager
+def _opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with open_zip(wheel) as archive:
+            yield archive
+    except BadArchive as error:
+        message = f"{wheel.name} is damaged: it cannot be read as an archive"
+        raise InstallFailed(message, evidence=(str(error),)) from error
 
 
 def _leads_out(name: str) -> bool:

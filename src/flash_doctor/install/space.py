@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import zipfile
 from typing import TYPE_CHECKING
 
-from flash_doctor.errors import BadInput, InstallFailed
+from flash_doctor.errors import BadInput
+from flash_doctor.install.names import entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,14 +22,9 @@ def unpacked_size(wheel: Path) -> int:
     """Bytes of a wheel's files once they are unpacked.
 
     Raises:
-        InstallFailed: it is no archive.
+        InstallFailed: it cannot be read as an archive.
     """
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            return sum(member.file_size for member in archive.infolist())
-    except (OSError, zipfile.BadZipFile) as error:
-        message = f"{wheel.name} is damaged: it cannot be read as an archive"
-        raise InstallFailed(message, evidence=(str(error),)) from error
+    return sum(member.file_size for member in entries_of(wheel))
 
 
 def demand_room(folder: Path, sizes: Iterable[int | None], purpose: str) -> None:

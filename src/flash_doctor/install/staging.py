@@ -8,17 +8,18 @@ import hashlib
 import io
 import json
 import shutil
-import zipfile
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
 from flash_doctor.errors import InstallFailed
-from flash_doctor.install.names import check_names
+from flash_doctor.install.names import check_names, entries_of
 from flash_doctor.install.swap import staged_site, staged_sites
+from flash_doctor.system.bounds import record_rows
 from flash_doctor.system.url import public
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -80,8 +81,7 @@ def _check_whole(wheels: Sequence[LocalWheel], site: Path) -> None:
 
 def _members(wheel: Path) -> list[zipfile.ZipInfo]:
     """The files of a wheel that lie in the package folder as they are; RECORD is written anew."""
-    with zipfile.ZipFile(wheel) as archive:
-        return [member for member in archive.infolist() if not _moved(member.filename)]
+    return [member for member in entries_of(wheel) if not _moved(member.filename)]
 
 
 def _moved(name: str) -> bool:
@@ -116,8 +116,11 @@ def _dist_name(metadata: Path) -> str:
 
 
 def _rows(record: Path) -> list[list[str]]:
-    with record.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.reader(file) if row]
+    try:
+        return record_rows(record)
+    except (OSError, ValueError) as error:
+        message = f"{record.parent.name} was unpacked with a RECORD that cannot be read"
+        raise InstallFailed(message, evidence=(str(error),)) from error
 
 
 def _record_again(record: Path, name: str, content: bytes) -> None:
@@ -127,4 +130,4 @@ def _record_again(record: Path, name: str, content: bytes) -> None:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([*rows, [name, f"sha256={digest}", str(len(content))]])
     record.unlink()
-    record.write_text(out.getvalue(), encoding="utf-8")
+    record.write_text(out.getvalue(), encoding="utf-8", errors="surrogateescape")

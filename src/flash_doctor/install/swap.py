@@ -8,9 +8,7 @@ means that nobody knows which files belong to a distribution: refused.
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import os
 import stat
 from pathlib import Path
@@ -19,16 +17,14 @@ from typing import TYPE_CHECKING
 from flash_doctor.errors import BadInput
 from flash_doctor.install.files import is_there
 from flash_doctor.install.journal_text import FOLDER, Arrival, LeftFolder, Swap
+from flash_doctor.system.bounds import record_rows
 from flash_doctor.system.claims import Claimed
-from flash_doctor.system.files import read_regular
 from flash_doctor.system.inside import Inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from flash_doctor.model import Package
-
-_LONGEST_RECORD = 64 << 20  # bytes: the largest that is known, of torch, has 2 MB
 
 
 def plan_swap(
@@ -82,7 +78,7 @@ def recorded(package: Package, ours: Inside, *, strict: bool) -> frozenset[Path]
     """
     try:
         return accept(_rows(package, strict=strict), package.location, ours)
-    except (OSError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         if not strict:
             return frozenset()
         message = f"{package.name} {package.raw_version} has no RECORD, so nobody can say which files are its own"
@@ -93,8 +89,7 @@ def recorded(package: Package, ours: Inside, *, strict: bool) -> frozenset[Path]
 def _rows(package: Package, *, strict: bool) -> Claimed[tuple[str, ...]]:
     """The names in a RECORD, as they are written there."""
     record = package.metadata / "RECORD"
-    text = read_regular(record, _LONGEST_RECORD).decode("utf-8", "surrogateescape")
-    names = tuple(row[0] for row in csv.reader(io.StringIO(text, newline="")) if row)
+    names = tuple(row[0] for row in record_rows(record))
     if strict and not any(f"/{package.metadata.name}/" in f"/{name}" for name in names):
         message = (
             f"the RECORD of {package.name} {package.raw_version} is damaged, so nobody can say which files are its own"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
 
 from flash_doctor.model.part import Part
+
+ARCHITECTURE = re.compile(r"([0-9]{1,9})\.([0-9])([af?]?)")
+"""A GPU architecture as text: major, minor, and what narrows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +31,20 @@ class UnresolvedSymbol:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CudaArchs:
-    """Compute capabilities, as in 9.0 and 9.0a; `?` behind one says that its suffix is unreadable."""
+    """Compute capabilities, as in 9.0 and 9.0a; `?` behind one says that its suffix is unreadable.
+
+    Raises:
+        ValueError: one of them is none; a report may say anything.
+    """
 
     sass: tuple[str, ...]
     ptx: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for text in (*self.sass, *self.ptx):
+            if not ARCHITECTURE.fullmatch(text):
+                message = f"{text[:40]!r} is no GPU architecture"
+                raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadInput
 from flash_doctor.preflight.document import read_text
+from flash_doctor.preflight.run import number
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from flash_doctor.preflight.run import Run
@@ -52,8 +53,8 @@ def read_plan(run: Run, files: Files) -> ZeroPlan | None:
     if path is None or not path.is_file():
         return _named(said, exists=files.exists(said), fault="")
     try:
-        content = json.loads(read_text(path, advice="Name a JSON file of DeepSpeed."))
-    except (BadInput, ValueError, RecursionError) as error:
+        content = read_json(read_text(path, advice="Name a JSON file of DeepSpeed."))
+    except (BadInput, ValueError) as error:
         return _named(said, exists=True, fault=str(error))
     if not isinstance(content, Mapping):
         return _named(said, exists=True, fault="its top level is no object")
@@ -86,7 +87,7 @@ def _plan(name: str, content: Mapping[str, Any]) -> ZeroPlan:
         stage=stage if isinstance(stage, int) else 0,
         offloads_optimizer=_offloads(zero.get("offload_optimizer")) or zero.get("cpu_offload") is True,
         offloads_parameters=_offloads(zero.get("offload_param")),
-        batch={key: float(content[key]) for key in keys if isinstance(content.get(key), (int, float))},
+        batch={key: value for key in keys if (value := number(content.get(key))) is not None and value > 0},
     )
 
 

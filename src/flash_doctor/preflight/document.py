@@ -24,6 +24,11 @@ MAX_DEPTH = 64
 MAX_BRACKETS = 300  # open at one place, those in texts included; the parser takes quadratic time over them
 _ADVICE = "Name the YAML file that the training program is started with."
 _NESTING = re.compile(r"[\[{\]}\n]|-(?=\s)")
+# what ruamel lets out where it meets what it did not think of: an escape beyond Unicode, a directive cut off
+_PARSER_FAULTS = (
+    *(ValueError, TypeError, AttributeError, LookupError, NotImplementedError, ArithmeticError, AssertionError),
+)
+_LONGEST_NUMBER = 40  # characters; what is longer stays a text
 _TRUE = {"yes", "true", "on"}
 _FALSE = {"no", "false", "off"}
 # what PyYAML leaves a text: an exponent without a point before it, or without a sign
@@ -107,7 +112,8 @@ def read_document(path: Path) -> Document | Malformed:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    parser = YAML()
+    # its parser for round trips keeps comments, and fails on some that PyYAML passes over
+    parser = YAML(typ="safe", pure=True)
     parser.version = (1, 1)
     try:
         node = parser.compose(text)
@@ -117,8 +123,8 @@ def read_document(path: Path) -> Document | Malformed:
         mark = error.problem_mark or error.context_mark
         why = _tab_why(text, mark) if "'\\t'" in str(error.problem) else error.problem or str(error)
         return _malformed(path, text, mark.line if mark else 0, mark.column if mark else 0, why)
-    except (YAMLError, ValueError) as error:
-        return _malformed(path, text, 0, 0, str(error).splitlines()[0])
+    except (YAMLError, *_PARSER_FAULTS) as error:
+        return _malformed(path, text, parser.reader.line, 0, f"it cannot be parsed from here on: {error!r:.200}")
     builder = _Builder(path, plain_exponents=path.suffix == ".json")
     value = builder.build(node, "", 0) if node is not None else None
     if builder.unknown_tag:
@@ -263,6 +269,8 @@ def scalar(text: str, tag: str) -> Any:
 
 def _integer(text: str) -> int | str:
     digits = text.replace("_", "")
+    if len(digits) > _LONGEST_NUMBER:
+        return text
     try:
         if ":" in digits:  # 12:30:45 is base 60 in YAML 1.1
             return reduce(lambda total, part: 60 * total + int(part), digits.lstrip("+-").split(":"), 0) * (

@@ -7,14 +7,13 @@ The file is a JSON object with the parts `system`, `gpus`, `packages`, `env`, `w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, Capability, Part, Unknown, known
@@ -33,6 +32,7 @@ from flash_doctor.preflight.scene import (
     Totals,
     Trained,
 )
+from flash_doctor.system.bounds import count_of, read_json
 
 T = TypeVar("T")
 _GIB = 2**30
@@ -55,8 +55,8 @@ class Given:
             BadInput: missing, no JSON, or no object.
         """
         try:
-            data = json.loads(read_text(path, advice=_ADVICE))
-        except (ValueError, RecursionError) as error:
+            data = read_json(read_text(path, advice=_ADVICE))
+        except ValueError as error:
             message = f"{path} is no JSON"
             raise BadInput(message, evidence=(str(error),), advice=_ADVICE) from error
         if not isinstance(data, Mapping):
@@ -73,7 +73,7 @@ class Given:
             value = value[key]
         try:
             return make(value)
-        except (TypeError, ValueError, KeyError, AttributeError, InvalidVersion) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
             message = f"{self.path}: {name} has not the form that is expected"
             raise BadInput(message, evidence=(f"{type(error).__name__}: {error}",), advice=_ADVICE) from error
 
@@ -96,14 +96,19 @@ def words(value: list[Any]) -> tuple[str, ...]:
 
 
 def _bytes(value: Any) -> int:
-    return int(float(value or 0) * _GIB)
+    return _size(value or 0, _GIB)
+
+
+def _size(value: Any, unit: float) -> int:
+    """Bytes of a number of units, which is none of a stranger's infinities."""
+    return count_of(float(value) * unit)
 
 
 def system(value: Mapping[str, Any]) -> System:
     return System(
         wsl=bool(value.get("wsl")),
         container=bool(value.get("container")),
-        cpus=int(value.get("cpus") or 1),
+        cpus=count_of(value.get("cpus") or 1),
         quota=number(value.get("cpu_quota")),
         ram_free=_bytes(value["ram_free_gb"]),
         shm=_bytes(value.get("shm_free_gb", value.get("shm_gb"))),
@@ -178,50 +183,50 @@ def prepared(value: Mapping[str, Any]) -> Prepared | Absent:
 def disk(value: Mapping[str, Any]) -> Disk:
     return Disk(
         mount=str(value.get("mount") or "/"),
-        total=int(float(value["total_gb"]) * 1e9),
-        free=int(float(value["free_gb"]) * 1e9),
+        total=_size(value["total_gb"], 1e9),
+        free=_size(value["free_gb"], 1e9),
         writable=value.get("writable") is not False,
         shares_hub=bool(value.get("same_fs_as_hf_home")),
         filesystem=str(value.get("filesystem") or value.get("fs") or ""),
-        checkpoints=int(value.get("checkpoints") or 0),
+        checkpoints=count_of(value.get("checkpoints") or 0),
     )
 
 
 def totals(value: Mapping[str, Any]) -> Totals:
     return Totals(
-        rows=int(value["rows"]),
-        p50=float(value.get("tokens_p50") or 0),
-        longest=float(value.get("tokens_max") or 0),
-        over=float(value.get("frac_over_sequence_len") or 0),
-        duplicates=float(value.get("duplicate_frac") or 0),
+        rows=count_of(value["rows"]),
+        p50=number(value.get("tokens_p50")) or 0.0,
+        longest=number(value.get("tokens_max")) or 0.0,
+        over=number(value.get("frac_over_sequence_len")) or 0.0,
+        duplicates=number(value.get("duplicate_frac")) or 0.0,
         how="as given with --facts",
-        leaked=int(value.get("test_rows_in_train") or 0),
-        bytes=int(value.get("bytes") or 0),
+        leaked=count_of(value.get("test_rows_in_train") or 0),
+        bytes=count_of(value.get("bytes") or 0),
     )
 
 
 def model(value: Mapping[str, Any] | None) -> Model | Unknown:
     if not value or "params" not in value:
         return Unknown(unknown="the base model's shape is not among the facts given")
-    heads = int(value["num_attention_heads"])
+    heads = count_of(value["num_attention_heads"])
     quantised = value.get("quantization_config") or {}
     return Model(
         model_type=str(value.get("model_type") or ""),
-        params=int(value["params"]),
-        hidden=int(value["hidden_size"]),
-        intermediate=int(value.get("intermediate_size") or 4 * int(value["hidden_size"])),
-        layers=int(value["num_hidden_layers"]),
+        params=count_of(value["params"]),
+        hidden=count_of(value["hidden_size"]),
+        intermediate=count_of(value.get("intermediate_size") or 4 * count_of(value["hidden_size"])),
+        layers=count_of(value["num_hidden_layers"]),
         heads=heads,
-        kv_heads=int(value.get("num_key_value_heads") or heads),
-        head_dim=int(value.get("head_dim") or int(value["hidden_size"]) // heads),
-        vocab=int(value["vocab_size"]),
-        max_positions=int(value.get("max_position_embeddings") or 0),
+        kv_heads=count_of(value.get("num_key_value_heads") or heads),
+        head_dim=count_of(value.get("head_dim") or count_of(value["hidden_size"]) // heads),
+        vocab=count_of(value["vocab_size"]),
+        max_positions=count_of(value.get("max_position_embeddings") or 0),
         tied=bool(value.get("tie_word_embeddings")),
         gated=value.get("gated"),
         quant_method=str(quantised.get("quant_method") or "").lower(),
-        attention_dropout=float(value.get("attention_dropout") or 0.0),
+        attention_dropout=number(value.get("attention_dropout")) or 0.0,
         sliding_window=bool(value.get("sliding_window")),
-        widest_head=int(value.get("global_head_dim") or 0),
+        widest_head=count_of(value.get("global_head_dim") or 0),
         dtype=str(value.get("dtype") or value.get("torch_dtype") or ""),
     )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _SECRET = re.compile(r"(^|[/_])(hf_token|hub_token|api_key|secret|password|access_key)([/_]|$)", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_LARGEST = 1e30  # several of them can be multiplied without an overflow
 
 
 class Dialect(Enum):
@@ -159,11 +160,11 @@ def truth(value: object) -> bool | None:
 
 
 def number(value: object) -> float | None:
-    """A finite number, also one that YAML left a text (`1e-4`)."""
+    """A number, also one that YAML left a text (`1e-4`); None for what nothing can be counted with."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         found = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if abs(found) < float("inf") else None
+    return found if abs(found) < _LARGEST else None

@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from flash_doctor.errors import DoctorError
 from flash_doctor.model import (
@@ -160,20 +160,17 @@ def read_patient(
             extensions=parts.unread("extensions"),
         )
     answer, start = inquiry.examine()
-    raw: dict[str, Any] = answer.value
-    found = packages.read_packages(raw)
-    python = packages.read_python(raw, found)
+    python, found, owners, closed = packages.described(answer.value)
     shadows = attempt(read_shadows, python, found, answer.started, environ, current_folder())
     python = replace(python, start=start, shadows=shadows)
     places = indexes.Places(environ, python.prefix, current_folder())
     settings = parts.read("indexes", indexes.read_indexes, places)
     wanted = _requirements(requirements, python, environ)
-    owners = packages.binary_owners(raw)
     installed = attempt(torch.read_torch, packages.importable(python), found)
     attention = attempt(flash.read_flash, python, found, owners, current_folder())
     return Patient(
         python=python,
-        packages=packages.closed_site(raw, python) or found,
+        packages=closed or found,
         torch=installed,
         flash=attention,
         indexes=_with_named(settings, wanted.indexes if wanted else ()),

@@ -109,7 +109,7 @@ class PendingGpus:
             failure=_WELL if well else answer.failure,
             driver=version_in(answer.driver) if isinstance(answer.driver, str) else answer.driver,
             library=self._library(answer),
-            max_cuda=Version(f"{cuda // 1000}.{cuda % 1000 // 10}") if isinstance(cuda, int) else cuda,
+            max_cuda=_cuda(cuda) if isinstance(cuda, int) else cuda,
             gpus=answer.gpus if well else driver_files.list_gpus(self.root, self.runner),
         )
 
@@ -211,6 +211,13 @@ class PendingGpus:
 def _told(reading: _Reading) -> str:
     """What went wrong: the driver's own word, or why it could not be asked; "" where all went well."""
     return reading.failure.unknown if isinstance(reading.failure, Unknown) else known(reading.failure) or ""
+
+
+def _cuda(number: int) -> Part[Version]:
+    """13.0 of 13000."""
+    if not 0 < number < 1_000_000:
+        return Unknown(unknown=f"NVML says {number}, which is no release of CUDA")
+    return Version(f"{number // 1000}.{number % 1000 // 10}")
 
 
 def _with_visibility(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Gpu, ...]:

@@ -97,8 +97,16 @@ def _of_pip_file(text: str, path: Path) -> Iterator[tuple[str, str]]:
     for section in parser.sections():
         for key, value in parser.items(section):
             if key.replace("_", "-") in _KEYS:
-                for address in shlex.split(value, comments=True):
+                for address in _words(value, path, key):
                     yield address, f"{path} [{section}] {key}"
+
+
+def _words(value: str, path: Path, key: str) -> list[str]:
+    try:
+        return shlex.split(value, comments=True)
+    except ValueError as error:
+        message = f"{path} is no pip configuration file: {key}: {error}"
+        raise BadInput(message) from error
 
 
 def _uv_files(places: Places) -> Iterator[Path]:
@@ -137,7 +145,7 @@ def _table(text: str, path: Path) -> dict[str, Any]:
         import tomli as tomllib
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, a number of too many digits; nested without end
         message = f"{path} is no valid TOML: {error}"
         raise BadInput(message) from error
 

@@ -200,19 +200,17 @@ def read_header(path: str) -> dict[str, list[str]]:
     if len(data) == FIRST_READ and b"\n\n" not in data:
         data = read_bytes(path, HEADER_LIMIT)
     head = data.replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode("utf-8", "replace")
-    fields: dict[str, list[str]] = {}
-    last: list[str] = []
+    fields: dict[str, list[list[str]]] = {}
+    pieces: list[str] = []
     for line in head.split("\n"):
         if line[:1] in (" ", "\t"):
-            if last:
-                last[-1] += " " + line.strip()
+            pieces.append(line.strip())
             continue
         key, _, value = line.partition(":")
-        key = key.lower()
-        last = fields.setdefault(key, []) if key in WANTED else []
-        if key in WANTED:
-            last.append(value.strip())
-    return {key: values for key, values in fields.items() if values[0]}
+        pieces = [value.strip()]
+        if key.lower() in WANTED:
+            fields.setdefault(key.lower(), []).append(pieces)
+    return {key: [" ".join(value) for value in values] for key, values in fields.items() if any(values[0])}
 
 
 def is_wanted(name: str, patterns: list[str]) -> bool:
@@ -229,6 +227,8 @@ def compare_record(base: str, path: str, deep: bool) -> dict[str, object]:
             compare_folder(base, folder, files, deep, **differing)
     except OSError as error:
         return {"error": "%s: %s" % (error.filename or path, error.strerror)}
+    except ValueError as error:  # a zero byte in a name
+        return {"error": "%s: %s" % (path, error)}
     return {"files": sum(map(len, record.values())), **differing, "hashed": deep}
 
 

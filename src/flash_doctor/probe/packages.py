@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from functools import cache
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
+from flash_doctor.errors import TargetError
 from flash_doctor.model import (
     Absent,
     BrokenMetadata,
@@ -25,10 +25,51 @@ from flash_doctor.model import (
 )
 from flash_doctor.probe.redact import without_credentials
 from flash_doctor.probe.unfinished import unfinished_fixes
+from flash_doctor.system.bounds import count_of, read_json
 from flash_doctor.system.files import read_regular
 
 _NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
+_MOST_FOLDERS = 1000  # of sys.path
 _NO_RECORD = Absent(absent="the distribution has no RECORD")
+
+
+class Described(NamedTuple):
+    """What the document of inside.py says: `owners` has the distribution whose RECORD lists a compiled file.
+
+    `closed` is why the packages cannot be told, None where they can.
+    """
+
+    python: Python
+    packages: Packages
+    owners: dict[Path, NormalizedName]
+    closed: Unknown | None
+
+
+def described(raw: Any) -> Described:
+    """The raw document of inside.py as values.
+
+    Raises:
+        TargetError: our script gives no such answer; something else in that Python has answered in its place.
+    """
+    try:
+        packages = read_packages(raw)
+        python = read_python(raw, packages)
+        return Described(python, packages, binary_owners(raw), closed_site(raw, python))
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        message = "the target's Python does not answer as the doctor's script does: something answers in its place"
+        raise TargetError(message, evidence=(f"{type(error).__name__}: {str(error)[:200]}",)) from error
+
+
+def _text(value: Any) -> str:
+    """A text that can be a path, too."""
+    if not isinstance(value, str) or "\0" in value:
+        message = f"{str(value)[:80]!r} stands where a text is expected"
+        raise TypeError(message)
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(_text(value) for value in ([] if values is None else values))
 
 
 def read_python(raw: dict[str, Any], packages: Packages) -> Python:
@@ -37,20 +78,20 @@ def read_python(raw: dict[str, Any], packages: Packages) -> Python:
     pip = packages.find("pip")
     return Python(
         version=Version(facts["version"]),
-        implementation=facts["implementation"],
-        executable=Path(facts["executable"]),
-        prefix=Path(facts["prefix"]),
-        base_prefix=Path(facts["base_prefix"]),
+        implementation=_text(facts["implementation"]),
+        executable=Path(_text(facts["executable"])),
+        prefix=Path(_text(facts["prefix"])),
+        base_prefix=Path(_text(facts["base_prefix"])),
         kind=_kind(facts),
-        abi=facts["abi"],
-        platform=facts["platform"],
-        markers=facts["markers"],
-        search_path=_paths(raw["path"]),
+        abi=_text(facts["abi"]),
+        platform=_text(facts["platform"]),
+        markers={_text(name): _text(value) for name, value in facts["markers"].items()},
+        search_path=_paths(raw["path"][:_MOST_FOLDERS]),
         site_packages=_paths(facts["site_packages"]),
         user_site=_optional(facts["user_site"], "this interpreter does not look into a user site"),
         pythonpath=_paths(facts["pythonpath"]),
-        managed=facts["managed"] or Absent(absent="no EXTERNALLY-MANAGED file"),
-        writable=facts["writable"],
+        managed=_text(facts["managed"] or "") or Absent(absent="no EXTERNALLY-MANAGED file"),
+        writable=bool(facts["writable"]),
         pip=pip.version if pip else Absent(absent="pip is not installed in the target"),
         headers=_optional(facts["headers"], "no Python.h where this interpreter's headers belong"),
     )
@@ -63,11 +104,11 @@ def _kind(facts: dict[str, Any]) -> PythonKind:
 
 
 def _paths(texts: list[str]) -> tuple[Path, ...]:
-    return tuple(map(Path, texts))
+    return tuple(map(Path, _texts(texts)))
 
 
 def _optional(text: str | None, why: str) -> Part[Path]:
-    return Absent(absent=why) if text is None else Path(text)
+    return Absent(absent=why) if text is None else Path(_text(text))
 
 
 def read_packages(raw: dict[str, Any]) -> Packages:
@@ -78,12 +119,14 @@ def read_packages(raw: dict[str, Any]) -> Packages:
         distributions=tuple(_package(item, user_site, links) for item in raw["distributions"]),
         leftovers=_paths(raw["leftovers"]),
         broken=tuple(_broken(item) for item in raw["broken"]),
-        unfinished=tuple(unfinished_fixes(map(Path, raw["python"]["site_packages"]))),
+        unfinished=tuple(unfinished_fixes(_paths(raw["python"]["site_packages"]))),
     )
 
 
 def _broken(item: dict[str, Any]) -> BrokenMetadata:
-    return BrokenMetadata(path=Path(item["path"]), why=item["why"], closed=item.get("closed", False))
+    return BrokenMetadata(
+        path=Path(_text(item["path"])), why=_text(item["why"]), closed=item.get("closed", False) is True
+    )
 
 
 def closed_site(raw: dict[str, Any], python: Python) -> Unknown | None:
@@ -106,27 +149,27 @@ def binary_owners(raw: dict[str, Any]) -> dict[Path, NormalizedName]:
     return {
         Path(item["location"], name): canonicalize_name(item["fields"]["name"][0])
         for item in raw["distributions"]
-        for name in item["binaries"]
+        for name in _texts(item["binaries"])
     }
 
 
 def _package(item: dict[str, Any], user_site: str | None, links: set[str]) -> Package:
     fields, texts = item["fields"], item["texts"]
-    raw_version = fields["version"][0]
+    raw_version = _text(fields["version"][0])
     origin = _origin(texts.get("direct_url.json"))
-    location = item["location"]
+    location = _text(item["location"])
     return Package(
         name=canonicalize_name(fields["name"][0]),
         version=parse_version(raw_version),
         raw_version=raw_version,
-        metadata=Path(item["metadata"]),
+        metadata=Path(_text(item["metadata"])),
         location=Path(location),
         installer=(texts.get("INSTALLER") or "").strip(),
         url=origin.url,
         editable=origin.editable or location in links,
         in_user_site=location == user_site,
-        requires=tuple(fields.get("requires-dist") or _egg_requires(texts.get("requires.txt") or "")),
-        requires_python=fields.get("requires-python", [""])[0],
+        requires=_texts(fields.get("requires-dist")) or _egg_requires(texts.get("requires.txt") or ""),
+        requires_python=_text(fields.get("requires-python", [""])[0]),
         tags=_tags(texts.get("WHEEL") or ""),
         top_level=tuple((texts.get("top_level.txt") or "").split()),
         record=_record(item),
@@ -155,10 +198,10 @@ def _origin(text: str | None) -> _Origin:
     if text is None:
         return _FROM_INDEX
     try:
-        data = json.loads(text)
+        data = read_json(_text(text))
         editable = bool(data.get("dir_info", {}).get("editable"))
         return _Origin(without_credentials(data["url"]), editable)
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         return _Origin(Unknown(unknown="direct_url.json is not what PEP 610 says"), editable=False)
 
 
@@ -190,10 +233,10 @@ def _record(item: dict[str, Any]) -> Part[RecordCheck]:
     if "error" in record:
         return Unknown(unknown=f"its files cannot be compared with RECORD: {record['error']}")
     return RecordCheck(
-        files=record["files"],
-        missing=tuple(record["missing"]),
-        changed=tuple(record["changed"]),
-        hashed=record["hashed"],
+        files=count_of(record["files"]),
+        missing=_texts(record["missing"]),
+        changed=_texts(record["changed"]),
+        hashed=bool(record["hashed"]),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from flash_doctor.command import Command
 from flash_doctor.errors import BadInput, CommandFailed, TimedOut
 from flash_doctor.model import Gpu, Part, Unknown
 from flash_doctor.probe.loader import WSL_FOLDER
+from flash_doctor.system.bounds import read_json
 from flash_doctor.system.proc import survives
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _parse(child: Running) -> NvmlAnswer | str | Unknown:
     done = child.wait()
     lines = done.text.strip().splitlines()
     with contextlib.suppress(ValueError, BadInput):
-        return _accept(decode(NvmlAnswer, json.loads(lines[-1] if lines else ""), "NVML"))
+        return _accept(decode(NvmlAnswer, read_json(lines[-1] if lines else ""), "NVML"))
     end = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     said = done.errors.strip().splitlines()[-1:] or ["nothing on stderr"]
     why = f"asking NVML ended with {end}: {said[0][:200]}"

@@ -73,9 +73,12 @@ def _earlier(python: Python, environ: Mapping[str, str], here: Path) -> Iterator
 
 
 def _later(python: Python, environ: Mapping[str, str], here: Path) -> list[Path]:
-    """The standard library and what comes behind it, which the earlier folders hide."""
+    """The standard library and what comes behind it, which the earlier folders hide; each folder once."""
     early = {os.path.realpath(folder) for folder, hider in _earlier(python, environ, here) if hider is Hider.PYTHONPATH}
-    return [folder for folder in python.search_path if os.path.realpath(folder) not in early]
+    later: dict[str, Path] = {}
+    for folder in python.search_path:
+        later.setdefault(os.path.realpath(folder), folder)
+    return [folder for real, folder in later.items() if real not in early]
 
 
 def _in_folder(folder: Path, hider: Hider, later: Iterable[Path], abi: str) -> Iterator[Shadow]:

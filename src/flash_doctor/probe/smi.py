@@ -31,6 +31,7 @@ _FIELDS = (
 _NEWER_FIELDS = ("compute_cap",)
 _MIB = 1024 * 1024
 _CUDA = re.compile(r"CUDA Version:\s*(\d+\.\d+)")
+_WHOLE = re.compile("[0-9]{1,12}")
 _LIMIT = 10.0
 
 
@@ -83,7 +84,7 @@ def _gpu(row: dict[str, str]) -> Gpu:
     index = row["index"]
     not_asked = Unknown(unknown="nvidia-smi was not asked; NVML did not answer")
     return Gpu(
-        index=int(index) if index.isdecimal() else 0,
+        index=int(index) if _WHOLE.fullmatch(index) else 0,
         name=row["name"],
         uuid=row["uuid"] if row["uuid"].startswith("GPU-") else Unknown(unknown=row["uuid"]),
         bus_id=row["pci.bus_id"],
@@ -99,7 +100,7 @@ def _gpu(row: dict[str, str]) -> Gpu:
 
 
 def _bytes(mebibytes: str) -> Part[int]:
-    return int(mebibytes) * _MIB if mebibytes.isdecimal() else Unknown(unknown=f"nvidia-smi says {mebibytes}")
+    return int(mebibytes) * _MIB if _WHOLE.fullmatch(mebibytes) else Unknown(unknown=f"nvidia-smi says {mebibytes}")
 
 
 def _capability(text: str) -> Part[Capability]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -15,7 +14,8 @@ from packaging.version import Version
 from flash_doctor.command import Command, Running
 from flash_doctor.errors import CommandFailed
 from flash_doctor.model import Absent, Part, Tool, Toolchain, Toolkit, Unknown
-from flash_doctor.probe.files import exists, names_in, text_of, version_in
+from flash_doctor.probe.files import exists, names_in, version_in
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,8 +136,8 @@ def _written_version(nvcc: Path, origin: str, site_packages: tuple[Path, ...]) -
     if exists(home / "conda-meta"):
         return _in_names([home / "conda-meta"], _CONDA_NVCC)
     try:
-        return version_in(str(json.loads(text_of(home / "version.json") or "")["cuda_nvcc"]["version"]))
-    except (ValueError, KeyError, TypeError):
+        return version_in(str(read_json(home / "version.json")["cuda_nvcc"]["version"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return Unknown(unknown="no file beside nvcc tells its version")
 
 

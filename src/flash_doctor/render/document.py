@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.codec import decode, encode
 from flash_doctor.errors import BadInput, DoctorError
 from flash_doctor.model import Report
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from flash_doctor.model.binaries import Inspection
@@ -20,7 +21,7 @@ EXPLANATION = "flash-doctor/explanation/1"
 ABI = "flash-doctor/abi/1"
 
 MAX_REPORT = 64 * 1024 * 1024  # characters: ten times the report of a target with 10,000 distributions
-_MAX_DIGITS = 20
+_MAX_DIGITS = 20  # only numbers that a machine can have
 _OF_DOCUMENT = {"schema", "verdict", "exit_code"}  # what the document has beside the report's own fields
 _FROM_CHECK = "Make a report with: flash-doctor check --json > report.json"
 
@@ -77,7 +78,12 @@ def load_report(text: str) -> Report:
         message = "this is not a report that this version of flash-doctor can read"
         found = f"its schema is {str(schema)[:80]!r}" if schema is not None else "it names no schema"
         raise BadInput(message, evidence=(f"{found}; expected {REPORT!r}",), advice=_FROM_CHECK)
-    return _accept(decode(Report, {key: value for key, value in data.items() if key not in _OF_DOCUMENT}, "the report"))
+    body = {key: value for key, value in data.items() if key not in _OF_DOCUMENT}
+    try:
+        return _accept(decode(Report, body, "the report"))
+    except ValueError as error:
+        message = "a value in the report is none that this machine could have"
+        raise BadInput(message, evidence=(str(error),), advice=_FROM_CHECK) from error
 
 
 def _accept(claim: Claimed[Report]) -> Report:
@@ -87,20 +93,7 @@ def _accept(claim: Claimed[Report]) -> Report:
 
 def _parse(text: str) -> object:
     try:
-        return json.loads(text, parse_int=_integer, parse_constant=_constant)
-    except (ValueError, RecursionError) as error:
+        return read_json(text, limit=MAX_REPORT, digits=_MAX_DIGITS, unique=True)
+    except ValueError as error:
         message = "the report is not valid JSON"
         raise BadInput(message, evidence=(str(error),), advice=_FROM_CHECK) from error
-
-
-def _integer(digits: str) -> int:
-    """Only numbers that a machine can have: a longer one is an attack on the parser, or a damaged file."""
-    if len(digits) > _MAX_DIGITS:
-        message = f"a number of {len(digits)} digits"
-        raise ValueError(message)
-    return int(digits)
-
-
-def _constant(name: str) -> float:
-    message = f"{name} is no JSON value"
-    raise ValueError(message)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
 from flash_doctor.install.fetch import hash_of
 from flash_doctor.model.plan import Install
 from flash_doctor.model.wheel import HashState
+from flash_doctor.system.bounds import wheel_name
 from flash_doctor.system.requirement import parse
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def _settled(folder: Path, step: Install) -> Install:
 def _version(path: Path, name: str) -> Version | None:
     """The version of a wheel, when it is of that distribution."""
     try:
-        found, version, _, _ = parse_wheel_filename(path.name)
-    except InvalidWheelFilename:
+        found, version, _ = wheel_name(path.name)
+    except ValueError:
         return None
     return version if found == name else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed, TimedOut
+from flash_doctor.system.bounds import read_json
 from flash_doctor.verify.judge import Ending, judge
 
 if TYPE_CHECKING:
@@ -24,6 +25,19 @@ _LOADER = "import sys; sys.path[:] = filter(None, sys.path); exec(compile(sys.ar
 _PRECISE = {"NVIDIA_TF32_OVERRIDE": "0", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0"}
 _NOT_STARTED = 127  # as a shell says it
 KERNEL = Path(__file__).with_name("kernel.py")
+# what each event has; `torch` and `library` say what they like
+_NUMBER = (int, float)
+_SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "begin": {"step": str},
+    "end": {"step": str, "ok": bool},
+    "torch": {},
+    "library": {},
+    "devices": {"devices": list},
+    "fault": {"case": str, "device": str, "fault": str, "again": int},
+    "speed": {"device": str, "library": _NUMBER, "sdpa": _NUMBER, "matmul": _NUMBER},
+    "finished": {},
+}
+_FAILED: dict[str, type | tuple[type, ...]] = {"error": str, "kind": str, "where": list}
 
 
 def verify(
@@ -82,10 +96,23 @@ def _events(output: bytes, mark: str) -> tuple[dict[str, object], ...]:
 
 def _event(line: bytes, mark: str) -> dict[str, object] | None:
     try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):  # cut off in the middle, or nothing of ours
+        event = read_json(line, finite=False)
+    except ValueError:  # cut off in the middle, or nothing of ours
         return None
-    return event if isinstance(event, dict) and event.get("mark") == mark else None
+    return event if isinstance(event, dict) and event.get("mark") == mark and _is_ours(event) else None
+
+
+def _is_ours(event: dict[str, object]) -> bool:
+    """Whether kernel.py writes such lines: the library that it imports shares its process, and may write others."""
+    shape = _SHAPES.get(str(event.get("event")))
+    if shape is None:
+        return False
+    if event["event"] == "end" and event.get("ok") is False:
+        shape = {**shape, **_FAILED}
+    lists = (value for name, kind in shape.items() if kind is list and isinstance(value := event.get(name), list))
+    return all(isinstance(event.get(name), kind) for name, kind in shape.items()) and all(
+        isinstance(item, str) for value in lists for item in value
+    )
 
 
 def _caches(scratch: Path) -> dict[str, str]:

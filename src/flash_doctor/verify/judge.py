@@ -130,7 +130,7 @@ def _refusal(step: str, event: Mapping[str, Any]) -> Finding:
     if step == "use":
         return _finding("V101", "torch", "torch itself cannot use this device", evidence, _MEND_TORCH, _CHECK)
     if step.startswith("import "):
-        return _finding("V201", step.split()[1], "the library does not import", evidence, _REPLACE, *_BY)
+        return _finding("V201", step.removeprefix("import "), "the library does not import", evidence, _REPLACE, *_BY)
     if "no kernel image" in error:
         return _finding("V202", "flash-attn", "this build has no code for this GPU", evidence, _REPLACE, *_BY)
     return _finding("V203", "flash-attn", "a kernel ended with an error", evidence, _REPLACE, *_BY)

@@ -96,8 +96,9 @@ def _targets(value: Mapping[str, Any], _dialect: Dialect) -> Iterator[tuple[str,
 
 
 def _attention(value: Mapping[str, Any], _dialect: Dialect) -> Iterator[tuple[str, Any, str]]:
-    if value.get("flash_attn") in _FLASH_ATTN:
-        yield "attn_implementation", _FLASH_ATTN[value["flash_attn"]], "flash_attn"
+    chosen = value.get("flash_attn")
+    if isinstance(chosen, str) and chosen in _FLASH_ATTN:
+        yield "attn_implementation", _FLASH_ATTN[chosen], "flash_attn"
 
 
 def _services(value: Mapping[str, Any], _dialect: Dialect) -> Iterator[tuple[str, Any, str]]:

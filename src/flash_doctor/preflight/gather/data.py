@@ -6,7 +6,6 @@ A file of gigabytes is read to a stated limit; what was left out is told in `Tot
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Mapping
 from itertools import islice
@@ -17,6 +16,7 @@ from flash_doctor.model import Absent, Part, Unknown
 from flash_doctor.preflight.gather.rows import JSON, Measured, Reader, format_of, unreadable
 from flash_doctor.preflight.run import Dialect
 from flash_doctor.preflight.scene import Files, Sample, Totals
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,8 +88,8 @@ def registered(run: Run, files: Files) -> tuple[Sample, ...]:
         return ()
     info = files.find(f"{run.raw.get('dataset_dir') or 'data'}/dataset_info.json")
     try:
-        known = json.loads(info.read_bytes()) if info else None
-    except (OSError, ValueError, RecursionError):
+        known = read_json(info, finite=False) if info else None
+    except (OSError, ValueError):
         known = None
     names = [name.strip() for name in said.split(",")] if isinstance(known, dict) else []
     why = f"{info} knows no dataset of that name"

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, Part, Unknown
+from flash_doctor.preflight.run import number
 from flash_doctor.preflight.scene import Hub, Model, Tokenizer, Trained
+from flash_doctor.system.bounds import count_of, read_json
+from flash_doctor.system.files import read_regular
 
 if TYPE_CHECKING:
     from flash_doctor.preflight.run import Run
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 
 _HEADER_LIMIT = 64 * 1024 * 1024
 _JSON_LIMIT = 64 * 1024 * 1024
+_VOCABULARY_LIMIT = 256 * 1024 * 1024
+_MOST_DIMENSIONS = 16
 _TOKENS = ("eos_token", "pad_token", "bos_token")
 
 
@@ -69,20 +75,19 @@ def _holds_text(path: Path) -> bool:
 
 def _complete(folder: Path) -> bool:
     """Every weight file that the index names is there."""
-    index = read_json(folder / "model.safetensors.index.json")
+    index = read_object(folder / "model.safetensors.index.json")
     named = index.get("weight_map")
     if isinstance(named, Mapping):
-        return all((folder / str(name)).exists() for name in set(named.values()))
+        # Path.exists raises for a name that is too long
+        return all(os.path.exists(folder / name) for name in set(map(str, named.values())))  # noqa: PTH110
     return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
 
 
-def read_json(path: Path) -> Mapping[str, Any]:
+def read_object(path: Path) -> Mapping[str, Any]:
     """A JSON object from a file; empty where there is none that can be read."""
     try:
-        if path.stat().st_size > _JSON_LIMIT:
-            return {}
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        value = read_json(path, limit=_JSON_LIMIT, finite=False)
+    except (OSError, ValueError):
         return {}
     return value if isinstance(value, Mapping) else {}
 
@@ -91,7 +96,7 @@ def read_model(base: str, folder: Path | None) -> Part[Model]:
     """The model's shape, and its parameters counted."""
     if folder is None:
         return Unknown(unknown=f"{base or 'the base model'} is neither a folder here nor in the hub's cache")
-    whole = read_json(folder / "config.json")
+    whole = read_object(folder / "config.json")
     inner = whole.get("text_config")
     config = {**whole, **inner} if isinstance(inner, Mapping) else whole
     try:
@@ -101,45 +106,47 @@ def read_model(base: str, folder: Path | None) -> Part[Model]:
 
 
 def _model(config: Mapping[str, Any], folder: Path) -> Model:
-    hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+    hidden, heads = count_of(config["hidden_size"]), count_of(config["num_attention_heads"])
     quantised = config.get("quantization_config")
     quant = str(quantised.get("quant_method") or "") if isinstance(quantised, Mapping) else ""
-    head_dim = int(config.get("head_dim") or hidden // heads)
+    head_dim = count_of(config.get("head_dim") or hidden // heads)
     if config.get("qk_nope_head_dim"):
-        head_dim = int(config["qk_nope_head_dim"]) + int(config.get("qk_rope_head_dim") or 0)
+        head_dim = count_of(config["qk_nope_head_dim"]) + count_of(config.get("qk_rope_head_dim") or 0)
     counted = 0 if quant else count_params(folder)
     return Model(
         model_type=str(config.get("model_type") or ""),
         params=counted or shape_params(config),
         hidden=hidden,
-        intermediate=int(config.get("intermediate_size") or 4 * hidden),
-        layers=int(config["num_hidden_layers"]),
+        intermediate=count_of(config.get("intermediate_size") or 4 * hidden),
+        layers=count_of(config["num_hidden_layers"]),
         heads=heads,
-        kv_heads=int(config.get("num_key_value_heads") or heads),
+        kv_heads=count_of(config.get("num_key_value_heads") or heads),
         head_dim=head_dim,
-        vocab=int(config["vocab_size"]),
-        max_positions=int(config.get("max_position_embeddings") or 0),
+        vocab=count_of(config["vocab_size"]),
+        max_positions=count_of(config.get("max_position_embeddings") or 0),
         tied=bool(config.get("tie_word_embeddings")),
         gated=None,
         quant_method=quant.lower(),
-        attention_dropout=float(config.get("attention_dropout") or 0.0),
+        attention_dropout=number(config.get("attention_dropout")) or 0.0,
         sliding_window=bool(config.get("sliding_window") and config.get("use_sliding_window", True)),
-        widest_head=int(config.get("global_head_dim") or 0),
+        widest_head=count_of(config.get("global_head_dim") or 0),
         dtype=str(config.get("dtype") or config.get("torch_dtype") or ""),
     )
 
 
 def shape_params(config: Mapping[str, Any]) -> int:
     """Parameters of a decoder of the Llama kind, experts included: attention, three projections, norms, embeddings."""
-    hidden, layers, heads = (int(config[key]) for key in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
-    inner = int(config.get("moe_intermediate_size") or config.get("intermediate_size") or 4 * hidden)
-    width = int(config.get("head_dim") or hidden // heads)
-    keys = int(config.get("num_key_value_heads") or heads)
-    experts = int(config.get("num_local_experts") or config.get("num_experts") or 1)
+    hidden, layers, heads = (
+        count_of(config[key]) for key in ("hidden_size", "num_hidden_layers", "num_attention_heads")
+    )
+    inner = count_of(config.get("moe_intermediate_size") or config.get("intermediate_size") or 4 * hidden)
+    width = count_of(config.get("head_dim") or hidden // heads)
+    keys = count_of(config.get("num_key_value_heads") or heads)
+    experts = count_of(config.get("num_local_experts") or config.get("num_experts") or 1)
     attention = hidden * width * (2 * heads + 2 * keys)
     biases = width * (heads + 2 * keys) if config.get("attention_bias") or config.get("model_type") == "qwen2" else 0
     layer = attention + biases + 3 * hidden * inner * experts + 2 * hidden
-    embeddings = int(config["vocab_size"]) * hidden * (1 if config.get("tie_word_embeddings") else 2)
+    embeddings = count_of(config["vocab_size"]) * hidden * (1 if config.get("tie_word_embeddings") else 2)
     return layers * layer + embeddings + hidden
 
 
@@ -155,19 +162,27 @@ def _header_params(path: Path) -> int:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length <= _HEADER_LIMIT else {}
-    except (OSError, ValueError, RecursionError):
+            header = read_json(file.read(length), limit=_HEADER_LIMIT) if length <= _HEADER_LIMIT else {}
+        entries = header.values() if isinstance(header, dict) else ()
+        return sum(_size(entry["shape"]) for entry in entries if isinstance(entry, dict) and "shape" in entry)
+    except (OSError, ValueError):
         return 0
-    shapes = [entry["shape"] for entry in header.values() if isinstance(entry, dict) and "shape" in entry]
-    return sum(math.prod(shape) for shape in shapes)
+
+
+def _size(shape: object) -> int:
+    """The numbers in a tensor of that shape."""
+    if not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS:
+        message = f"{str(shape)[:80]} is no shape"
+        raise ValueError(message)
+    return count_of(math.prod(map(count_of, shape)))
 
 
 def read_tokenizer(run: Run, base: str, folder: Path | None) -> Part[Tokenizer]:
     """The special tokens, the chat template, and of all tokens those added and those the run asks for."""
-    config = read_json(folder / "tokenizer_config.json") if folder else {}
+    config = read_object(folder / "tokenizer_config.json") if folder else {}
     if folder is None or not config:
         return Unknown(unknown=f"the tokenizer of {base or 'the base model'} is not on this disk")
-    special = {**read_json(folder / "special_tokens_map.json"), **config}
+    special = {**read_object(folder / "special_tokens_map.json"), **config}
     found = {name: _token(special.get(name)) for name in _TOKENS}
     added = config.get("added_tokens_decoder")
     known = {_token(entry) for entry in added.values()} if isinstance(added, Mapping) else set()
@@ -196,11 +211,14 @@ def _asked_for(run: Run, folder: Path) -> set[str]:
     if not asked:
         return set()
     try:
-        vocabulary = (folder / "tokenizer.json").read_bytes()
+        vocabulary = read_regular(folder / "tokenizer.json", _VOCABULARY_LIMIT)
     except OSError:
         return set()
-    written = {token: (json.dumps(token), json.dumps(token, ensure_ascii=False)) for token in asked}
-    return {token for token, forms in written.items() if any(form.encode() in vocabulary for form in forms)}
+    return {token for token in asked if any(form in vocabulary for form in _written(token))}
+
+
+def _written(token: str) -> tuple[bytes, bytes]:
+    return json.dumps(token).encode(), json.dumps(token, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def read_adapter(folder: Path) -> Trained | Absent:
@@ -210,7 +228,7 @@ def read_adapter(folder: Path) -> Trained | Absent:
         BadInput: the folder holds no adapter_config.json.
     """
     path = folder / "adapter_config.json"
-    content = read_json(path)
+    content = read_object(path)
     if not content:
         message = f"{folder} holds no readable adapter_config.json"
         raise BadInput(message, advice="Name the folder that training saved the adapter in.")

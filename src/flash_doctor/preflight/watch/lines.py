@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flash_doctor.preflight.watch.records import Record, record_of
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -95,8 +95,8 @@ def _dicts(text: str) -> Iterator[tuple[Mapping[str, object], str]]:
 def _json(text: str) -> dict[str, object] | None:
     """An object, what is one level deeper in it brought up: loggers wrap their metrics."""
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = read_json(text, finite=False)
+    except ValueError:
         return None
     if not isinstance(data, dict):
         return None

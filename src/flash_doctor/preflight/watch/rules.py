@@ -128,9 +128,9 @@ def overfit(series: Series, record: Record, facts: WatchFacts) -> Found:
 
 def learning_rate(series: Series, record: Record, facts: WatchFacts) -> Found:
     """A learning rate that is no number, stays 0, or does not move under a schedule that falls."""
-    if "learning_rate" not in record.metrics:
-        return
     rates = series.window("learning_rate", facts.rate.constant)
+    if "learning_rate" not in record.metrics or not rates:  # a line of the end is in no window
+        return
     summary = ""
     if not math.isfinite(rates[-1]):
         summary = f"is {plain(rates[-1])}"

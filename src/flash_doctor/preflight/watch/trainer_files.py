@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import math
 import pickletools
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.preflight.watch.records import Record, record_of
+from flash_doctor.system.archive import open_zip, read_member
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 STATE = "trainer_state.json"
 ARGUMENTS = "training_args.bin"
 _CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})")
-_MOST_BYTES = 512 * 1024 * 1024
+# a run of 200,000 logged steps: it takes 200 MB of memory
+_MOST_BYTES = 128 * 1024 * 1024
+_MOST_VALUES = 4_000_000
 _MOST_ARGUMENTS = 4 * 1024 * 1024
 _WANTED = frozenset(
     {
@@ -106,8 +109,8 @@ def read_state(path: Path) -> State:
         message = f"{path} is larger than {_MOST_BYTES // 1024 // 1024} MiB"
         raise Unreadable(message)
     try:
-        data = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        data = read_json(path, limit=_MOST_BYTES, values=_MOST_VALUES, finite=False)
+    except ValueError as error:
         message = f"{path} is not whole JSON: {error}"
         raise Unreadable(message) from error
     history = data.get("log_history") if isinstance(data, dict) else None
@@ -141,7 +144,9 @@ class Settings:
 
     def whole(self, name: str) -> int | None:
         value = self.values.get(name)
-        return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        return int(value)
 
     def text(self, name: str) -> str:
         value = self.values.get(name)
@@ -159,17 +164,13 @@ def read_settings(path: Path) -> Settings:
     """The run's arguments. The pickle is read as a list of instructions, none of which is carried out.
 
     Raises:
-        Unreadable: it is no file that torch.save wrote, or is being written.
-        OSError: it cannot be read.
+        Unreadable: it is no file that torch.save wrote, is being written, or cannot be read.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             name = next((name for name in archive.namelist() if name.endswith("data.pkl")), "")
-            if not name or archive.getinfo(name).file_size > _MOST_ARGUMENTS:
-                message = f"{path} holds no pickle of arguments"
-                raise Unreadable(message)
-            return Settings(values=dict(_arguments(archive.read(name))))
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+            return Settings(values=dict(_arguments(read_member(archive, name, _MOST_ARGUMENTS))))
+    except ValueError as error:
         message = f"{path} cannot be read: {error}"
         raise Unreadable(message) from error
 

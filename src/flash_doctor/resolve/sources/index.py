@@ -101,7 +101,7 @@ def read_lock(text: str, question: Question) -> Iterator[Found]:
 
     try:
         lock = Pylock.from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
+    except (ValueError, RecursionError, PylockValidationError) as error:  # TOMLDecodeError is a ValueError
         message = f"the answer of uv is no lock file: {error}"
         raise BadInput(message) from error
     environment = _markers(question)

@@ -8,7 +8,6 @@ What a wheel's name does not tell is in `faults`: which rows (`where`), what is 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -18,6 +17,7 @@ from flash_doctor.errors import BadFacts
 from flash_doctor.model.matrix import Origin
 from flash_doctor.model.wheel import Evidence, HashState, KnownFault, Wheel, WheelFamily
 from flash_doctor.resolve.sources.names import distribution, gpu_code, platform, release, tags, version
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -118,7 +118,7 @@ class _Book:
 
     def _parse(self) -> dict[str, Any]:
         try:
-            data = json.loads(self.path.read_bytes())
+            data = read_json(self.path)
         except (OSError, ValueError) as error:
             message = f"{self.path}: not readable as JSON: {error}"
             raise BadFacts(message) from error

@@ -7,13 +7,13 @@ sha256): after an upgrade of the doctor, or when it is damaged, it is left aside
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadFacts
 from flash_doctor.model.consultation import Knowledge
 from flash_doctor.resolve.sources.matrix import Wheels, load_wheels
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +71,7 @@ def base_of(path: Path) -> str:
 def _unusable(path: Path, shipped: Path, facts: Facts) -> str:
     """Why a file of the overlay is left aside, or nothing."""
     try:
-        base = json.loads(path.read_bytes()).get("base")
+        base = read_json(path).get("base")
         if not shipped.is_file() or base != base_of(shipped):
             return "they were made from other facts than this flash-doctor's"
         load_wheels(only=(path,), publishers=facts.publishers, knows_cuda=facts.drivers.knows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -11,12 +10,14 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from flash_doctor.errors import BadInput
 from flash_doctor.resolve.sources.assets import Asset
+from flash_doctor.system.bounds import read_json
 from flash_doctor.system.url import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
+_LIMIT = 64 << 20  # characters; what is fetched is cut before
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -49,7 +50,11 @@ def page_files(body: bytes, url: str) -> Iterator[PageFile]:
     """
     text = body.decode("utf-8", "replace")
     for address, sha256, size in _json(text) if text.lstrip().startswith("{") else _html(text):
-        parts = urlsplit(urldefrag(urljoin(url, address))[0])
+        try:
+            parts = urlsplit(urldefrag(urljoin(url, address))[0])
+        except ValueError as error:
+            message = f"the page of the index names {address[:200]!r}, which is no address: {error}"
+            raise BadInput(message) from error
         whole = without_login(parts.geturl())
         fits = sha256 if sha256 and _HASH.fullmatch(sha256) else None
         name = unquote(parts.path.rpartition("/")[2])
@@ -61,12 +66,17 @@ File = tuple[str, "str | None", "int | None"]
 
 def _json(text: str) -> Iterator[File]:
     try:
-        for file in json.loads(text)["files"]:
-            size = file.get("size")
-            yield str(file["url"]), file["hashes"].get("sha256"), size if isinstance(size, int) else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        files = [_file(file) for file in read_json(text, limit=_LIMIT)["files"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"the page of the index has another shape than expected: {type(error).__name__} {error}"
         raise BadInput(message) from error
+    yield from files
+
+
+def _file(file: dict[str, Any]) -> File:
+    sha256, size = file["hashes"].get("sha256"), file.get("size")
+    sized = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+    return str(file["url"]), sha256 if isinstance(sha256, str) else None, size if sized else None
 
 
 class _Links(HTMLParser):
@@ -80,7 +90,11 @@ class _Links(HTMLParser):
 
 def _html(text: str) -> Iterator[File]:
     links = _Links()
-    links.feed(text)
-    for link in links.found:
-        address, fragment = urldefrag(link)
+    try:
+        links.feed(text)
+        addresses = [urldefrag(link) for link in links.found]
+    except (ValueError, AssertionError) as error:  # html.parser asserts what only a declaration that is cut off breaks
+        message = f"the page of the index cannot be read as HTML: {str(error)[:200]}"
+        raise BadInput(message) from error
+    for address, fragment in addresses:
         yield address, fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else None, None

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.resolve.lookup import Answer, Found, IndexUnreachable, Question, accept
 from flash_doctor.resolve.sources.pip_pages import find_source
+from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # pip says these when no index answered; it exits with 1 whatever the reason
 _UNREACHABLE = ("NewConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyError", "SSLError", "NameResolu")
@@ -47,7 +44,7 @@ class PipLookup:
             completed = self.runner.run(self.command(question, folder))
             if completed.returncode:
                 raise _failure(completed.errors)
-            return tuple(read_report((folder / "report.json").read_text(encoding="utf-8")))
+            return tuple(read_report(folder / "report.json"))
 
     def command(self, question: Question, folder: Path) -> Command:
         """The run that asks it; wheels only, as if nothing were installed, for the question's Python and platform."""
@@ -81,28 +78,26 @@ def _failure(errors: str) -> NoPlanFound:
     return NoPlanFound(message, evidence=lines[-20:])
 
 
-def read_report(text: str) -> Iterator[Found]:
-    """The distributions of pip's installation report (its format version 1).
+def read_report(source: Path | str) -> tuple[Found, ...]:
+    """The distributions of pip's installation report (its format version 1): the file, or its text.
 
     Raises:
         BadInput: it has another shape.
     """
     try:
-        for item in json.loads(text)["install"]:
-            yield _found(item)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return tuple(_found(item) for item in read_json(source)["install"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"the answer of pip is no installation report: {type(error).__name__} {error}"
         raise BadInput(message) from error
 
 
 def _found(item: dict[str, Any]) -> Found:
     download, metadata = item["download_info"], item["metadata"]
-    archive = download.get("archive_info", {})
     answer = Answer(
         name=metadata["name"],
         version=metadata["version"],
         url=download["url"],
-        sha256=archive.get("hashes", {}).get("sha256"),
+        sha256=download.get("archive_info", {}).get("hashes", {}).get("sha256"),
         size=None,
     )
     return accept(Claimed(answer, "the answer of pip"))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from packaging.utils import InvalidSdistFilename, parse_sdist_filename
+from packaging.utils import parse_sdist_filename
 
 from flash_doctor.command import Command
-from flash_doctor.errors import NoPlanFound
+from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.resolve.lookup import Answer, Found, IndexUnreachable, accept
 from flash_doctor.resolve.sources.page import ACCEPT, page_files
+from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed
 from flash_doctor.system.requirement import parse
 from flash_doctor.system.url import public
@@ -54,8 +54,12 @@ def find_source(requirement: str, python: Path, runner: Runner) -> Found:
 def _indexes(python: Path, runner: Runner) -> list[str]:
     """Addresses that can be read here; pip knows more kinds."""
     told = runner.run(Command(argv=(str(python), "-c", _INDEXES)))
-    urls = json.loads(told.text) if told.returncode == 0 else []
-    return [url for url in urls if url.startswith(("https:", "http:"))]
+    try:
+        urls = read_json(told.text) if told.returncode == 0 else []
+        return [url for url in urls if url.startswith(("https:", "http:"))]
+    except (ValueError, TypeError, AttributeError) as error:
+        message = "pip does not tell which indexes it would ask"
+        raise BadInput(message, evidence=(str(error)[:200],)) from error
 
 
 def _on_page(url: str) -> Iterator[Found]:
@@ -70,7 +74,7 @@ def _on_page(url: str) -> Iterator[Found]:
     for file in page_files(body, url):
         try:
             name, version = parse_sdist_filename(file.name)
-        except InvalidSdistFilename:
+        except ValueError:  # InvalidSdistFilename is one, and so is a version of more digits than int() takes
             continue
         answer = Answer(name=name, version=version, url=file.address, sha256=file.sha256, size=file.size)
         yield accept(Claimed(answer, public(url)))

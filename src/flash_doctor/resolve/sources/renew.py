@@ -21,6 +21,7 @@ from flash_doctor.resolve.sources.assets import Asset, read_releases, refresh
 from flash_doctor.resolve.sources.matrix import load_wheels
 from flash_doctor.resolve.sources.overlay import base_of, usable
 from flash_doctor.resolve.sources.page import ACCEPT, read_page
+from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
@@ -112,8 +113,8 @@ def _releases(reader: Reader, template: str) -> Iterator[Asset]:
 
 def _parsed(body: bytes, url: str) -> list[Any]:
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        found = read_json(body, limit=LIMIT)
+    except ValueError as error:
         message = f"{url} did not answer with JSON"
         raise BadInput(message) from error
     if not isinstance(found, list):
@@ -154,7 +155,7 @@ class _Task:
 
 def _renew_one(task: _Task, reader: Reader, facts: Facts) -> Renewal:
     try:
-        book = json.loads(task.current.read_bytes())
+        book = read_json(task.current)
         assets = [asset for ask in task.asked for asset in ask(reader, book)]
         source = f"the publisher's list, read by flash-doctor matrix refresh ({task.name})"
         found = refresh(
@@ -162,7 +163,7 @@ def _renew_one(task: _Task, reader: Reader, facts: Facts) -> Renewal:
         )
         renewed = found.book if task.in_tree else found.book | {"base": base_of(task.shipped)}
         _write(task.target / task.shipped.name, renewed, facts)
-    except (DoctorError, OSError) as error:
+    except (DoctorError, OSError, ValueError) as error:
         return Renewal(publisher=task.name, fault=_fault(error))
     return Renewal(publisher=task.name, added=found.added, replaced=found.replaced, unread=found.unread)
 
@@ -214,8 +215,8 @@ class _Validators:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            found = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError):
+            found = read_json(path)
+        except (OSError, ValueError):
             found = {}
         self.data: dict[str, Any] = found if isinstance(found, dict) else {}
 

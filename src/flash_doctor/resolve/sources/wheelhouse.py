@@ -5,17 +5,17 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
-import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model.wheel import Evidence, HashState, Wheel, WheelFamily
 from flash_doctor.resolve.sources.names import gpu_code, platform
 from flash_doctor.resolve.wish import FLASH
+from flash_doctor.system.archive import open_zip
+from flash_doctor.system.bounds import wheel_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,16 +48,16 @@ def read_wheelhouse(folder: Path, wheels: Wheels) -> tuple[Wheel, ...]:
 def _fault(path: Path) -> str:
     """Why a file is no wheel, or nothing; the archive is opened, its members are not read."""
     try:
-        parse_wheel_filename(path.name)
-        with zipfile.ZipFile(path) as archive:
+        wheel_name(path.name)
+        with open_zip(path) as archive:
             names = archive.namelist()
-    except (InvalidWheelFilename, zipfile.BadZipFile, OSError) as error:
+    except ValueError as error:
         return str(error)
     return "" if any(name.endswith(".dist-info/METADATA") for name in names) else "it holds no METADATA"
 
 
 def _is_flash(path: Path) -> bool:
-    return parse_wheel_filename(path.name)[0] in FLASH
+    return wheel_name(path.name)[0] in FLASH
 
 
 def _wheel(path: Path, wheels: Wheels) -> Wheel:
@@ -98,7 +98,7 @@ def _here(family: WheelFamily, path: Path) -> WheelFamily:
 
 def _family(path: Path, tag: str) -> WheelFamily:
     """What the name alone tells; the GPU code and, without a label, the ABI are judged once it is unpacked."""
-    name, version, _, _ = parse_wheel_filename(path.name)
+    name, version, _ = wheel_name(path.name)
     local = version.local or ""
     match = _LOCAL.fullmatch(local)
     system, machine, floor = platform(tag)
