@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from flash_doctor.codec import decode
+from flash_doctor.system.claims import Claimed
 
 T = TypeVar("T")
 
 
 def decoded(kind: type[T], data: Any) -> T:
-    return decode(kind, data, "a test").unproved()
+    return decode(kind, Claimed(data, "a test")).unproved()

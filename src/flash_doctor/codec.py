@@ -52,13 +52,13 @@ def _plain(key: str, *, alone: bool) -> str:
     return key[1:] if alone and key.startswith(_MARK) and key.lstrip(_MARK) in _MARKERS else key
 
 
-def decode(kind: type[T], data: Json, origin: str, path: str = "$") -> Claimed[T]:
-    """A value of `kind` from parsed JSON, as `origin` (a file, an address, a program) claims it.
+def decode(kind: type[T], claim: Claimed[Json], path: str = "$") -> Claimed[T]:
+    """The parsed JSON of a claim as a value of `kind`: a claim of that shape.
 
     Raises:
         BadInput: with the path of the first fault, as in `$.gpus.devices[0].memory: expected int, found str`.
     """
-    return Claimed(_decode(kind, data, path), origin)
+    return Claimed(_decode(kind, claim.unproved(), path), claim.origin)
 
 
 def _decode(kind: Any, data: Json, path: str) -> Any:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flash_doctor.command import Completed, Runner
+    from flash_doctor.system.claims import Claimed
 
 TIMEOUT = 20.0
 ADVICE = "Give the interpreter or the virtual environment to be examined: --python PATH"
@@ -112,8 +113,7 @@ class RunningScript:
         if not (answered and ended):
             raise self._failed(completed)
         try:
-            started, value = read_json(text, limit=_LIMIT, finite=False)
-            modules = frozenset(map(str, started))
+            modules, value = _accept(read_json(text, limit=_LIMIT, finite=False, origin=str(self.target.python)))
             return Answer(value=value, started=modules, printed=printed, complaints=completed.errors)
         except (ValueError, TypeError) as error:
             raise self._failed(completed) from error
@@ -181,3 +181,13 @@ def start_script(
     except CommandFailed as error:
         message = f"{target.python} is not a Python interpreter: {error.message}"
         raise TargetError(message, advice=ADVICE) from error
+
+
+def _accept(claim: Claimed[Any]) -> tuple[frozenset[str], Any]:
+    """The modules that the interpreter had started with, and what our script answered: whoever asked knows its shape.
+
+    Raises:
+        ValueError, TypeError: it is no such pair.
+    """
+    started, value = claim.unproved()
+    return frozenset(map(str, started)), value

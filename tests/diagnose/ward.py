@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flash_doctor.codec import decode
+from claimed import decoded
 from flash_doctor.model import Environment, Target
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def names() -> list[str]:
 @cache
 def patient(name: str) -> Patient:
     file = _read(name)
-    environment = decode(Environment, _environment(name), f"{name}.json").unproved()
+    environment = decoded(Environment, _environment(name))
     return Patient(name, file["about"], tuple(file["fires"]), environment)
 
 

@@ -20,6 +20,10 @@ def nested(depth: int, opening: str = "[", closing: str = "]") -> str:
     return opening * depth + "1" + closing * depth
 
 
+def read(source: bytes | str | Path, **bounds: Any) -> Any:
+    return read_json(source, **bounds).unproved()
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -47,7 +51,7 @@ def test_beyond_the_bounds(text: str, why: str | None) -> None:
         limits: dict[str, Any] = {"limit": 4096 if "longer" in str(why) else 1 << 22}
         limits |= {"values": 100} if "values" in str(why) else {}
         if why is None:
-            assert read_json(form, **limits) == json.loads(text)
+            assert read(form, **limits) == json.loads(text)
         else:
             with pytest.raises(ValueError, match=why) as caught:
                 read_json(form, **limits)
@@ -55,7 +59,7 @@ def test_beyond_the_bounds(text: str, why: str | None) -> None:
 
 
 def test_what_other_programs_write_is_read_where_it_is_asked_for() -> None:
-    found = read_json(f'{{"loss": NaN, "low": -1e999, "number": {"7" * 200}}}', finite=False, digits=4300)
+    found = read(f'{{"loss": NaN, "low": -1e999, "number": {"7" * 200}}}', finite=False, digits=4300)
     assert str(found["loss"]) == "nan"
     assert found["low"] == -float("inf")
     assert found["number"] == int("7" * 200)
@@ -63,7 +67,7 @@ def test_what_other_programs_write_is_read_where_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '[{"b": {"c": 1, "c": 2}}]'])
 def test_a_key_that_stands_twice(text: str) -> None:
-    assert read_json(text) == json.loads(text)
+    assert read(text) == json.loads(text)
     with pytest.raises(ValueError, match="stands twice"):
         read_json(text, unique=True)
 
@@ -81,14 +85,14 @@ values = st.recursive(
 @given(values)
 def test_what_is_within_them_is_what_json_reads(value: Any) -> None:
     text = json.dumps(value)
-    assert read_json(text, unique=True) == value == read_json(text.encode())
-    assert read_json(json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")) == value
+    assert read(text, unique=True) == value == read(text.encode())
+    assert read(json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")) == value
 
 
 def test_only_regular_files_of_some_length(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text('{"a": [1]}', encoding="utf-8")
-    assert read_json(path) == {"a": [1]}
+    assert read(path) == {"a": [1]}
     with pytest.raises(OSError, match="longer"):
         read_json(path, limit=5)
     os.mkfifo(tmp_path / "pipe")
@@ -131,7 +135,7 @@ def test_rows_beyond_the_bounds(text: str) -> None:
 def test_a_record_keeps_what_is_no_utf_8_and_refuses_a_zero(tmp_path: Path) -> None:
     path = tmp_path / "RECORD"
     path.write_bytes(b'a.py,sha256=x,1\r\n\n"b,c.py",,\n\xff.py,,\n')
-    assert record_rows(path) == [["a.py", "sha256=x", "1"], ["b,c.py", "", ""], ["\udcff.py", "", ""]]
+    assert record_rows(path).unproved() == [["a.py", "sha256=x", "1"], ["b,c.py", "", ""], ["\udcff.py", "", ""]]
     path.write_bytes(b"a\0.py,,\n")
     with pytest.raises(ValueError, match="zero byte"):
         record_rows(path)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from flash_doctor.codec import decode
 from flash_doctor.command import Command, Runner
@@ -106,17 +106,16 @@ class Ray:
 
 def _answers(output: str, errors: str, mark: str) -> Iterator[Answer]:
     """Every node that the driver named has one, even if the driver did not live to tell it."""
-    lines = [_parsed(line) for line in output.split(f"\n@@{mark} ")[1:]]
-    opening = lines[0] if lines else None
-    if not opening or "nodes" not in opening:
+    lines = output.split(f"\n@@{mark} ")[1:]
+    begun = _read(_Opening, lines[0]) if lines else None
+    if begun is None:
         words = [line for line in errors.strip().splitlines() if line.strip()][-3:]
         message = "the Ray cluster does not answer"
         raise BadInput(
             message, evidence=words, advice="Is it running, and is the address right? ray status --address …"
         )
-    told = {answer.node: answer for line in lines[1:] if line and (answer := _answer(line))}
+    told = {answer.node: answer for line in lines[1:] if (answer := _read(Answer, line))}
     yield from told.values()
-    begun = accept(decode(_Opening, opening, _ORIGIN))
     for name in begun.nodes:
         if name not in told:
             why = "Ray's driver ended before it answered"
@@ -136,16 +135,10 @@ def accept(claim: Claimed[T]) -> T:
     return claim.unproved()
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _read(kind: type[T], line: str) -> T | None:
+    """One line of the driver's; None where it is none of its lines."""
     try:
-        data = read_json(line.partition("\n")[0], limit=4 * MAX_DOCUMENT)
-    except ValueError:
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _answer(line: dict[str, Any]) -> Answer | None:
-    try:
-        return accept(decode(Answer, line, _ORIGIN))
-    except BadInput:
+        claim = read_json(line.partition("\n")[0], limit=4 * MAX_DOCUMENT, origin=_ORIGIN)
+        return accept(decode(kind, claim))
+    except (BadInput, ValueError):
         return None

@@ -18,6 +18,8 @@ from flash_doctor.system.bounds import read_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from flash_doctor.system.claims import Claimed
+
 REPORT = "flash-doctor/report/1"
 ERROR = "flash-doctor/error/1"
 LOST = "flash-doctor/fleet-lost/1"
@@ -93,7 +95,12 @@ def _shared(text: str) -> Any:
 
 
 def _loads(text: str) -> Any:
-    return read_json(text, limit=2 * MAX_DOCUMENT)
+    return _accept(read_json(text, limit=2 * MAX_DOCUMENT))
+
+
+def _accept(claim: Claimed[Any]) -> Any:
+    """A document as it is: every value of it is taken out by `Entry`, which knows its path and demands its type."""
+    return claim.unproved()
 
 
 def _node(document: Entry, source: str, label: str, fallback: str) -> Node | Lost:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flash_doctor.install.journal import Journal
+    from flash_doctor.system.claims import Claimed
 
 
 def edited_since(journal: Journal) -> list[Path]:
@@ -38,13 +39,17 @@ def edited_since(journal: Journal) -> list[Path]:
 def _promised(record: Path) -> Iterator[tuple[Path, str]]:
     """Paths and digests as RECORD writes them: the algorithm, and base64 without its padding."""
     try:
-        rows = record_rows(record)
+        yield from _accept(record_rows(record), record.parents[1])
     except (OSError, ValueError) as error:
         message = f"{record} cannot be read, so nobody can say which files were edited since"
         raise BadInput(message, evidence=(str(error),)) from error
-    for row in rows:
+
+
+def _accept(claim: Claimed[list[list[str]]], site: Path) -> Iterator[tuple[Path, str]]:
+    """The rows with a hash; which of these paths are ours is asked where they are looked up."""
+    for row in claim.unproved():
         if len(row) > 1 and row[1].startswith("sha256="):
-            yield record.parents[1] / row[0], row[1]
+            yield site / row[0], row[1]
 
 
 def _digest(path: Path) -> str:

@@ -18,13 +18,13 @@ from flash_doctor.errors import BadInput
 from flash_doctor.install.files import is_there
 from flash_doctor.install.journal_text import FOLDER, Arrival, LeftFolder, Swap
 from flash_doctor.system.bounds import record_rows
-from flash_doctor.system.claims import Claimed
 from flash_doctor.system.inside import Inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from flash_doctor.model import Package
+    from flash_doctor.system.claims import Claimed
 
 
 def plan_swap(
@@ -76,33 +76,28 @@ def recorded(package: Package, ours: Inside, *, strict: bool) -> frozenset[Path]
         BadInput: with `strict`, when there is no RECORD (conda, egg, distribution packages, half-removed ones), or one
             that was damaged, as by a power cut.
     """
+    record = package.metadata / "RECORD"
     try:
-        return accept(_rows(package, strict=strict), package.location, ours)
+        found = accept(record_rows(record), package.location, ours)
     except (OSError, ValueError) as error:
         if not strict:
             return frozenset()
         message = f"{package.name} {package.raw_version} has no RECORD, so nobody can say which files are its own"
         advice = "It was not installed by pip or uv: remove it with the tool that installed it."
-        raise BadInput(message, evidence=(f"{package.metadata / 'RECORD'}: {error}",), advice=advice) from error
-
-
-def _rows(package: Package, *, strict: bool) -> Claimed[tuple[str, ...]]:
-    """The names in a RECORD, as they are written there."""
-    record = package.metadata / "RECORD"
-    names = tuple(row[0] for row in record_rows(record))
-    if strict and not any(f"/{package.metadata.name}/" in f"/{name}" for name in names):
+        raise BadInput(message, evidence=(f"{record}: {error}",), advice=advice) from error
+    if strict and not any(path.parent == package.metadata for path in found):
         message = (
             f"the RECORD of {package.name} {package.raw_version} is damaged, so nobody can say which files are its own"
         )
         evidence = f"{record}: not even {package.metadata.name} is listed in it"
         raise BadInput(message, evidence=(evidence,), advice="Reinstall that version with pip or uv, then try again.")
-    return Claimed(names, str(record))
+    return found
 
 
-def accept(claim: Claimed[tuple[str, ...]], location: Path, ours: Inside) -> frozenset[Path]:
+def accept(claim: Claimed[list[list[str]]], location: Path, ours: Inside) -> frozenset[Path]:
     """The rows of a RECORD in the folder `location` that lie in `ours`; what it says of other files is passed over."""
-    paths = (ours.path(os.path.join(location, name)) for name in claim.unproved())  # noqa: PTH118 30,000 of them
-    return frozenset(path for path in paths if path is not None)
+    names = (os.path.join(location, row[0]) for row in claim.unproved())  # noqa: PTH118 30,000 of them
+    return frozenset(path for path in map(ours.path, names) if path is not None)
 
 
 def _files(folder: Path) -> Iterator[Path]:

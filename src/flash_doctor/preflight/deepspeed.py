@@ -15,6 +15,7 @@ from flash_doctor.system.bounds import read_json
 if TYPE_CHECKING:
     from flash_doctor.preflight.run import Run
     from flash_doctor.preflight.scene import Files
+    from flash_doctor.system.claims import Claimed
 
 _STAGE = re.compile(r"zero[-_]?(\d)")
 
@@ -53,12 +54,18 @@ def read_plan(run: Run, files: Files) -> ZeroPlan | None:
     if path is None or not path.is_file():
         return _named(said, exists=files.exists(said), fault="")
     try:
-        content = read_json(read_text(path, advice="Name a JSON file of DeepSpeed."))
+        content = _accept(read_json(read_text(path, advice="Name a JSON file of DeepSpeed.")))
     except (BadInput, ValueError) as error:
         return _named(said, exists=True, fault=str(error))
-    if not isinstance(content, Mapping):
-        return _named(said, exists=True, fault="its top level is no object")
     return _plan(said, content)
+
+
+def _accept(claim: Claimed[Any]) -> Mapping[str, Any]:
+    content = claim.unproved()
+    if not isinstance(content, Mapping):
+        message = "its top level is no object"
+        raise BadInput(message)
+    return content
 
 
 def _named(name: str, *, exists: bool, fault: str) -> ZeroPlan:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -34,6 +34,9 @@ from flash_doctor.preflight.scene import (
 )
 from flash_doctor.system.bounds import count_of, read_json
 
+if TYPE_CHECKING:
+    from flash_doctor.system.claims import Claimed
+
 T = TypeVar("T")
 _GIB = 2**30
 _FRESH = {"fresh", "up_to_date", "newer_than_data", "matches_data"}  # in `prepared`, true is well; else it is stale
@@ -55,10 +58,15 @@ class Given:
             BadInput: missing, no JSON, or no object.
         """
         try:
-            data = read_json(read_text(path, advice=_ADVICE))
+            return cls.accept(read_json(read_text(path, advice=_ADVICE)), path)
         except ValueError as error:
             message = f"{path} is no JSON"
             raise BadInput(message, evidence=(str(error),), advice=_ADVICE) from error
+
+    @classmethod
+    def accept(cls, claim: Claimed[Any], path: Path) -> Given:
+        """An object; each part of it is judged when it is taken out (`part`)."""
+        data = claim.unproved()
         if not isinstance(data, Mapping):
             message = f"{path} holds no JSON object"
             raise BadInput(message, advice=_ADVICE)

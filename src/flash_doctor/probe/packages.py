@@ -6,7 +6,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
@@ -27,6 +27,9 @@ from flash_doctor.probe.redact import without_credentials
 from flash_doctor.probe.unfinished import unfinished_fixes
 from flash_doctor.system.bounds import count_of, read_json
 from flash_doctor.system.files import read_regular
+
+if TYPE_CHECKING:
+    from flash_doctor.system.claims import Claimed
 
 _NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
 _MOST_FOLDERS = 1000  # of sys.path
@@ -198,11 +201,15 @@ def _origin(text: str | None) -> _Origin:
     if text is None:
         return _FROM_INDEX
     try:
-        data = read_json(_text(text))
-        editable = bool(data.get("dir_info", {}).get("editable"))
-        return _Origin(without_credentials(data["url"]), editable)
+        return _accept(read_json(_text(text)))
     except (ValueError, KeyError, AttributeError, TypeError):
         return _Origin(Unknown(unknown="direct_url.json is not what PEP 610 says"), editable=False)
+
+
+def _accept(claim: Claimed[Any]) -> _Origin:
+    """The address is shown and compared, and never opened."""
+    data = claim.unproved()
+    return _Origin(without_credentials(data["url"]), editable=bool(data.get("dir_info", {}).get("editable")))
 
 
 def _tags(wheel: str) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def _parse(child: Running) -> NvmlAnswer | str | Unknown:
     done = child.wait()
     lines = done.text.strip().splitlines()
     with contextlib.suppress(ValueError, BadInput):
-        return _accept(decode(NvmlAnswer, read_json(lines[-1] if lines else ""), "NVML"))
+        return _accept(decode(NvmlAnswer, read_json(lines[-1] if lines else "", origin="NVML")))
     end = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     said = done.errors.strip().splitlines()[-1:] or ["nothing on stderr"]
     why = f"asking NVML ended with {end}: {said[0][:200]}"

@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.version import Version
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.command import Runner
+    from flash_doctor.system.claims import Claimed
 
 _LIMIT = 5.0
 _RELEASE = re.compile(r"release \d+\.\d+, V(\d+(?:\.\d+)+)")
@@ -136,9 +137,13 @@ def _written_version(nvcc: Path, origin: str, site_packages: tuple[Path, ...]) -
     if exists(home / "conda-meta"):
         return _in_names([home / "conda-meta"], _CONDA_NVCC)
     try:
-        return version_in(str(read_json(home / "version.json")["cuda_nvcc"]["version"]))
+        return _accept(read_json(home / "version.json"))
     except (OSError, ValueError, KeyError, TypeError):
         return Unknown(unknown="no file beside nvcc tells its version")
+
+
+def _accept(claim: Claimed[Any]) -> Part[Version]:
+    return version_in(str(claim.unproved()["cuda_nvcc"]["version"]))
 
 
 def _in_names(folders: list[Path], pattern: re.Pattern[str]) -> Part[Version]:

@@ -10,10 +10,10 @@ from flash_doctor.codec import decode, encode
 from flash_doctor.errors import BadInput, DoctorError
 from flash_doctor.model import Report
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.claims import Claimed
 
 if TYPE_CHECKING:
     from flash_doctor.model.binaries import Inspection
-    from flash_doctor.system.claims import Claimed
 
 REPORT = "flash-doctor/report/1"
 ERROR = "flash-doctor/error/1"
@@ -72,28 +72,33 @@ def load_report(text: str) -> Report:
     if len(text) > MAX_REPORT:
         message = f"the report is longer than {MAX_REPORT // 1024 // 1024} MiB"
         raise BadInput(message, advice=_FROM_CHECK)
-    data = _parse(text)
-    schema = data.get("schema") if isinstance(data, Mapping) else None
-    if schema != REPORT or not isinstance(data, Mapping):
-        message = "this is not a report that this version of flash-doctor can read"
-        found = f"its schema is {str(schema)[:80]!r}" if schema is not None else "it names no schema"
-        raise BadInput(message, evidence=(f"{found}; expected {REPORT!r}",), advice=_FROM_CHECK)
-    body = {key: value for key, value in data.items() if key not in _OF_DOCUMENT}
+    body = _body(_parse(text))
     try:
-        return _accept(decode(Report, body, "the report"))
+        return accept(decode(Report, body))
     except ValueError as error:
         message = "a value in the report is none that this machine could have"
         raise BadInput(message, evidence=(str(error),), advice=_FROM_CHECK) from error
 
 
-def _accept(claim: Claimed[Report]) -> Report:
+def accept(claim: Claimed[Report]) -> Report:
     """Ours as a description of a machine: it is judged and shown, and nothing that it names is opened or run."""
     return claim.unproved()
 
 
-def _parse(text: str) -> object:
+def _body(claim: Claimed[Any]) -> Claimed[Any]:
+    """The report in its document, still a claim."""
+    data = claim.unproved()
+    schema = data.get("schema") if isinstance(data, Mapping) else None
+    if schema != REPORT or not isinstance(data, Mapping):
+        message = "this is not a report that this version of flash-doctor can read"
+        found = f"its schema is {str(schema)[:80]!r}" if schema is not None else "it names no schema"
+        raise BadInput(message, evidence=(f"{found}; expected {REPORT!r}",), advice=_FROM_CHECK)
+    return Claimed({key: value for key, value in data.items() if key not in _OF_DOCUMENT}, claim.origin)
+
+
+def _parse(text: str) -> Claimed[Any]:
     try:
-        return read_json(text, limit=MAX_REPORT, digits=_MAX_DIGITS, unique=True)
+        return read_json(text, limit=MAX_REPORT, digits=_MAX_DIGITS, unique=True, origin="the report")
     except ValueError as error:
         message = "the report is not valid JSON"
         raise BadInput(message, evidence=(str(error),), advice=_FROM_CHECK) from error

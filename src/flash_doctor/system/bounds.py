@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flash_doctor.system.claims import Claimed
 from flash_doctor.system.files import LIMIT, read_regular
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ def read_json(
     digits: int = DIGITS,
     finite: bool = True,
     unique: bool = False,
-) -> Any:
-    """The value of a JSON text that anybody may have written.
+    origin: str = "",
+) -> Claimed[Any]:
+    """The value of a JSON text that anybody may have written, as their claim.
 
     Args:
         source: the text, or the file that holds it.
@@ -58,6 +60,7 @@ def read_json(
         finite: whether NaN, Infinity and what overflows to it (1e999) are refused; logs and other programs' files
             hold them.
         unique: whether a key that stands twice in one object is refused; JSON readers disagree which one counts.
+        origin: whose word it is, for messages; of a file its path.
 
     Raises:
         OSError: the file cannot be read, is no regular file, or is too long.
@@ -74,7 +77,7 @@ def read_json(
     except RecursionError:
         _refuse(_too_deep(depth))
     _check_depth(value, depth)
-    return value
+    return Claimed(value, origin or (str(source) if isinstance(source, Path) else "a text"))
 
 
 def _refuse(why: str) -> NoReturn:
@@ -171,7 +174,7 @@ def csv_rows(text: str, *, rows: int = MOST_ROWS, separator: str = ",") -> Itera
         raise ValueError(str(error)) from error
 
 
-def record_rows(path: Path) -> list[list[str]]:
+def record_rows(path: Path) -> Claimed[list[list[str]]]:
     """The rows of an installed distribution's RECORD; names that are no UTF-8 keep their bytes.
 
     Raises:
@@ -181,7 +184,7 @@ def record_rows(path: Path) -> list[list[str]]:
     text = read_regular(path).decode("utf-8", "surrogateescape")
     if "\0" in text:
         _refuse("it holds a zero byte")
-    return list(csv_rows(text))
+    return Claimed(list(csv_rows(text)), str(path))
 
 
 def tags_of(text: str) -> frozenset[Tag]:

@@ -6,7 +6,6 @@ hashes is looked up anew in the doctor's facts; the document's own word for it i
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
@@ -26,6 +25,7 @@ from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.install.fetch import in_folders
 from flash_doctor.model.plan import Build, Install, Plan, Remove, Step
 from flash_doctor.model.wheel import HashState, Wheel
+from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import LARGEST, Claimed, is_sha256
 from flash_doctor.system.url import Address, named_file, parse, public, to_open
 
@@ -65,12 +65,16 @@ def read_plan(path: Path, wheels: Callable[[], Iterable[Wheel]]) -> Plan:
 
 def _claimed(path: Path) -> Claimed[Plan]:
     try:
-        with path.open("rb") as file:
-            text = file.read(_LIMIT + 1)
-        data = json.loads(text) if len(text) <= _LIMIT else {}
-    except (OSError, ValueError, RecursionError) as error:
+        document = read_json(path, limit=_LIMIT)
+    except (OSError, ValueError) as error:
         message = f"the plan {path} cannot be read"
         raise BadInput(message, evidence=(str(error),), advice=_ADVICE) from error
+    return decode(Plan, _shaped(document))
+
+
+def _shaped(document: Claimed[Any]) -> Claimed[Any]:
+    """What the document says in the shape of the model, still a claim."""
+    data, path = document.unproved(), document.origin
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         message = f"{path} is no plan that this version of flash-doctor can read"
         raise BadInput(message, evidence=(f"its schema should be {SCHEMA!r}",), advice=_ADVICE)
@@ -81,12 +85,12 @@ def _claimed(path: Path) -> Claimed[Plan]:
     if not steps:
         message = f"{path} holds no step"
         raise NoPlanFound(message, evidence=[str(line) for line in _list(data, "because")])
-    shape = {
+    shape: dict[str, Any] = {
         "goal": data.get("goal", {}),
         "steps": [_shape(step, f"$.steps[{index}]") for index, step in enumerate(steps)],
         "because": [str(line) for line in _list(data, "because")],
     }
-    return decode(Plan, shape, str(path))
+    return Claimed(shape, path)
 
 
 def _list(data: dict[str, Any], key: str) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed, TimedOut
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flash_doctor.command import Runner
     from flash_doctor.model import Target
     from flash_doctor.model.proof import Proof
+    from flash_doctor.system.claims import Claimed
 
 # the folder that we are called from holds no part of the target, whatever lies there
 _LOADER = "import sys; sys.path[:] = filter(None, sys.path); exec(compile(sys.argv.pop(1), 'kernel.py', 'exec'))"
@@ -96,9 +97,14 @@ def _events(output: bytes, mark: str) -> tuple[dict[str, object], ...]:
 
 def _event(line: bytes, mark: str) -> dict[str, object] | None:
     try:
-        event = read_json(line, finite=False)
+        return _accept(read_json(line, finite=False), mark)
     except ValueError:  # cut off in the middle, or nothing of ours
         return None
+
+
+def _accept(claim: Claimed[Any], mark: str) -> dict[str, object] | None:
+    """An event as kernel.py writes it; the library that it imports shares its process, and may write others."""
+    event = claim.unproved()
     return event if isinstance(event, dict) and event.get("mark") == mark and _is_ours(event) else None
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.preflight.run import Run
+    from flash_doctor.system.claims import Claimed
 
 _FORMATS = {*JSON, ".csv", ".tsv", ".txt", ".parquet", ".arrow"}
 _LOOKED_AT = 10_000  # files below a folder
@@ -88,16 +89,22 @@ def registered(run: Run, files: Files) -> tuple[Sample, ...]:
         return ()
     info = files.find(f"{run.raw.get('dataset_dir') or 'data'}/dataset_info.json")
     try:
-        known = read_json(info, finite=False) if info else None
+        known = _accept(read_json(info, finite=False)) if info else None
     except (OSError, ValueError):
         known = None
-    names = [name.strip() for name in said.split(",")] if isinstance(known, dict) else []
+    names = [] if known is None else [name.strip() for name in said.split(",")]
     why = f"{info} knows no dataset of that name"
     return tuple(
         Sample(key="dataset", path=name, records=(), missing=why)
         for name in names
         if name and name not in (known or {})
     )
+
+
+def _accept(claim: Claimed[Any]) -> frozenset[str] | None:
+    """The names in it; None where it is no object."""
+    known = claim.unproved()
+    return frozenset(map(str, known)) if isinstance(known, dict) else None
 
 
 def _names(dataset: Mapping[str, Any]) -> Iterator[str]:

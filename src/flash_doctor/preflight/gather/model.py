@@ -22,6 +22,7 @@ from flash_doctor.system.files import read_regular
 if TYPE_CHECKING:
     from flash_doctor.preflight.run import Run
     from flash_doctor.preflight.scene import Files
+    from flash_doctor.system.claims import Claimed
 
 _HEADER_LIMIT = 64 * 1024 * 1024
 _JSON_LIMIT = 64 * 1024 * 1024
@@ -86,9 +87,14 @@ def _complete(folder: Path) -> bool:
 def read_object(path: Path) -> Mapping[str, Any]:
     """A JSON object from a file; empty where there is none that can be read."""
     try:
-        value = read_json(path, limit=_JSON_LIMIT, finite=False)
+        return _accept(read_json(path, limit=_JSON_LIMIT, finite=False))
     except (OSError, ValueError):
         return {}
+
+
+def _accept(claim: Claimed[Any]) -> Mapping[str, Any]:
+    """An object, whose numbers are counted with `count_of`; empty for anything else."""
+    value = claim.unproved()
     return value if isinstance(value, Mapping) else {}
 
 
@@ -162,9 +168,8 @@ def _header_params(path: Path) -> int:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header = read_json(file.read(length), limit=_HEADER_LIMIT) if length <= _HEADER_LIMIT else {}
-        entries = header.values() if isinstance(header, dict) else ()
-        return sum(_size(entry["shape"]) for entry in entries if isinstance(entry, dict) and "shape" in entry)
+            header = _accept(read_json(file.read(length), limit=_HEADER_LIMIT)) if length <= _HEADER_LIMIT else {}
+        return sum(_size(entry["shape"]) for entry in header.values() if isinstance(entry, dict) and "shape" in entry)
     except (OSError, ValueError):
         return 0
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flash_doctor.preflight.watch.records import Record, record_of
 from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from flash_doctor.system.claims import Claimed
 
 # ESC [ … letter (colours, cursor) and ESC ] … BEL or ESC \ (titles, links)
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
@@ -95,9 +97,13 @@ def _dicts(text: str) -> Iterator[tuple[Mapping[str, object], str]]:
 def _json(text: str) -> dict[str, object] | None:
     """An object, what is one level deeper in it brought up: loggers wrap their metrics."""
     try:
-        data = read_json(text, finite=False)
+        return _accept(read_json(text, finite=False))
     except ValueError:
         return None
+
+
+def _accept(claim: Claimed[Any]) -> dict[str, object] | None:
+    data = claim.unproved()
     if not isinstance(data, dict):
         return None
     inner = [value for value in data.values() if isinstance(value, dict)]

@@ -17,6 +17,8 @@ from flash_doctor.system.bounds import read_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flash_doctor.system.claims import Claimed
+
 STATE = "trainer_state.json"
 ARGUMENTS = "training_args.bin"
 _CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})")
@@ -109,13 +111,17 @@ def read_state(path: Path) -> State:
         message = f"{path} is larger than {_MOST_BYTES // 1024 // 1024} MiB"
         raise Unreadable(message)
     try:
-        data = read_json(path, limit=_MOST_BYTES, values=_MOST_VALUES, finite=False)
+        return _accept(read_json(path, limit=_MOST_BYTES, values=_MOST_VALUES, finite=False))
     except ValueError as error:
         message = f"{path} is not whole JSON: {error}"
         raise Unreadable(message) from error
+
+
+def _accept(claim: Claimed[Any]) -> State:
+    data = claim.unproved()
     history = data.get("log_history") if isinstance(data, dict) else None
     if not isinstance(history, list):
-        message = f"{path} has no log_history: it is not a Trainer's state"
+        message = f"{claim.origin} has no log_history: it is not a Trainer's state"
         raise Unreadable(message)
     return State(
         history=tuple(_records(history)),

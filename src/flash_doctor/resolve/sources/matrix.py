@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from flash_doctor.facts.publishers import Publisher, Publishers
+    from flash_doctor.system.claims import Claimed
 
 COLUMNS = (
     "dist version local release cuda torch built cxx11abi code platform evidence source pythons".split()  # noqa: SIM905
@@ -118,10 +119,13 @@ class _Book:
 
     def _parse(self) -> dict[str, Any]:
         try:
-            data = read_json(self.path)
+            return self._accept(read_json(self.path))
         except (OSError, ValueError) as error:
             message = f"{self.path}: not readable as JSON: {error}"
             raise BadFacts(message) from error
+
+    def _accept(self, claim: Claimed[Any]) -> dict[str, Any]:
+        data = claim.unproved()
         missing = [key for key in HEAD if not isinstance(data, dict) or key not in data]
         if missing:
             raise self.bad(0, missing[0], "missing")

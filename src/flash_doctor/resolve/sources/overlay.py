@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadFacts
 from flash_doctor.model.consultation import Knowledge
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flash_doctor.facts import Facts
+    from flash_doctor.system.claims import Claimed
 
 AGAIN = "flash-doctor matrix refresh makes it anew"
 
@@ -71,13 +72,17 @@ def base_of(path: Path) -> str:
 def _unusable(path: Path, shipped: Path, facts: Facts) -> str:
     """Why a file of the overlay is left aside, or nothing."""
     try:
-        base = read_json(path).get("base")
-        if not shipped.is_file() or base != base_of(shipped):
+        if not shipped.is_file() or _accept(read_json(path)) != base_of(shipped):
             return "they were made from other facts than this flash-doctor's"
         load_wheels(only=(path,), publishers=facts.publishers, knows_cuda=facts.drivers.knows)
     except (OSError, ValueError, AttributeError, TypeError, KeyError, BadFacts) as error:
         return f"damaged ({_first(error)})"
     return ""
+
+
+def _accept(claim: Claimed[Any]) -> object:
+    """What the file says it was made from; the rest of it is read, and judged, by `load_wheels`."""
+    return claim.unproved().get("base")
 
 
 def usable(path: Path, shipped: Path, facts: Facts) -> bool:

@@ -16,6 +16,8 @@ from flash_doctor.system.url import without_login
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flash_doctor.system.claims import Claimed
+
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 _LIMIT = 64 << 20  # characters; what is fetched is cut before
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -66,11 +68,15 @@ File = tuple[str, "str | None", "int | None"]
 
 def _json(text: str) -> Iterator[File]:
     try:
-        files = [_file(file) for file in read_json(text, limit=_LIMIT)["files"]]
+        files = _accept(read_json(text, limit=_LIMIT))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"the page of the index has another shape than expected: {type(error).__name__} {error}"
         raise BadInput(message) from error
     yield from files
+
+
+def _accept(claim: Claimed[Any]) -> list[File]:
+    return [_file(file) for file in claim.unproved()["files"]]
 
 
 def _file(file: dict[str, Any]) -> File:

@@ -85,10 +85,14 @@ def read_report(source: Path | str) -> tuple[Found, ...]:
         BadInput: it has another shape.
     """
     try:
-        return tuple(_found(item) for item in read_json(source)["install"])
+        return _accept(read_json(source))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"the answer of pip is no installation report: {type(error).__name__} {error}"
         raise BadInput(message) from error
+
+
+def _accept(claim: Claimed[Any]) -> tuple[Found, ...]:
+    return tuple(_found(item) for item in claim.unproved()["install"])
 
 
 def _found(item: dict[str, Any]) -> Found:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.utils import parse_sdist_filename
 
@@ -55,11 +55,14 @@ def _indexes(python: Path, runner: Runner) -> list[str]:
     """Addresses that can be read here; pip knows more kinds."""
     told = runner.run(Command(argv=(str(python), "-c", _INDEXES)))
     try:
-        urls = read_json(told.text) if told.returncode == 0 else []
-        return [url for url in urls if url.startswith(("https:", "http:"))]
+        return _accept(read_json(told.text)) if told.returncode == 0 else []
     except (ValueError, TypeError, AttributeError) as error:
         message = "pip does not tell which indexes it would ask"
         raise BadInput(message, evidence=(str(error)[:200],)) from error
+
+
+def _accept(claim: Claimed[Any]) -> list[str]:
+    return [url for url in claim.unproved() if url.startswith(("https:", "http:"))]
 
 
 def _on_page(url: str) -> Iterator[Found]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from flash_doctor.errors import BadFacts, BadInput, DoctorError
@@ -26,6 +26,9 @@ from flash_doctor.system.bounds import read_json
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.facts.publishers import LiveIndex, Publishers
+    from flash_doctor.system.claims import Claimed
+
+T = TypeVar("T")
 
 LIMIT = 48 << 20  # bytes of one answer: a page of 100 releases with 100 files each takes 20 MB
 MAX_PAGES = 40
@@ -113,14 +116,20 @@ def _releases(reader: Reader, template: str) -> Iterator[Asset]:
 
 def _parsed(body: bytes, url: str) -> list[Any]:
     try:
-        found = read_json(body, limit=LIMIT)
+        found = _accept(read_json(body, limit=LIMIT), list)
     except ValueError as error:
         message = f"{url} did not answer with JSON"
         raise BadInput(message) from error
-    if not isinstance(found, list):
+    if found is None:
         message = f"{url}: the list of releases has another shape than expected"
         raise BadInput(message)
     return found
+
+
+def _accept(claim: Claimed[Any], kind: type[T]) -> T | None:
+    """A list or an object, whose members are looked at where they are read; None for anything else."""
+    value = claim.unproved()
+    return value if isinstance(value, kind) else None
 
 
 def _pages(reader: Reader, index: LiveIndex, book: dict[str, Any]) -> Iterator[Asset]:
@@ -155,7 +164,7 @@ class _Task:
 
 def _renew_one(task: _Task, reader: Reader, facts: Facts) -> Renewal:
     try:
-        book = read_json(task.current)
+        book = _accept(read_json(task.current), dict) or {}
         assets = [asset for ask in task.asked for asset in ask(reader, book)]
         source = f"the publisher's list, read by flash-doctor matrix refresh ({task.name})"
         found = refresh(
@@ -215,10 +224,10 @@ class _Validators:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            found = read_json(path)
+            found = _accept(read_json(path), dict)
         except (OSError, ValueError):
-            found = {}
-        self.data: dict[str, Any] = found if isinstance(found, dict) else {}
+            found = None
+        self.data: dict[str, Any] = found or {}
 
     def of(self, name: str) -> dict[str, list[Any]]:
         known = self.data.get(name)
