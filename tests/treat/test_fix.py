@@ -248,6 +248,25 @@ def test_refusals_name_their_reason(clinic: Clinic) -> None:
     assert version_of(clinic) == "2.8.3"
 
 
+def test_nothing_of_a_command_line_is_told(clinic: Clinic) -> None:
+    """As root, of everybody: the files that go are held by a process with a token in its arguments."""
+    stock(clinic, "2.8.1", "2.8.3")
+    assert clinic.fix("--want", "flash-attn==2.8.1").returncode == 0
+    holder = in_use(clinic)
+    with holder:
+        for refused in (
+            clinic.fix("--want", "flash-attn==2.8.3"),
+            clinic.fix("--want", "flash-attn==2.8.3", "--json"),
+            clinic.run("rollback"),
+            clinic.run("rollback", "--json"),
+        ):
+            assert refused.returncode == 2
+            told = refused.stdout + refused.stderr
+            assert f"process {holder.process.pid} (python" in told
+            assert "), yours" in told
+            assert not any(word in told for word in ("hf_", "--hf-token", "-B", "import flash_attn", "sleep"))
+
+
 class in_use:
     """Another process that has imported the library."""
 
@@ -256,7 +275,9 @@ class in_use:
 
     def __enter__(self) -> None:
         code = "import flash_attn, time; print(1, flush=True); time.sleep(60)"
-        self.process = subprocess.Popen([self.python, "-B", "-c", code], stdout=subprocess.PIPE)
+        argv = [self.python, "-B", "-c", code, "--hf-token", "hf_abcdEFGHijklMNOPqrst"]
+        environ = {**os.environ, "HF_TOKEN": "hf_zyxwVUTSrqpoNMLKjihg"}
+        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, env=environ)
         assert self.process.stdout is not None
         self.process.stdout.readline()
 

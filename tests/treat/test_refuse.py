@@ -94,11 +94,11 @@ def test_processes_that_cannot_be_looked_at_are_passed_over(tmp_path: Path) -> N
     proc = tmp_path / "proc"
     for number, text in (("7", "7f00-7f01 r-xp 00000000 00:00 1   /x/flash.so\n"), ("8", None), ("9", "7f00-7f01\n")):
         (proc / number).mkdir(parents=True)
-        (proc / number / "cmdline").write_bytes(b"python\0train.py\0")
+        (proc / number / "comm").write_bytes(b"py\x1b[31mthon\xff\n")
         if text is not None:
             (proc / number / "maps").write_text(text)
     (found,) = users_of({Path("/x/flash.so"), Path("/x/plain.py")}, proc)
-    assert (found.pid, found.command) == (7, "python train.py")
+    assert found.told == "process 7 (py?[31mthon\ufffd), yours"
 
 
 def test_pins_are_kept_and_a_damaged_file_stops(tmp_path: Path) -> None:

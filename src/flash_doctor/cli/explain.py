@@ -82,18 +82,14 @@ def _opened(subject: str) -> Iterator[BinaryIO]:
 
 
 def _machine(python: str | None, report: Path | None) -> Report | None:
-    """The report to compare with: probed now, or read from a file."""
+    """The report to compare with: probed now, or read from a file and judged anew, for its advice is a stranger's."""
     if python and report:
         message = "--python and --for name two machines"
         raise BadInput(message, advice="give one of them")
     if report:
-        from flash_doctor.render.document import load_report
+        from flash_doctor.cli.check import judge_again
 
-        try:
-            return load_report(report.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            message = f"{report} cannot be read"
-            raise BadInput(message, evidence=(str(error),), advice="make it with: flash-doctor check --json") from error
+        return judge_again(report)
     if python:
         from flash_doctor.cli.check import Wanted, examine
 

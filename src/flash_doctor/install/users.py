@@ -1,7 +1,12 @@
-"""Which running processes have files open that are about to go (read from /proc)."""
+"""Which running processes have files open that are about to go (read from /proc).
+
+Command lines hold tokens and passwords, and root reads those of everybody: of a process only its number and the short
+name that the kernel keeps are told, and whether it is the caller's own.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +20,17 @@ _BINARY = (".so", ".pyd")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A process, the start of its command line, and one of the files that it has mapped."""
+    """A process, the kernel's short name of it (at most 15 characters), and one of the files that it has mapped."""
 
     pid: int
-    command: str
+    name: str
+    own: bool
     file: Path
+
+    @property
+    def told(self) -> str:
+        """The process in words."""
+        return f"process {self.pid} ({self.name}), {'yours' if self.own else 'of another user'}"
 
 
 def users_of(paths: Collection[Path], proc: Path = PROC) -> tuple[User, ...]:
@@ -32,12 +43,18 @@ def _users(wanted: dict[str, Path], proc: Path) -> Iterator[User]:
     for folder in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
         try:
             maps = (folder / "maps").read_text(errors="surrogateescape")
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            name = (folder / "comm").read_text(errors="replace").strip()
+            owner = folder.stat().st_uid
         except OSError:
             continue
         found = next((path for path in map(_mapped, maps.splitlines()) if path in wanted), None)
         if found:
-            yield User(pid=int(folder.name), command=command[:80], file=wanted[found])
+            yield User(pid=int(folder.name), name=_shown(name), own=owner == os.geteuid(), file=wanted[found])
+
+
+def _shown(name: str) -> str:
+    """A process chooses its name itself."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name[:15]) or "?"
 
 
 def _mapped(line: str) -> str:

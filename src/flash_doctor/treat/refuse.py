@@ -92,5 +92,5 @@ def _refuse_used(patient: Patient, names: Collection[NormalizedName]) -> None:
     users = users_of(going(removed, (), Inside(patient.site, patient.prefix)))
     if users:
         message = f"{users[0].file.name} is in use by {len(users)} running process(es), which would break"
-        evidence = [f"process {user.pid}: {user.command}" for user in users[:_SHOWN]]
+        evidence = [user.told for user in users[:_SHOWN]]
         raise BadInput(message, evidence=evidence, advice="Wait for them to end, or end them, then try again.")

@@ -96,7 +96,7 @@ def _refuse_used(journal: Journal) -> None:
     users = users_of({arrival.path for arrival in journal.swap.arriving})
     if users:
         message = f"{users[0].file.name} is in use by {len(users)} running process(es), which would break"
-        evidence = [f"process {user.pid}: {user.command}" for user in users[:5]]
+        evidence = [user.told for user in users[:5]]
         raise BadInput(message, evidence=evidence, advice="Wait for them to end, or end them, then try again.")
 
 
