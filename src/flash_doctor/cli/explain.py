@@ -87,9 +87,9 @@ def _machine(python: str | None, report: Path | None) -> Report | None:
         message = "--python and --for name two machines"
         raise BadInput(message, advice="give one of them")
     if report:
-        from flash_doctor.cli.check import judge_again
+        from flash_doctor.cli.check import Wanted, judge_again
 
-        return judge_again(report)
+        return judge_again(report, Wanted())
     if python:
         from flash_doctor.cli.check import Wanted, examine
 
