@@ -23,9 +23,9 @@ from flash_doctor.model import (
     RecordCheck,
     Unknown,
 )
-from flash_doctor.probe.redact import without_credentials
 from flash_doctor.probe.unfinished import unfinished_fixes
 from flash_doctor.system.files import read_regular
+from flash_doctor.system.redact import secrets
 
 _NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
 _NO_RECORD = Absent(absent="the distribution has no RECORD")
@@ -157,7 +157,7 @@ def _origin(text: str | None) -> _Origin:
     try:
         data = json.loads(text)
         editable = bool(data.get("dir_info", {}).get("editable"))
-        return _Origin(without_credentials(data["url"]), editable)
+        return _Origin(secrets(data["url"]), editable)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return _Origin(Unknown(unknown="direct_url.json is not what PEP 610 says"), editable=False)
 

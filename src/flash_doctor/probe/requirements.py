@@ -16,8 +16,8 @@ from packaging.utils import canonicalize_name
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import IndexSetting, RequirementLine
-from flash_doctor.probe.redact import without_credentials
 from flash_doctor.system.files import LIMIT
+from flash_doctor.system.redact import secrets
 from flash_doctor.target import requirement_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class _Line(NamedTuple):
     constraint: bool = False
 
     def fault(self, why: str) -> BadInput:
-        return BadInput(f"{self.file}, line {self.number}: {why}", evidence=(without_credentials(self.text),))
+        return BadInput(f"{self.file}, line {self.number}: {why}", evidence=(self.text,))
 
 
 def read_requirements(file: Path, markers: Mapping[str, str], environ: Mapping[str, str]) -> Requirements:
@@ -74,7 +74,7 @@ def read_requirements(file: Path, markers: Mapping[str, str], environ: Mapping[s
 def _index(line: _Line) -> IndexSetting | None:
     match = _INDEX.match(line.text)
     origin = f"{line.file}, line {line.number}"
-    return IndexSetting(url=without_credentials(match["address"]), origin=origin) if match else None
+    return IndexSetting(url=secrets(match["address"]), origin=origin) if match else None
 
 
 def _expanded(line: _Line, environ: Mapping[str, str]) -> _Line:
@@ -153,9 +153,9 @@ def _requirement(line: _Line, markers: Mapping[str, str], scratch: Path) -> Requ
     except BadInput as error:
         raise line.fault(error.message) from error
     return RequirementLine(
-        requirement=without_credentials(bare),
+        requirement=secrets(bare),
         name=canonicalize_name(name),
-        specifier=without_credentials(specifier),
+        specifier=secrets(specifier),
         line=line.number,
         file=line.file,
         constraint=line.constraint,

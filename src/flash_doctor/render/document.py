@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.codec import decode, encode
 from flash_doctor.errors import BadInput, DoctorError
 from flash_doctor.model import Report
+from flash_doctor.system.redact import Hide, Redacted, as_json, cut
 
 if TYPE_CHECKING:
     from flash_doctor.model.binaries import Inspection
@@ -17,6 +18,7 @@ REPORT = "flash-doctor/report/1"
 ERROR = "flash-doctor/error/1"
 EXPLANATION = "flash-doctor/explanation/1"
 ABI = "flash-doctor/abi/1"
+PLAN = "flash-doctor/plan/1"
 
 MAX_REPORT = 64 * 1024 * 1024  # characters: ten times the report of a target with 10,000 distributions
 _MAX_DIGITS = 20
@@ -52,9 +54,12 @@ def explanations_document(explanations: list[Document]) -> Document:
     return {"schema": EXPLANATION, "explanations": explanations}
 
 
-def to_json(document: Document) -> str:
-    """One line of ASCII, whatever the file names in it were."""
-    return json.dumps(document, allow_nan=False) + "\n"
+def to_json(document: Document) -> Redacted:
+    """One line of ASCII, whatever the file names in it were; without secrets, and without people if nothing reads it.
+
+    A plan is read by `fix`, which must find the files that it names.
+    """
+    return as_json(document, Hide.SECRETS if document.get("schema") == PLAN else Hide.PEOPLE)
 
 
 def load_report(text: str) -> Report:
@@ -70,7 +75,7 @@ def load_report(text: str) -> Report:
     schema = data.get("schema") if isinstance(data, Mapping) else None
     if schema != REPORT:
         message = "this is not a report that this version of flash-doctor can read"
-        found = f"its schema is {str(schema)[:80]!r}" if schema is not None else "it names no schema"
+        found = f"its schema is {cut(str(schema), 80)!r}" if schema is not None else "it names no schema"
         raise BadInput(message, evidence=(f"{found}; expected {REPORT!r}",), advice=_FROM_CHECK)
     return decode(Report, data)
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import HEALTHY, NO_PLAN
 from flash_doctor.model.plan import Axis, Build, Install, Move, NoPlan, Remove
+from flash_doctor.render.document import PLAN
 
 if TYPE_CHECKING:
     from flash_doctor.model.consultation import Consultation
     from flash_doctor.model.plan import Alternative, Plan, Rejection, Step
 
-SCHEMA = "flash-doctor/plan/1"
 NEAREST = 20
 
 Json = dict[str, Any]
@@ -24,7 +24,7 @@ def plan_document(answer: Plan | NoPlan, *, every: bool = False) -> Json:
     without = isinstance(answer, NoPlan)
     counts = Counter(refusal.axis for refusal in answer.rejected)
     return {
-        "schema": SCHEMA,
+        "schema": PLAN,
         "goal": {
             "wanted": list(answer.goal.wanted),
             "keep": list(answer.goal.keep),

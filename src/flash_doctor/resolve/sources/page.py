@@ -11,7 +11,6 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from flash_doctor.errors import BadInput
 from flash_doctor.resolve.sources.assets import Asset
-from flash_doctor.system.url import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +49,7 @@ def page_files(body: bytes, url: str) -> Iterator[PageFile]:
     text = body.decode("utf-8", "replace")
     for address, sha256, size in _json(text) if text.lstrip().startswith("{") else _html(text):
         parts = urlsplit(urldefrag(urljoin(url, address))[0])
-        whole = without_login(parts.geturl())
+        whole = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         fits = sha256 if sha256 and _HASH.fullmatch(sha256) else None
         name = unquote(parts.path.rpartition("/")[2])
         yield PageFile(name=name, address=whole, sha256=fits, size=size)

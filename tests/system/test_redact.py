@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
-
 from flash_doctor.explain.redact import MASK, redact
+from hypothesis import given, strategies as st
 
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 BODY = st.text(ALPHABET, min_size=36, max_size=36)
