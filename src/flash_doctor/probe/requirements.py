@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import IndexSetting, RequirementLine
-from flash_doctor.probe.redact import without_credentials
 from flash_doctor.system.files import open_regular
+from flash_doctor.system.redact import secrets
 from flash_doctor.system.requirement import holds, parse, valid_name
 from flash_doctor.target import requirement_of
 
@@ -61,8 +61,8 @@ class _Line(NamedTuple):
         """The text is evidence where the user named the file; `-r /etc/shadow` in it must not print that."""
         if not self.shown:
             return BadInput(f"{self.file}, line {self.number}: it is no requirement, and no option of pip's")
-        evidence = (without_credentials(self.text[:400]),)
-        return BadInput(f"{self.file}, line {self.number}: {without_credentials(why)}", evidence=evidence)
+        evidence = (secrets(self.text[:400]),)
+        return BadInput(f"{self.file}, line {self.number}: {secrets(why)}", evidence=evidence)
 
 
 def read_requirements(file: Path, markers: Mapping[str, str], environ: Mapping[str, str]) -> Requirements:
@@ -88,7 +88,7 @@ def read_requirements(file: Path, markers: Mapping[str, str], environ: Mapping[s
             option, value = _option(line)
             if option in _INDEX:
                 origin = f"{line.file}, line {line.number}"
-                indexes.append(IndexSetting(url=without_credentials(value), origin=origin))
+                indexes.append(IndexSetting(url=secrets(value), origin=origin))
             elif not option or option in _EDITABLE:
                 read = _Asked(line, markers, environ, Path(scratch))
                 asked += read.editable(value) if option else read.requirement()
@@ -221,9 +221,9 @@ class _Asked:
 
     def _line(self, text: str, name: str, specifier: str) -> RequirementLine:
         return RequirementLine(
-            requirement=without_credentials(text),
+            requirement=secrets(text),
             name=valid_name(name),
-            specifier=without_credentials(specifier),
+            specifier=secrets(specifier),
             line=self.line.number,
             file=self.line.file,
             constraint=self.line.constraint,

@@ -43,8 +43,6 @@ _SERVER = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)(?::(?P<port>[0-9]{0,5}))?",
     re.ASCII,
 )
-# also with signs in the password that should have been quoted; a port is no password
-_LOGIN = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:\[]*:(?!\d*(?:/|$))[^@\s]*@)")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{0,15}:/{1,2}", re.ASCII)
 _MISLEADING = re.compile(r"[\x00-\x20\x7f@\\?#]|//")
 _HIDDEN = "(an address that cannot be taken apart)"
@@ -161,11 +159,6 @@ def public(url: str) -> str:
     except _Unreadable:
         start = _SCHEME.match(url)
         return f"{start[0] if start else ''}{_HIDDEN}" if start or _MISLEADING.search(url) else url
-
-
-def without_login(text: str) -> str:
-    """The same text, without the `user:password@` of every address in it."""
-    return _LOGIN.sub("", text)
 
 
 def login_for(url: Address, environ: Mapping[str, str]) -> tuple[str, str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Collection
@@ -15,11 +14,13 @@ from flash_doctor.codec import encode
 from flash_doctor.errors import InstallFailed
 from flash_doctor.install.files import sync, write_whole
 from flash_doctor.install.journal import DONE, Journal, journals, tidy
+from flash_doctor.install.journal_text import FILE_MODE
 from flash_doctor.install.swap import plan_swap
 from flash_doctor.model.outcome import Outcome, Sheet, State
 from flash_doctor.model.proof import Blame, Level
 from flash_doctor.signals import uninterrupted
 from flash_doctor.system.commands import command, in_sentence
+from flash_doctor.system.redact import Hide, as_json
 from flash_doctor.treat.clock import Clock
 from flash_doctor.treat.desk import Desk
 from flash_doctor.treat.options import Options
@@ -110,7 +111,7 @@ class Operation:
         for arrival in journal.swap.arriving:
             sync(arrival.path)
         receipt = {"schema": SCHEMA, **encode(outcome), "exit_code": 0}
-        write_whole(journal.folder / RECEIPT, json.dumps(receipt, indent=1) + "\n", mode=0o644)
+        write_whole(journal.folder / RECEIPT, as_json(receipt, Hide.SECRETS), mode=FILE_MODE)
         with uninterrupted():
             journal.finish()
             # what is left here is cleared by the next command

@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import urldefrag, urljoin
 
 from flash_doctor.errors import BadInput
 from flash_doctor.resolve.sources.assets import Asset
 from flash_doctor.system.bounds import read_json
-from flash_doctor.system.url import without_login
+from flash_doctor.system.redact import cut
+from flash_doctor.system.url import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,14 +54,12 @@ def page_files(body: bytes, url: str) -> Iterator[PageFile]:
     text = body.decode("utf-8", "replace")
     for address, sha256, size in _json(text) if text.lstrip().startswith("{") else _html(text):
         try:
-            parts = urlsplit(urldefrag(urljoin(url, address))[0])
+            whole = parse(urldefrag(urljoin(url, address))[0])
         except ValueError as error:
-            message = f"the page of the index names {address[:200]!r}, which is no address: {error}"
+            message = f"the page of the index names {cut(address, 200)!r}, which is no address"
             raise BadInput(message) from error
-        whole = without_login(parts.geturl())
         fits = sha256 if sha256 and _HASH.fullmatch(sha256) else None
-        name = unquote(parts.path.rpartition("/")[2])
-        yield PageFile(name=name, address=whole, sha256=fits, size=size)
+        yield PageFile(name=whole.name, address=whole.opened, sha256=fits, size=size)
 
 
 File = tuple[str, "str | None", "int | None"]

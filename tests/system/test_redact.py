@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from flash_doctor.explain.redact import MASK, redact
+from flash_doctor.system.people import MASK
+from flash_doctor.system.redact import redact
 
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 BODY = st.text(ALPHABET, min_size=36, max_size=36)
