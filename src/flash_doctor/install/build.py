@@ -6,6 +6,7 @@ caller's settings (PYTHONPATH, PATH), and never lies in the target.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.command import Command
 from flash_doctor.errors import InstallFailed, TimedOut
 from flash_doctor.system.archive import BadArchive, extract
+from flash_doctor.system.programs import tool_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,7 +124,7 @@ def compile_wheel(
     command = Command(
         argv=(str(target.python), "-c", _BUILD, str(workshop.out)),
         timeout=TIMEOUT,
-        environment={"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1", **settings},
+        environment={**tool_environment(os.environ), **settings},
         cwd=tree,
         watch=Progress(tick),
     )

@@ -50,6 +50,14 @@ def is_trusted(path: Path, *, also: frozenset[int] = frozenset(), below: Path | 
         return False
 
 
+def can_hold(folder: Path) -> bool:
+    """Whether what we make in this folder stays ours: nobody else can rename it, or a folder above."""
+    try:
+        return next(_above(Path.cwd() / folder, _Trust(frozenset())), None) is None
+    except OSError:
+        return False
+
+
 def open_trusted(path: Path, *, also: frozenset[int] = frozenset(), below: Path | None = None) -> BinaryIO:
     """A regular file, opened to be read, and looked at once more when it is open: nobody can change it between.
 

@@ -49,7 +49,7 @@ def workshop_of(step: Build, sha256: str, patient: Patient, practice: Practice) 
 def _compile(step: Build, source: Fetched, workshop: Workshop, patient: Patient, practice: Practice) -> Path:
     _demand_hash(source)
     tree = unpack(source.path, workshop)
-    settings = build_settings(step, patient)
+    settings = build_settings(step, patient) | _user_site(patient)
     if step.needs:
         with practice.desk.working(f"what {step.name} needs to be compiled"):
             settings |= _paths(unpack_needs(step, workshop, patient, practice))
@@ -64,6 +64,12 @@ def _demand_hash(source: Fetched) -> None:
     if hash_of(source.path) != source.sha256:
         message = f"{source.path} is not the file that was promised"
         raise HashMismatch(message, evidence=(f"promised sha256 {source.sha256}",))
+
+
+def _user_site(patient: Patient) -> dict[str, str]:
+    """A build does not see the user site, unless the torch that it is compiled against lies there."""
+    torch, user_site = known(patient.environment.torch), patient.python.user_site
+    return {"PYTHONNOUSERSITE": ""} if torch and user_site and user_site in torch.location.parents else {}
 
 
 def _paths(prefix: Path) -> dict[str, str]:
