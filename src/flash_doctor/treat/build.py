@@ -37,8 +37,8 @@ def build_wheel(step: Build, patient: Patient, practice: Practice) -> LocalWheel
     """
     source = fetch_trusted(step, practice)
     workshop = workshop_of(step, source.sha256, patient, practice)
-    wheel = workshop.wheel or _compile(step, source, workshop, patient, practice)
-    return LocalWheel(path=wheel, name=step.name, sha256=hash_of(wheel), url=wheel.as_uri())
+    wheel, sha256 = workshop.kept() or _compile(step, source, workshop, patient, practice)
+    return LocalWheel(path=wheel, name=step.name, sha256=sha256, url=wheel.as_uri())
 
 
 def workshop_of(step: Build, sha256: str, patient: Patient, practice: Practice) -> Workshop:
@@ -46,7 +46,9 @@ def workshop_of(step: Build, sha256: str, patient: Patient, practice: Practice) 
     return Workshop(folder=practice.options.sources.cache / "builds" / _key(step, sha256, patient))
 
 
-def _compile(step: Build, source: Fetched, workshop: Workshop, patient: Patient, practice: Practice) -> Path:
+def _compile(
+    step: Build, source: Fetched, workshop: Workshop, patient: Patient, practice: Practice
+) -> tuple[Path, str]:
     _demand_hash(source)
     tree = unpack(source.path, workshop)
     settings = build_settings(step, patient) | _user_site(patient)
