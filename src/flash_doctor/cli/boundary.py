@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import COULD_NOT_LOOK, BadInput, DoctorError, Interrupted
+from flash_doctor.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,22 +140,13 @@ def read_file(path: Path, limit: int = 64 << 20) -> str:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a file whole or not at all; a pipe or device is written to, never replaced.
+    """Write a file that the user named, as `system.files.write_file` does.
 
     Raises:
         BadInput: the file cannot be written.
     """
     try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        final = path.resolve()
-        draft = final.with_name(f".{final.name}.{os.getpid()}")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(final)
-        finally:
-            draft.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:
+        files.write_file(path, text)
+    except OSError as error:
         message = f"{path} cannot be written"
         raise BadInput(message, evidence=(str(error),), advice="name a file in a folder you may write to") from error

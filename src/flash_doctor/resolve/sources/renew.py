@@ -22,6 +22,7 @@ from flash_doctor.resolve.sources.matrix import load_wheels
 from flash_doctor.resolve.sources.overlay import base_of, usable
 from flash_doctor.resolve.sources.page import ACCEPT, read_page
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.files import write_file
 from flash_doctor.system.owner import is_trusted
 from flash_doctor.system.private import make_private
 
@@ -204,7 +205,7 @@ def _write(path: Path, book: dict[str, Any], facts: Facts) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(dump(book), encoding="utf-8")
+        write_file(draft, dump(book))
         load_wheels(only=(draft,), publishers=facts.publishers, knows_cuda=facts.drivers.knows)
         draft.replace(path)
     except BadFacts as error:
@@ -240,6 +241,4 @@ class _Validators:
     def keep(self, name: str, seen: dict[str, list[Any]]) -> None:
         self.data[name] = seen
         make_private(self.path.parent)
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(self.data), encoding="utf-8")
-        draft.replace(self.path)
+        write_file(self.path, json.dumps(self.data))
