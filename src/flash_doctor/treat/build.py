@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.install.build import Workshop, compile_wheel, unpack
 from flash_doctor.install.fetch import hash_of
 from flash_doctor.install.interface import LocalWheel
+from flash_doctor.install.settings import accept_settings
 from flash_doctor.install.swap import staged_site
 from flash_doctor.model import known
 from flash_doctor.treat.judge import visible_gpus
@@ -84,13 +85,16 @@ def build_settings(step: Build, patient: Patient) -> dict[str, str]:
     """Environment variables: those of the plan, the GPUs that are here, and the chosen compiler.
 
     Variables that the user has set win: they may know better.
+
+    Raises:
+        BadInput: the plan sets something that a plan may not.
     """
     toolchain = known(patient.environment.toolchain)
     chosen = toolchain.chosen if toolchain else None
     gpus = ";".join(map(str, visible_gpus(patient)))
     ours = {
         "MAX_JOBS": str(step.jobs),
-        **dict(step.settings),
+        **dict(accept_settings(step.settings)),
         **({"TORCH_CUDA_ARCH_LIST": gpus} if gpus else {}),
         **({"CUDA_HOME": str(_home(chosen))} if chosen else {}),
     }
