@@ -1,7 +1,6 @@
 """The only door to subprocess: commands are lists, runs are bounded in time and in what they may print.
 
-No child sees the folder that we were called from: it runs in an empty one of ours unless its command says another, and
-a program is found in the absolute folders of PATH alone.
+A child runs in an empty folder of ours unless its command says another; programs are found in PATH's absolute folders.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from flash_doctor.errors import CommandFailed, TimedOut
 from flash_doctor.signals import postponed
@@ -30,12 +29,22 @@ _GRACE, _LINGER = 0.5, 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A user whom root starts something as: his number, group and other groups."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """What to run: `timeout` in seconds, `limit` bytes kept of each stream.
 
     `environment`: variables added to ours; None takes one away.
     `cwd`: where it runs; None is an empty folder of ours, never the user's current one.
     `alone`: what it leaves running in its session when it ends is ended too.
+    `account`: whom it runs as, when we are root.
     `watch` gets each piece of stdout and stderr as it comes, in a thread of its own: for progress, never for results.
     """
 
@@ -47,6 +56,7 @@ class Command:
     cwd: Path | None = None
     watch: Callable[[bytes], None] | None = None
     alone: bool = False
+    account: Account | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +92,6 @@ class Runner(Protocol):
 
 
 def _program(name: str) -> str:
-    """Where it lies, from every folder the same."""
     found = name if name.startswith(os.sep) else find_program(name)
     if found is None:
         raise FileNotFoundError(errno.ENOENT, "it is in no folder that PATH names in full", name)
@@ -133,8 +142,9 @@ class _Child:
                 env=_environment(command),
                 cwd=command.cwd or empty_folder(),
                 start_new_session=True,
+                **_as(command.account),
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             message = f"{command.argv[0]} could not be started: {error}"
             raise CommandFailed(message) from error
         assert self.process.stdout is not None
@@ -266,14 +276,29 @@ class EndingRunner(SystemRunner):
                 child.signal(signal.SIGKILL)
 
 
-def launch(argv: tuple[str, ...], *, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
-    """Start a command that keeps our stdin, session and terminal, with these descriptors as its outputs.
+def _as(account: Account | None) -> dict[str, Any]:
+    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
+
+
+def launch(
+    argv: tuple[str, ...],
+    *,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    account: Account | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a command in our current folder, with our stdin, outputs (or these descriptors) and variables (or these).
+
+    It keeps our session and terminal, unless it runs as another user.
 
     Raises:
         CommandFailed: it could not be started.
     """
     try:
-        return subprocess.Popen(argv, stdout=stdout, stderr=stderr)
-    except (OSError, ValueError) as error:
+        return subprocess.Popen(
+            argv, stdout=stdout, stderr=stderr, env=environment, start_new_session=account is not None, **_as(account)
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         message = f"{argv[0]} could not be started: {error}"
         raise CommandFailed(message) from error

@@ -93,6 +93,21 @@ def test_in_place_of_a_shared_one_comes_that_of_the_home_and_then_one_of_this_ru
     assert "not kept" in why
 
 
+def test_a_home_that_is_not_there_leaves_the_cache_of_this_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch(0o600)
+    cache, why = settle_cache({"HOME": str(tmp_path / "file" / "home")})
+    assert "cannot be" in why
+    assert make_private(cache).is_dir()
+
+
+def test_a_current_folder_that_was_deleted_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert settle_cache({"FLASH_DOCTOR_CACHE": str(tmp_path / "cache")}) == (tmp_path / "cache", "")
+    assert make_private(tmp_path / "cache").is_dir()
+
+
 @as_root
 def test_folders_and_links_of_strangers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir(mode=0o700)

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flash_doctor.errors import COULD_NOT_LOOK, BadInput, DoctorError, Interrupted
+from flash_doctor.errors import COULD_NOT_LOOK, BadInput, DoctorError, ForeignTarget, Interrupted
 from flash_doctor.system import files
 
 if TYPE_CHECKING:
@@ -32,13 +32,23 @@ def run(command: Callable[[], int], arguments: Sequence[str]) -> int:
     """The exit code of `command`; an error is told on stderr, or as a JSON document where --json is asked for."""
     as_json = wants_json(arguments)
     try:
-        return command()
+        return _by_owner(command, arguments)
     except DoctorError as error:
         return tell(error, as_json=as_json)
     except KeyboardInterrupt:
         return tell(Interrupted(), as_json=as_json)
     except Exception as error:
         return tell(_defect(error), as_json=as_json)
+
+
+def _by_owner(command: Callable[[], int], arguments: Sequence[str]) -> int:
+    """The command; where it would run another user's code as root it is given again, by that user."""
+    try:
+        return command()
+    except ForeignTarget as foreign:
+        from flash_doctor.cli.as_owner import run_as_owner
+
+        return run_as_owner(foreign, arguments)
 
 
 def wants_json(arguments: Sequence[str]) -> bool:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from io import BufferedReader
 
+from flash_doctor.system.paths import current_folder
+
 LIMIT = 16 * 1024 * 1024
 _LINKS = 40  # as the kernel: more in one path are a loop
 _HERE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -56,7 +58,7 @@ def write_file(path: Path, content: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    folder, name = _walked(Path.cwd() / path)
+    folder, name = _walked(current_folder() / path)
     try:
         there = _status(name, folder)
         if there is None or stat.S_ISREG(there.st_mode):

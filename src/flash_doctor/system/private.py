@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
 from flash_doctor.system.owner import can_hold, demand_trusted
-from flash_doctor.system.paths import cache_folder
+from flash_doctor.system.paths import cache_folder, current_folder
 from flash_doctor.system.scratch import run_folder
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def make_private(folder: Path) -> Path:
         BadInput: somebody else could have written it, or can put another in its place.
         OSError: it cannot be made.
     """
-    whole = Path.cwd() / folder
+    whole = current_folder() / folder
     for step in reversed((whole, *whole.parents)):
         if not step.exists():
             _make(step)
@@ -36,7 +36,7 @@ def demand_private(folder: Path) -> None:
     Raises:
         BadInput: as in `make_private`.
     """
-    whole = Path.cwd() / folder
+    whole = current_folder() / folder
     there = next(step for step in (whole, *whole.parents) if os.path.lexists(step))
     if not can_hold(there):  # over links: each must be ours
         demand_trusted(there.resolve())
@@ -51,23 +51,26 @@ def settle_cache(environ: Mapping[str, str]) -> tuple[Path, str]:
 
     In its place comes the one of the user's home; where that is no better, one that is gone with this run.
     """
-    named = cache_folder(environ)
+    named = current_folder() / cache_folder(environ)
     why = _why_not(named)
     if not why:
         return named, ""
-    at_home = cache_folder({name: value for name, value in environ.items() if name != "FLASH_DOCTOR_CACHE"})
+    at_home = current_folder() / cache_folder(
+        {name: value for name, value in environ.items() if name != "FLASH_DOCTOR_CACHE"}
+    )
     if at_home != named and not _why_not(at_home):
         return at_home, f"the cache {named} is not used: {why}; {at_home} is, in its place"
-    instead = run_folder()
-    if instead is None:
-        message = f"the cache {named} is not used, and there is no other place: {why}"
-        raise BadInput(message, advice="Name a folder that only you can write: FLASH_DOCTOR_CACHE=DIR")
+    # where not even that can be made: a place that never holds anything
+    instead = run_folder() or Path(os.devnull)
     return instead / "cache", f"the cache {named} is not used: {why}; what is fetched is not kept"
 
 
 def _why_not(folder: Path) -> str:
     try:
         demand_private(folder)
+        there = next(step for step in (folder, *folder.parents) if step.exists())
+        if there != folder and not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+            return f"it cannot be made in {there}"
     except BadInput as refused:
         return "; ".join(refused.evidence) or refused.message
     except OSError as error:
