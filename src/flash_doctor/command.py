@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol
 
 from flash_doctor.errors import CommandFailed, TimedOut
 from flash_doctor.signals import postponed
+from flash_doctor.system.foreign import Account
 from flash_doctor.system.proc import queued
 from flash_doctor.system.programs import absolute_entries, find_program
 from flash_doctor.system.scratch import empty_folder
@@ -26,15 +27,6 @@ from flash_doctor.system.scratch import empty_folder
 _CHUNK = 65536
 # seconds between two looks at a child whose pipe stays open, and for what it left in the pipe
 _GRACE, _LINGER = 0.5, 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """A user whom root starts something as: his number, group and other groups."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

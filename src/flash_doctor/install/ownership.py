@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from flash_doctor.install.journal import Arrival
+    from flash_doctor.install.journal_text import Arrival
 
 _READ, _EXECUTE = 0o444, 0o111
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SETTINGS = "pyvenv.cfg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A user whom root starts something as: his number, group and other groups."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
 
 
 def demand_ours(python: Path) -> None:
