@@ -43,13 +43,14 @@ class Clinic:
     environment: dict[str, str] = field(default_factory=dict)
     stub: bool = True
     name: str = "venv"
+    python: str = sys.executable
 
     @cached_property
     def venv(self) -> Path:
         venv = self.folder / self.name
         if venv.exists():
             return venv
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+        subprocess.run([self.python, "-m", "venv", "--without-pip", str(venv)], check=True)
         if self.stub:
             self._stub_torch(next(venv.glob("lib/python3*/site-packages")))
         return venv

@@ -109,6 +109,13 @@ def test_every_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(tree(path)), "a module begins with a sentence that says what it is for"
 
 
+def test_programs_are_found_in_one_place() -> None:
+    """shutil.which takes an empty entry of PATH for the current folder."""
+    finder = SOURCE / "system" / "programs.py"
+    others = [str(path) for path in MODULES if path != finder and "which(" in path.read_text(encoding="utf-8")]
+    assert not others
+
+
 def test_no_registry_host_is_named() -> None:
     hosts = ["py" + "pi.org", "python" + "hosted", "deb.deb" + "ian", "npm" + "js"]
     root = SOURCE.parents[1]

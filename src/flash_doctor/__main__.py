@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
 import sys
 
@@ -24,7 +22,11 @@ _SAFE = sys.flags.isolated or getattr(sys.flags, "safe_path", False)
 _HERE = sys.path[0] if __name__ == "__main__" and not _SAFE else ""
 sys.path[:] = own_path(sys.path, os.environ.get("PYTHONPATH", "") + os.pathsep + _HERE, _HOME)
 
-from flash_doctor.cli.boundary import run  # noqa: E402 only now is the path ours
+import contextlib  # noqa: E402 only now is the path ours
+import gc  # noqa: E402
+
+from flash_doctor.cli.boundary import run  # noqa: E402
+from flash_doctor.system.scratch import remove  # noqa: E402
 
 
 def main() -> None:
@@ -36,6 +38,7 @@ def main() -> None:
     # looking for garbage among what imports allocate, all of it kept, would cost 8 ms
     gc.set_threshold(100_000)
     code = run(_command, sys.argv[1:])
+    remove()  # os._exit asks nobody
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by whoever called us
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

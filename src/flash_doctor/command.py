@@ -1,8 +1,12 @@
-"""The only door to subprocess: commands are lists, runs are bounded in time and in what they may print."""
+"""The only door to subprocess: commands are lists, runs are bounded in time and in what they may print.
+
+A child runs in an empty folder of ours unless its command says another; programs are found in PATH's absolute folders.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -11,11 +15,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from flash_doctor.errors import CommandFailed, TimedOut
 from flash_doctor.signals import postponed
+from flash_doctor.system.foreign import Account
 from flash_doctor.system.proc import queued
+from flash_doctor.system.programs import absolute_entries, find_program
+from flash_doctor.system.scratch import empty_folder
 
 _CHUNK = 65536
 # seconds between two looks at a child whose pipe stays open, and for what it left in the pipe
@@ -24,9 +31,12 @@ _GRACE, _LINGER = 0.5, 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What to run: `timeout` in seconds, `limit` bytes kept of each stream, `environment` added to ours.
+    """What to run: `timeout` in seconds, `limit` bytes kept of each stream.
 
+    `environment`: variables added to ours; None takes one away.
+    `cwd`: where it runs; None is an empty folder of ours, never the user's current one.
     `alone`: what it leaves running in its session when it ends is ended too.
+    `account`: whom it runs as, when we are root.
     `watch` gets each piece of stdout and stderr as it comes, in a thread of its own: for progress, never for results.
     """
 
@@ -34,10 +44,11 @@ class Command:
     timeout: float = 30.0
     limit: int = 16 * 1024 * 1024
     stdin: bytes = b""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str | None] = field(default_factory=dict)
     cwd: Path | None = None
     watch: Callable[[bytes], None] | None = None
     alone: bool = False
+    account: Account | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +83,22 @@ class Runner(Protocol):
     def run(self, command: Command) -> Completed: ...
 
 
+def _program(name: str) -> str:
+    found = name if name.startswith(os.sep) else find_program(name)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, "it is in no folder that PATH names in full", name)
+    return str(found)
+
+
+def _environment(command: Command) -> dict[str, str]:
+    """The child's variables; what PATH and PYTHONPATH say of the current folder is left out."""
+    changed = {**os.environ, **command.environment}
+    kept = {name: value for name, value in changed.items() if value is not None}
+    for name in kept.keys() & {"PATH", "PYTHONPATH"}:
+        kept[name] = absolute_entries(kept[name])
+    return kept
+
+
 class _Reader(threading.Thread):
     """Drains one pipe, so that a child is never blocked by the other; keeps at most `limit` bytes."""
 
@@ -100,15 +127,16 @@ class _Child:
         self.deadline = time.monotonic() + command.timeout
         try:
             self.process = subprocess.Popen(
-                command.argv,
+                (_program(command.argv[0]), *command.argv[1:]),
                 stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, **command.environment},
-                cwd=command.cwd,
+                env=_environment(command),
+                cwd=command.cwd or empty_folder(),
                 start_new_session=True,
+                **_as(command.account),
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             message = f"{command.argv[0]} could not be started: {error}"
             raise CommandFailed(message) from error
         assert self.process.stdout is not None
@@ -240,47 +268,29 @@ class EndingRunner(SystemRunner):
                 child.signal(signal.SIGKILL)
 
 
-@dataclass
-class Meanwhile:
-    """A runner whose first wait for a child is not idle: `work` is done before it, beside the child."""
-
-    runner: Runner
-    work: Callable[[], None]
-
-    def start(self, command: Command) -> Running:
-        return _Occupied(self.runner.start(command), self)
-
-    def run(self, command: Command) -> Completed:
-        return self.start(command).wait()
-
-    def occupy(self) -> None:
-        """Do the work, the first time only."""
-        work, self.work = self.work, _nothing
-        work()
+def _as(account: Account | None) -> dict[str, Any]:
+    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
 
 
-def _nothing() -> None:
-    pass
+def launch(
+    argv: tuple[str, ...],
+    *,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    account: Account | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a command in our current folder, with our stdin, outputs (or these descriptors) and variables (or these).
 
-
-@dataclass(frozen=True)
-class _Occupied:
-    running: Running
-    owner: Meanwhile
-
-    def wait(self) -> Completed:
-        self.owner.occupy()
-        return self.running.wait()
-
-
-def launch(argv: tuple[str, ...], *, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
-    """Start a command that keeps our stdin, session and terminal, with these descriptors as its outputs.
+    It keeps our session and terminal, unless it runs as another user.
 
     Raises:
         CommandFailed: it could not be started.
     """
     try:
-        return subprocess.Popen(argv, stdout=stdout, stderr=stderr)
-    except (OSError, ValueError) as error:
+        return subprocess.Popen(
+            argv, stdout=stdout, stderr=stderr, env=environment, start_new_session=account is not None, **_as(account)
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         message = f"{argv[0]} could not be started: {error}"
         raise CommandFailed(message) from error

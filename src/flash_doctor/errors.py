@@ -60,6 +60,14 @@ class DoesNotStart(TargetError):
     """The interpreter ends or hangs before it runs a line; started in another manner it may answer."""
 
 
+class ForeignTarget(TargetError):
+    """Root was asked to run the Python of another user, whose number is `uid` (None: of several)."""
+
+    def __init__(self, message: str, *, uid: int | None, evidence: Sequence[str] = (), advice: str = "") -> None:
+        super().__init__(message, evidence=evidence, advice=advice)
+        self.uid = uid
+
+
 class CommandFailed(DoctorError):
     """A program could not be started, was stopped at its time limit, or printed more than was asked for."""
 

@@ -11,6 +11,7 @@ from flash_doctor.command import Command, Running
 from flash_doctor.errors import CommandFailed, DoesNotStart, TargetError, TimedOut
 from flash_doctor.model import Target
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.foreign import demand_ours
 from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
@@ -166,8 +167,9 @@ def start_script(
     The script may not import anything of ours, and sees the sys.path of the user's programs less the current folder.
 
     Raises:
-        TargetError: the interpreter cannot even be started.
+        TargetError: the interpreter cannot even be started; or we are root, and it is another user's (ForeignTarget).
     """
+    demand_ours(target.python)
     nonce = "flash-doctor-" + os.urandom(8).hex()
     options, before = manner.value
     command = Command(

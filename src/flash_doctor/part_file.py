@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,17 +34,21 @@ class PartFile:
         self.path.unlink(missing_ok=True)
 
     def _take_over(self) -> None:
-        self.path.touch()
-        with self.path.open("rb") as file:
+        with _opened(self.path, os.O_RDONLY | os.O_CREAT, "rb") as file:
             while chunk := file.read(CHUNK):
                 self.digest.update(chunk)
                 self.size += len(chunk)
 
     def write(self, chunks: Iterator[bytes], expected: int | None) -> None:
-        with self.path.open("ab" if self.size else "wb") as file:
+        with _opened(self.path, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if self.size else os.O_TRUNC), "wb") as file:
             for chunk in chunks:
                 file.write(chunk)
                 self.digest.update(chunk)
                 self.size += len(chunk)
                 if self.progress:
                     self.progress(self.size, expected)
+
+
+def _opened(path: Path, flags: int, mode: str) -> IO[bytes]:
+    """Never through a link: what it leads to would be overwritten."""
+    return os.fdopen(os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), mode)

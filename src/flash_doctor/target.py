@@ -1,24 +1,27 @@
-"""The target: find its interpreter. The only door to pip_api (see `requirement_of`)."""
+"""The target: find its interpreter. The only door to pip_api (see `requirements_of`)."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import io
+import json
 import os
-import shutil
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from flash_doctor.command import Command
 from flash_doctor.errors import BadInput, TargetError
 from flash_doctor.inquiry import ADVICE
 from flash_doctor.model import Target
 from flash_doctor.system.paths import current_folder
+from flash_doctor.system.programs import find_program, isolated, tool_environment
 from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from flash_doctor.command import Runner
 
 
 def find_target(
@@ -45,6 +48,8 @@ def find_target(
     return _last_resort(environ, home if private else None)
 
 
+_USUAL = re.compile(r"python[\d.]*t?")
+
 # What scripts/doctor and scripts/test, pipx and uv leave in an environment that they make for one program.
 _PRIVATE = (".flash-doctor*", "pipx_metadata.json", "uv-receipt.toml")
 
@@ -65,8 +70,8 @@ def _last_resort(environ: Mapping[str, str], private: Path | None) -> Target:
 def _outside(private: Path, path: str) -> Path:
     folders = [folder for folder in path.split(os.pathsep) if folder and not _same(Path(folder), private / "bin")]
     for name in ("python3", "python"):
-        if found := shutil.which(name, path=os.pathsep.join(folders)):
-            return Path(found)
+        if found := find_program(name, os.pathsep.join(folders)):
+            return found
     message = "there is no Python on PATH outside of the doctor's own environment"
     raise TargetError(message, advice=ADVICE)
 
@@ -83,11 +88,16 @@ def _given(given: str, environ: Mapping[str, str]) -> Path:
 
 
 def _on_path(given: str, environ: Mapping[str, str]) -> str:
-    """`python3.11` means the one on PATH, unless there is a file or folder of that name here."""
+    """`python3.11` means the one on PATH, never a file of that name here; any other name may be a folder here."""
     expanded = os.path.expanduser(given)  # noqa: PTH111 Path.expanduser raises where there is no such user
-    if os.sep in given or os.path.lexists(expanded):
+    usual = bool(_USUAL.fullmatch(given)) and not os.path.isdir(expanded)  # noqa: PTH112 as it was typed
+    if os.sep in given or (os.path.lexists(expanded) and not usual):
         return expanded
-    return shutil.which(given, path=environ.get("PATH")) or expanded
+    found = find_program(given, environ.get("PATH"))
+    if found is None and usual:
+        message = f"{given} is not on PATH"
+        raise TargetError(message, advice=ADVICE)
+    return str(found or expanded)
 
 
 def _interpreter(place: Path) -> Path:
@@ -134,42 +144,57 @@ def _missing(python: Path) -> TargetError:
     return TargetError(f"{python}: there is no such interpreter", advice=ADVICE)
 
 
-def requirement_of(line: str, folder: Path) -> tuple[str, str]:
-    """Name and rest (specifier, or `@ address`) of a line that only pip knows: -e, a path, an address; by pip-api.
+def requirements_of(lines: Sequence[str], runner: Runner) -> list[tuple[str, str] | str]:
+    """Name and rest (specifier, or `@ address`) of lines that only pip knows: -e, a path, an address; or what is wrong.
 
-    pip-api runs pip when it is imported, evaluates markers for the doctor's own Python and drops what does not hold,
-    and counts joined lines once: so it is imported late, with our interpreter named, and gets single lines
-    (probe/requirements.py joins lines and evaluates markers for the target).
+    pip-api runs `python -m pip` when it is imported, whose first folder is the current one, evaluates markers for the
+    Python that it runs in and drops what does not hold, and counts joined lines once: so it runs in a child in a folder
+    of ours, and gets single lines (probe/requirements.py joins lines and evaluates markers for the target).
 
     Raises:
-        BadInput: the line is no requirement, or the doctor's own Python has no pip.
+        BadInput: the doctor's own Python has no pip.
+        CommandFailed: it took too long.
     """
-    pip_api = _pip_api()
-    scratch = folder / "line.txt"
-    scratch.write_text(line + "\n", encoding="utf-8")
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # argparse prints our own usage, and exits
-            found = pip_api.parse_requirements(scratch)
-    except (pip_api.exceptions.PipError, ValueError, SyntaxError, LookupError, AttributeError, TypeError) as error:
-        raise BadInput(str(error).partition("\n")[0]) from error
-    except (SystemExit, RecursionError, MemoryError, OSError) as error:
-        message = f"{line!r} cannot be read by pip-api"
-        raise BadInput(message) from error
-    if not found:
-        message = f"{line!r} names no package"
-        raise BadInput(message)
-    requirement = next(iter(found.values()))
-    return str(requirement.name), f"@ {requirement.url}" if requirement.url else str(requirement.specifier)
-
-
-def _pip_api() -> Any:
+    if not lines:
+        return []
     if importlib.util.find_spec("pip") is None:
         message = f"requirements files are read with pip, and the doctor's own Python ({sys.executable}) has none"
         raise BadInput(message, advice=f"Install it there: {sys.executable} -m ensurepip")
-    os.environ["PIPAPI_PYTHON_LOCATION"] = sys.executable
+    command = Command(
+        argv=(*isolated(), "-c", _PIP_API),
+        stdin=json.dumps(lines).encode(),
+        environment={**tool_environment(os.environ), "PIPAPI_PYTHON_LOCATION": sys.executable},
+        timeout=60.0,
+    )
+    done = runner.run(command)
     try:
-        import pip_api
-        import pip_api.exceptions
-    finally:
-        del os.environ["PIPAPI_PYTHON_LOCATION"]
-    return pip_api
+        return [one if isinstance(one, str) else (one[0], one[1]) for one in json.loads(done.text)]
+    except ValueError as error:
+        message = "pip-api, with which requirements files are read, does not answer"
+        raise BadInput(message, evidence=done.errors.strip().splitlines()[-5:]) from error
+
+
+# What it reads may end it (pip-api has argparse look at the line), and what it prints is not the answer.
+_PIP_API = """
+import json, os, sys, tempfile
+answer, sys.stdout = sys.stdout, sys.stderr
+import pip_api, pip_api.exceptions
+def read(line, path):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(line + "\\n")
+    one = next(iter(pip_api.parse_requirements(path).values()), None)
+    if one is None:
+        return "%r names no package" % line
+    return str(one.name), "@ %s" % one.url if one.url else str(one.specifier)
+def told(line, path):
+    try:
+        return read(line, path)
+    except (SystemExit, RecursionError, MemoryError, OSError):
+        return "%r cannot be read by pip-api" % line
+    except Exception as error:
+        return str(error).partition("\\n")[0] or type(error).__name__
+with tempfile.TemporaryDirectory() as folder:
+    path = os.path.join(folder, "line.txt")
+    found = [told(line, path) for line in json.load(sys.stdin)]
+answer.write(json.dumps(found))
+"""

@@ -11,7 +11,8 @@ import typer
 
 from fakes import TableRunner, printed
 from flash_doctor.cli.lean import LeanCommand, LeanGroup
-from flash_doctor.command import Command, Meanwhile
+from flash_doctor.cli.meanwhile import Meanwhile
+from flash_doctor.command import Command
 
 
 class Colour(str, Enum):

@@ -11,6 +11,7 @@ import pytest
 from fakes import TableRunner, printed
 from flash_doctor.errors import InstallFailed
 from flash_doctor.install.build import Progress, Workshop, compile_wheel, unpack
+from flash_doctor.install.fetch import hash_of
 from flash_doctor.model import Target
 
 if TYPE_CHECKING:
@@ -54,6 +55,32 @@ def test_a_truncated_archive_is_refused_and_may_come_again(tmp_path: Path) -> No
     assert (unpack(path, workshop) / "setup.py").exists()
 
 
+def test_a_kept_wheel_is_the_one_that_was_built(tmp_path: Path) -> None:
+    workshop = Workshop(folder=tmp_path / "shop")
+    workshop.clear_out()
+    wheel = workshop.out / "x-1-py3-none-any.whl"
+    wheel.write_bytes(b"built here")
+    assert workshop.kept() is None, "nobody said that it was finished"
+    (workshop.folder / "built").touch()
+    assert workshop.kept() is None, "an empty marker says nothing of the file"
+    sha256 = workshop.keep(wheel)
+    assert workshop.kept() == (wheel, sha256)
+    wheel.write_bytes(b"put there")
+    assert workshop.kept() is None
+    wheel.write_bytes(b"built here")
+    assert workshop.kept() == (wheel, sha256)
+    workshop.record.chmod(0o666)
+    assert workshop.kept() is None, "others could have written the record"
+
+
+def test_a_name_in_the_record_leads_nowhere_else(tmp_path: Path) -> None:
+    workshop = Workshop(folder=tmp_path / "shop")
+    workshop.clear_out()
+    (tmp_path / "evil.whl").write_bytes(b"x")
+    workshop.record.write_text(f"{hash_of(tmp_path / 'evil.whl')}  ../../evil.whl\n")
+    assert workshop.kept() is None
+
+
 def test_steps_of_ninja_are_read_from_pieces() -> None:
     told: list[tuple[int, int | None]] = []
     progress = Progress(lambda done, whole: told.append((done, whole)))
@@ -75,6 +102,6 @@ def test_a_failing_build_says_the_compilers_word_first(tmp_path: Path) -> None:
     with pytest.raises(InstallFailed, match="exit code 1") as caught:
         compile_wheel(tmp_path, workshop, target, TableRunner({"python": answer}), {"MAX_JOBS": "3"}, lambda *_: None)
     assert caught.value.evidence[0] == "a.cu(3): error: no instance of function"
-    assert workshop.wheel is None
-    assert seen[0].environment["PYTHONPATH"] == "", "nothing of the user's gets into a build unasked"
+    assert workshop.kept() is None
+    assert not seen[0].environment.get("PYTHONPATH"), "nothing of the user's gets into a build unasked"
     assert seen[0].environment["MAX_JOBS"] == "3"

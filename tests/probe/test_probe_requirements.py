@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from fakes import TableRunner, printed
+from flash_doctor.command import Command, Completed, SystemRunner
 from flash_doctor.errors import USAGE, BadInput
 from flash_doctor.probe.requirements import Requirements, read_requirements
+from flash_doctor.target import requirements_of
 from sites import site_of
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ MARKERS = {
 def read(file: Path, text: str | None = None, **environ: str) -> Requirements:
     if text is not None:
         file.write_text(text)
-    return read_requirements(file, MARKERS, environ)
+    return read_requirements(file, MARKERS, environ, SystemRunner())
 
 
 @pytest.fixture
@@ -272,7 +276,21 @@ def test_rubbish_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, te
     file = tmp_path_factory.getbasetemp() / "rubbish.txt"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
     with contextlib.suppress(BadInput):
-        read(file)
+        read_requirements(file, MARKERS, {}, TableRunner({"pip_api": _complaining}))
+
+
+def _complaining(command: Command) -> Completed:
+    """pip-api as it answers rubbish, without the second that starting it takes."""
+    return printed(json.dumps(["no requirement"] * len(json.loads(command.stdin))))
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(st.lists(OPTIONS | WORDS | st.text(max_size=4), max_size=8).map("".join), min_size=60, max_size=60))
+def test_pip_api_answers_for_each_line_whatever_it_is(lines: list[str]) -> None:
+    """One that makes it exit, or fail, takes the others' answers not away."""
+    answers = requirements_of([*lines, "-e git+https://h/x.git#egg=y"], SystemRunner())
+    assert len(answers) == len(lines) + 1
+    assert answers[-1][0] == "y"
 
 
 @pytest.mark.parametrize(
@@ -324,9 +342,9 @@ def test_a_doctor_without_pip_says_so(venv: Path, tmp_path: Path) -> None:
         assert found.submodule_search_locations
         (site_of(venv) / name).symlink_to(next(iter(found.submodule_search_locations)))
     code = (
-        "from pathlib import Path\nfrom flash_doctor.errors import BadInput\n"
-        "from flash_doctor.target import requirement_of\n"
-        f"try:\n    requirement_of('torch', Path({str(tmp_path)!r}))\n"
+        "from flash_doctor.command import SystemRunner\nfrom flash_doctor.errors import BadInput\n"
+        "from flash_doctor.target import requirements_of\n"
+        "try:\n    requirements_of(['-e .'], SystemRunner())\n"
         "except BadInput as error:\n    print(error.message, error.advice)\n"
     )
     python = venv / "bin" / "python"

@@ -43,7 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def read(venv: Path) -> Patient:
     script = start_inside(Target(python=venv / "bin" / "python", why="test"), SystemRunner(), RECORDED, deep=False)
-    return read_patient(Inquiry(script, lambda manner: script), {}, None, Parts({}))
+    return read_patient(Inquiry(script, lambda manner: script), {}, None, Parts({}), SystemRunner())
 
 
 def with_torch(site: Path, version: str, cuda: str | None = "12.8", hip: str | None = None) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from flash_doctor.install.settings import accept_settings
 from flash_doctor.model import Absent, Cores, Environment, Goal, Memory, Tool, Toolchain, Toolkit, known
 from flash_doctor.model.plan import Alternative, Build, Move, NoPlan
 from flash_doctor.resolve import resolve
@@ -44,7 +45,11 @@ def machine(
 def offered(environment: Environment) -> Alternative:
     answer = resolve(Goal(), environment, wheels(), facts())
     assert isinstance(answer, NoPlan)
-    return next(one for one in answer.alternatives if one.move is Move.BUILD)
+    found = next(one for one in answer.alternatives if one.move is Move.BUILD)
+    for step in found.steps:
+        if isinstance(step, Build):
+            assert accept_settings(step.settings) == step.settings, "what we plan ourselves may be done"
+    return found
 
 
 def test_jobs_are_bounded_by_memory_and_by_cores() -> None:

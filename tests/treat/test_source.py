@@ -132,6 +132,7 @@ def test_what_was_compiled_before_asks_nobody(patient: Patient, tmp_path: Path) 
     known = replace(known, sha256="c" * 64)
     workshop = workshop_of(known, "c" * 64, patient, practice(tmp_path))
     workshop.clear_out()
-    (workshop.out / "flash_attn-2.8.3-py3-none-any.whl").touch()
-    (workshop.folder / "built").touch()
+    wheel = workshop.out / "flash_attn-2.8.3-py3-none-any.whl"
+    wheel.touch()
+    workshop.keep(wheel)
     assert settled(Plan(goal=Goal(), steps=(known,), because=()), patient, practice(tmp_path, network=False)) == known

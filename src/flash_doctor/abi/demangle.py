@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 from functools import cache
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ def demangle(name: str) -> str:
 @cache
 def _demangler() -> Callable[[bytes], str | None] | None:
     """`__cxa_demangle` of the C++ library that this Python can load; None where there is none."""
+    # an empty or relative entry makes the loader look into the current folder, and what lies there would run in us
+    if not all(map(os.path.isabs, os.environ.get("LD_LIBRARY_PATH", "/").split(":"))):
+        return None
     for library in ("libstdc++.so.6", "libc++abi.so.1", "libc++.1.dylib"):
         try:
             function = ctypes.CDLL(library).__cxa_demangle

@@ -7,7 +7,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flash_doctor.errors import COULD_NOT_LOOK, BadInput, DoctorError, Interrupted
+from flash_doctor.errors import COULD_NOT_LOOK, BadInput, DoctorError, ForeignTarget, Interrupted
+from flash_doctor.system import files
 from flash_doctor.system.redact import Hide, Redacted, joined, lines, redact
 
 if TYPE_CHECKING:
@@ -32,13 +33,23 @@ def run(command: Callable[[], int], arguments: Sequence[str]) -> int:
     """The exit code of `command`; an error is told on stderr, or as a JSON document where --json is asked for."""
     as_json = wants_json(arguments)
     try:
-        return command()
+        return _by_owner(command, arguments)
     except DoctorError as error:
         return tell(error, as_json=as_json)
     except KeyboardInterrupt:
         return tell(Interrupted(), as_json=as_json)
     except Exception as error:
         return tell(_defect(error), as_json=as_json)
+
+
+def _by_owner(command: Callable[[], int], arguments: Sequence[str]) -> int:
+    """The command; where it would run another user's code as root it is given again, by that user."""
+    try:
+        return command()
+    except ForeignTarget as foreign:
+        from flash_doctor.cli.as_owner import run_as_owner
+
+        return run_as_owner(foreign, arguments)
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
@@ -147,22 +158,13 @@ def read_file(path: Path, limit: int = 64 << 20) -> str:
 
 
 def write_file(path: Path, text: Redacted) -> None:
-    """Write a file whole or not at all; a pipe or device is written to, never replaced.
+    """Write a file that the user named, as `system.files.write_file` does.
 
     Raises:
         BadInput: the file cannot be written.
     """
     try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        final = path.resolve()
-        draft = final.with_name(f".{final.name}.{os.getpid()}")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(final)
-        finally:
-            draft.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:
+        files.write_file(path, text)
+    except OSError as error:
         message = f"{path} cannot be written"
         raise BadInput(message, evidence=(str(error),), advice="name a file in a folder you may write to") from error

@@ -67,6 +67,7 @@ def command(
     chosen = for_goal(want, keep, allow, wheelhouse=wheelhouse)
     desk = TerminalDesk(yes=True, as_json=as_json)
     practice = Practice(runner=runner, facts=facts, options=options, desk=desk, lookup=chosen.lookup)
+    practice.note_cache()
     machine = _Machine(python=python, recorded=recorded)
     made = bundle(_ready(plan, chosen, machine, practice), folder, practice)
     write_file(folder / NAME, _document(made.plan))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.cli.boundary import emit, read_file, write_file
+from flash_doctor.cli.meanwhile import Meanwhile
 from flash_doctor.cli.options import (
     DeepOption,
     FailOn,
@@ -25,7 +26,7 @@ from flash_doctor.cli.options import (
     StackOption,
     StrictOption,
 )
-from flash_doctor.command import EndingRunner, Meanwhile
+from flash_doctor.command import EndingRunner
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Environment, Family, Target
 from flash_doctor.probe import probe

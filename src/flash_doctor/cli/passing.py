@@ -49,7 +49,7 @@ def pass_through(argv: tuple[str, ...], tail: Tail) -> int:
         CommandFailed: it could not be started.
     """
     channels = [_Channel(1, tail), _Channel(2, tail)]
-    with _forwarded_signals() as hand_over:
+    with forwarded_signals() as hand_over:
         try:
             process = launch(argv, stdout=channels[0].theirs, stderr=channels[1].theirs)
         finally:
@@ -103,8 +103,10 @@ def _terminal_like(ours: int) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _forwarded_signals() -> Iterator[Callable[[Popen[bytes]], None]]:
+def forwarded_signals(*, own_session: bool = False) -> Iterator[Callable[[Popen[bytes]], None]]:
     """SIGTERM and SIGHUP go on to the command; Ctrl-C reaches it through the terminal, and must not end us first.
+
+    In a session of its own it does not, and is passed on too.
 
     They are caught before the command starts: one that comes while it starts is handed over to it afterwards.
     """
@@ -125,7 +127,7 @@ def _forwarded_signals() -> Iterator[Callable[[Popen[bytes]], None]]:
     kept = {
         signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
         signal.SIGHUP: signal.signal(signal.SIGHUP, forward),
-        signal.SIGINT: signal.signal(signal.SIGINT, forward if not os.isatty(0) else lambda *_: None),
+        signal.SIGINT: signal.signal(signal.SIGINT, forward if own_session or not os.isatty(0) else lambda *_: None),
     }
     try:
         yield hand_over

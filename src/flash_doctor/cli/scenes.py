@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def scene_here(python: str | None, facts: Facts, meanwhile: Callable[[], object]) -> Scene:
     """This machine and the target, probed; `meanwhile` is done while the children are waited for."""
-    from flash_doctor.command import EndingRunner, Meanwhile
+    from flash_doctor.cli.meanwhile import Meanwhile
+    from flash_doctor.command import EndingRunner
     from flash_doctor.probe import probe
     from flash_doctor.target import find_target
 

@@ -50,15 +50,23 @@ def unpack(data, folder):
 
 def is_ours(folder):
     # type: (str) -> bool
-    """Whether nobody else could have put code there."""
-    status = os.stat(folder)
-    return status.st_uid == os.getuid() and not status.st_mode & 0o022
+    """Whether nobody else could have put code there, or can put another folder in its place."""
+    status = os.lstat(folder)
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        return False
+    while folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+        status = os.lstat(folder)
+        # in a folder with the sticky bit others cannot rename what is ours
+        if status.st_uid not in (0, os.getuid()) or (status.st_mode & 0o022 and not status.st_mode & 0o1000):
+            return False
+    return True
 
 
 def unpacked(data, digest):
     # type: (bytes, str) -> tuple[str, str | None]
     """The folder of the doctor, and the one to be removed afterwards where nothing could be kept."""
-    folder = os.path.join(cache(), digest[:32])
+    folder = os.path.join(os.path.realpath(cache()), digest[:32])
     try:
         if not os.path.isdir(folder):
             unpack(data, folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from flash_doctor.errors import BadInput, CommandFailed, TimedOut
 from flash_doctor.fleet.gather import Answer
 from flash_doctor.fleet.reading import MAX_DOCUMENT
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.programs import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,14 +95,15 @@ class Ray:
 
     def _candidates(self) -> Iterator[str]:
         if self.python:
-            place = Path(self.python)
-            yield str(place / "bin" / "python") if place.is_dir() else self.python
+            place = Path(os.path.abspath(self.python))  # noqa: PTH100 Path.resolve would follow a venv's link
+            beside = os.sep in self.python or place.is_dir()
+            yield str(place / "bin" / "python" if place.is_dir() else place if beside else self.python)
             return
         if active := self.environ.get("VIRTUAL_ENV"):
-            yield str(Path(active, "bin", "python"))
+            yield str(Path(os.path.abspath(active), "bin", "python"))  # noqa: PTH100
         yield sys.executable
-        if ray := shutil.which("ray", path=self.environ.get("PATH")):
-            yield str(Path(ray).resolve().with_name("python"))
+        if ray := find_program("ray", self.environ.get("PATH")):
+            yield str(ray.resolve().with_name("python"))
 
 
 def _answers(output: str, errors: str, mark: str) -> Iterator[Answer]:

@@ -19,9 +19,10 @@ UNHIDE = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1", "RAY_ACCEL_ENV_VAR
 
 def examine(package: bytes, stub: str, arguments: list[str], seconds: float, limit: int) -> tuple[str, str]:
     """On the node: what the doctor prints there, and how it ended."""
-    command = [sys.executable, "-c", stub, *arguments]
+    command = [sys.executable, "-I", "-c", stub, *arguments]
     try:
-        done = subprocess.run(command, input=package, capture_output=True, timeout=seconds, check=False)
+        # a worker's folder may be anybody's; the doctor that is unpacked there finds its own
+        done = subprocess.run(command, input=package, capture_output=True, timeout=seconds, check=False, cwd="/")
     except subprocess.TimeoutExpired:
         return "", "its check did not end within %d seconds" % seconds
     if len(done.stdout) > limit:

@@ -35,8 +35,8 @@ LAUNCH = """\
 stub=$1 python=$2 mark=$3; shift 2
 for each in ${python:+"$python/bin/python" "$python"} \
     python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
-  if "$each" -c 'import sys; sys.exit(sys.version_info < (3, 10))' </dev/null >/dev/null 2>&1; then
-    exec "$each" -c "$stub" "$@"
+  if "$each" -I -c 'import sys; sys.exit(sys.version_info < (3, 10))' </dev/null >/dev/null 2>&1; then
+    exec "$each" -I -c "$stub" "$@"
   fi
 done
 printf '\\n@@%s failed "no Python 3.10 or newer is on its PATH, name one with --python"\\n' "$mark"

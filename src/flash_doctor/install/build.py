@@ -6,16 +6,22 @@ caller's settings (PYTHONPATH, PATH), and never lies in the target.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from flash_doctor.command import Command
 from flash_doctor.errors import InstallFailed, TimedOut
+from flash_doctor.install.fetch import hash_of
+from flash_doctor.install.files import write_whole
 from flash_doctor.system.archive import BadArchive, extract
+from flash_doctor.system.owner import is_trusted, open_trusted
+from flash_doctor.system.private import make_private
+from flash_doctor.system.programs import tool_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,12 +56,29 @@ class Workshop:
 
     def clear_out(self) -> None:
         shutil.rmtree(self.out, ignore_errors=True)
+        self.record.unlink(missing_ok=True)
         self.out.mkdir(parents=True)
 
     @property
-    def wheel(self) -> Path | None:
-        """What was built here before."""
-        return next(iter(sorted(self.out.glob("*.whl"))), None) if (self.folder / "built").exists() else None
+    def record(self) -> Path:
+        """Names the wheel that was built here, with its hash."""
+        return self.folder / "built"
+
+    def kept(self) -> tuple[Path, str] | None:
+        """The wheel that was built here before, and its sha256, when it is still that very file."""
+        if not is_trusted(self.record):  # not there, or not surely ours
+            return None
+        with open_trusted(self.record) as file:
+            sha256, _, name = file.read(1000).decode("utf-8", "replace").strip().partition("  ")
+        wheel = self.out / PurePath(name).name
+        fits = wheel.is_file() and not wheel.is_symlink() and hash_of(wheel) == sha256
+        return (wheel, sha256) if fits else None
+
+    def keep(self, wheel: Path) -> str:
+        """Record what was built; its sha256."""
+        sha256 = hash_of(wheel)
+        write_whole(self.record, f"{sha256}  {wheel.name}\n")
+        return sha256
 
 
 def unpack(archive: Path, workshop: Workshop) -> Path:
@@ -64,8 +87,9 @@ def unpack(archive: Path, workshop: Workshop) -> Path:
     Raises:
         InstallFailed: damaged, or an archive that wants to write elsewhere.
     """
+    make_private(workshop.folder)
     done = workshop.folder / "unpacked"
-    if not done.exists():
+    if not (done.exists() and is_trusted(done) and is_trusted(workshop.source)):
         shutil.rmtree(workshop.source, ignore_errors=True)
         workshop.source.mkdir(parents=True)
         try:
@@ -104,8 +128,8 @@ def compile_wheel(
     runner: Runner,
     settings: Mapping[str, str],
     tick: Callable[[int, int | None], None],
-) -> Path:
-    """The wheel, compiled by the target's interpreter against the target's torch.
+) -> tuple[Path, str]:
+    """The wheel and its sha256, compiled by the target's interpreter against the target's torch.
 
     Args:
         tree: the unpacked source.
@@ -122,7 +146,7 @@ def compile_wheel(
     command = Command(
         argv=(str(target.python), "-c", _BUILD, str(workshop.out)),
         timeout=TIMEOUT,
-        environment={"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1", **settings},
+        environment={**tool_environment(os.environ), **settings},
         cwd=tree,
         watch=Progress(tick),
     )
@@ -135,8 +159,7 @@ def compile_wheel(
     found = sorted(workshop.out.glob("*.whl"))
     if len(found) != 1:
         raise _failed(tree, done.text, f"{len(found)} wheels came out")
-    (workshop.folder / "built").touch()
-    return found[0]
+    return found[0], workshop.keep(found[0])
 
 
 def _failed(tree: Path, text: str, how: str) -> InstallFailed:

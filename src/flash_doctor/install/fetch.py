@@ -1,13 +1,14 @@
 """Wheels and source distributions, from the nearest place that has them: a folder, the cache, a mirror, the publisher.
 
-The cache keeps files under their hash (`files/<sha256>/<name>`): a file that is there is the file that is meant. The
-installer checks the hash once more while it unpacks.
+The cache keeps files under their hash (`files/<sha256>/<name>`): a file that is there is the file that is meant, since
+only we could have put it there (system/private.py). The installer checks the hash once more while it unpacks.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flash_doctor.errors import DoctorError, InstallFailed
+from flash_doctor.system.private import make_private
 from flash_doctor.system.url import file_name, is_file, path_of
 
 if TYPE_CHECKING:
@@ -26,9 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where files may come from: `folders` of files, the `cache`, a `mirror` (address of a folder), the network."""
+    """Where files may come from: `folders` of files, the `cache`, a `mirror` (address of a folder), the network.
+
+    `shared`: a cache that others can write; what lies in it is copied, and taken when the copy has the promised hash.
+    `refused`: why the cache that was named is not the one in use, for the user.
+    """
 
     cache: Path
+    shared: Path | None = None
+    refused: str = ""
     folders: tuple[Path, ...] = ()
     mirror: str | None = None
     network: bool = True
@@ -84,6 +92,8 @@ def fetch(wanted: Wanted, sources: Sources, progress: Progress | None = None) ->
     found = nearby(wanted.url, wanted.sha256, sources)
     if found is not None:
         return _fetched(found, wanted.sha256)
+    if copied := _from_shared(wanted, sources, progress):
+        return copied
     if not sources.network:
         message = f"{wanted.name} is not in {', '.join(map(str, sources.folders)) or 'the cache'}"
         raise InstallFailed(message, advice="Make the bundle again, for this plan: flash-doctor bundle DIR")
@@ -94,6 +104,20 @@ def fetch(wanted: Wanted, sources: Sources, progress: Progress | None = None) ->
 
 def _fetched(path: Path, sha256: str | None) -> Fetched:
     return Fetched(path=path, sha256=sha256 or hash_of(path), size=path.stat().st_size)
+
+
+def _from_shared(wanted: Wanted, sources: Sources, progress: Progress | None) -> Fetched | None:
+    """A copy out of the cache that others can write, if it has the promised hash."""
+    from flash_doctor.download import HashMismatch
+    from flash_doctor.http import HttpError
+
+    if sources.shared is None or wanted.sha256 is None:
+        return None
+    there = _place(sources.shared, wanted.sha256, wanted.name)
+    try:
+        return _arrive(there.absolute().as_uri(), wanted, sources.cache, progress) if there.is_file() else None
+    except (HttpError, HashMismatch):
+        return None
 
 
 def _from_mirror(mirror: str, wanted: Wanted, cache: Path, progress: Progress | None) -> Fetched:
@@ -115,15 +139,14 @@ def _arrive(address: str, wanted: Wanted, cache: Path, progress: Progress | None
     """From one address into the cache; whoever else fetches it at this moment is waited for, and what it got taken."""
     from flash_doctor.download import download
 
-    waiting = cache / "incoming" / hashlib.sha256(address.encode()).hexdigest()[:16]
-    waiting.mkdir(parents=True, exist_ok=True)
+    waiting = make_private(cache / "incoming" / hashlib.sha256(address.encode()).hexdigest()[:16])
     with _alone(waiting / "lock"):
         if wanted.sha256 and (kept := _place(cache, wanted.sha256, wanted.name)).is_file():
             return _fetched(kept, wanted.sha256)
         sha256, size = wanted.sha256, wanted.size
         done = download(address, waiting / wanted.name, sha256=sha256, size=size, progress=progress)
         place = _place(cache, done.sha256, wanted.name)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_private(place.parent)
         done.path.replace(place)
         return Fetched(path=place, sha256=done.sha256, size=done.size)
 
@@ -135,10 +158,13 @@ def _alone(path: Path) -> Iterator[None]:
     A file, opened for writing: of a folder NFS would lock nothing. It stays, for whoever waits for a deleted one
     waits alone. Where a file system knows no locks the hash still tells what two at once have mixed up.
     """
-    with path.open("w") as file:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
         with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
 
 
 def _place(cache: Path, sha256: str, name: str) -> Path:

@@ -35,7 +35,9 @@ def half_copied(destination: Path) -> Path:
 def write_whole(path: Path, text: str, *, mode: int | None = None) -> None:
     """The file has its old content or the new one, also after a power cut; with `mode` whatever the umask is."""
     draft = path.with_name(path.name + ".draft")
-    with draft.open("w", encoding="utf-8") as file:
+    draft.unlink(missing_ok=True)  # of a run that was cut off
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(draft, flags, 0o666), "w", encoding="utf-8") as file:
         if mode is not None:
             os.fchmod(file.fileno(), mode)
         file.write(text)

@@ -12,6 +12,8 @@ from flash_doctor.errors import BadInput
 from flash_doctor.install.files import write_whole
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed, is_sha256
+from flash_doctor.system.owner import demand_trusted
+from flash_doctor.system.private import demand_private, make_private
 from flash_doctor.system.url import parse, public
 
 if TYPE_CHECKING:
@@ -39,9 +41,12 @@ class Pins:
         """The pins; none where there is no file.
 
         Raises:
-            BadInput: the file is damaged; nothing is guessed then.
+            BadInput: the file is damaged, or others could have written it; nothing is guessed then.
         """
         path = folder / "pins.json"
+        if path.exists():
+            demand_private(folder)
+            demand_trusted(path)
         try:
             return accept(decode(cls, read_json(path)))
         except FileNotFoundError:
@@ -58,7 +63,7 @@ class Pins:
         return Pins(pins=(*(pin for pin in self.pins if pin.url != fresh.url), fresh))
 
     def write(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         write_whole(folder / "pins.json", json.dumps(encode(self), indent=1) + "\n")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from typing import TYPE_CHECKING
 
 from flash_doctor.command import Command
+from flash_doctor.system.programs import isolated, tool_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +24,11 @@ class Pip:
     def unpack(self, requirements: Path, prefix: Path, target: Target) -> Command:
         return Command(
             argv=(
-                sys.executable, "-m", "pip", "--python", str(target.python), "--isolated", "--no-input",
+                *isolated(), "-m", "pip", "--python", str(target.python), "--isolated", "--no-input",
                 "--disable-pip-version-check", "--no-cache-dir", "install", "--quiet", "--no-index", "--no-deps",
                 "--ignore-installed", "--require-hashes", "--no-compile", "--no-warn-script-location",
                 "--break-system-packages", "--prefix", str(prefix), "--requirement", str(requirements),
             ),
             timeout=TIMEOUT,
-            environment={"PYTHONDONTWRITEBYTECODE": "1"},
+            environment=tool_environment(os.environ),
         )  # fmt: skip

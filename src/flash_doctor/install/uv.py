@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.command import Command
+from flash_doctor.system.programs import tool_environment
 
 if TYPE_CHECKING:
     from flash_doctor.model import Target
@@ -35,4 +37,5 @@ class Uv:
                 "--prefix", str(prefix), "--requirement", str(requirements),
             ),
             timeout=TIMEOUT,
+            environment=tool_environment(os.environ),
         )  # fmt: skip

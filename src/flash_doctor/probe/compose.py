@@ -62,7 +62,7 @@ def compose(
     pending = gpu.start_gpus(runner) if parts.any_of("driver", "gpus") else None
     try:
         read_host, other_doctor = read_meanwhile(parts, prefix, cache or cache_folder(environ), environ)
-        patient = read_patient(inquiry, environ, requirements, parts)
+        patient = read_patient(inquiry, environ, requirements, parts, runner)
         toolchain = parts.read("toolchain", toolkit.read_toolchain, patient.site_packages, patient.headers, runner)
     finally:
         driver, gpus = pending.finish() if pending else (parts.unread("driver"), parts.unread("gpus"))
@@ -146,7 +146,7 @@ class Patient:
 
 
 def read_patient(
-    inquiry: Inquiry | None, environ: Mapping[str, str], requirements: Path | None, parts: Parts
+    inquiry: Inquiry | None, environ: Mapping[str, str], requirements: Path | None, parts: Parts, runner: Runner
 ) -> Patient:
     """What the started script answers, and what of torch and flash-attn lies on the disk."""
     if inquiry is None:
@@ -165,7 +165,7 @@ def read_patient(
     python = replace(python, start=start, shadows=shadows)
     places = indexes.Places(environ, python.prefix, current_folder())
     settings = parts.read("indexes", indexes.read_indexes, places)
-    wanted = _requirements(requirements, python, environ)
+    wanted = _requirements(requirements, python, environ, runner)
     installed = attempt(torch.read_torch, packages.importable(python), found)
     attention = attempt(flash.read_flash, python, found, owners, current_folder())
     return Patient(
@@ -204,12 +204,12 @@ def _is_torch(requirement: str) -> bool:
     return requirement[:5].lower() == "torch" and not requirement[5:6].isalnum()
 
 
-def _requirements(file: Path | None, python: Python, environ: Mapping[str, str]) -> Requirements | None:
+def _requirements(file: Path | None, python: Python, environ: Mapping[str, str], runner: Runner) -> Requirements | None:
     if file is None:
         return None
     from flash_doctor.probe.requirements import read_requirements
 
-    return read_requirements(file, python.markers, environ)
+    return read_requirements(file, python.markers, environ, runner)
 
 
 def _with_named(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -13,9 +11,11 @@ from packaging.utils import canonicalize_name
 from flash_doctor.model import Absent, OtherDoctor, Part, Unknown
 from flash_doctor.probe.files import text_of
 from flash_doctor.system.files import open_regular
+from flash_doctor.system.programs import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 _OURS = "flash-doctor"
 _ENTRY = re.compile(r"^doctor\s*=", re.MULTILINE)
@@ -23,10 +23,9 @@ _ENTRY = re.compile(r"^doctor\s*=", re.MULTILINE)
 
 def read_other_doctor(environ: Mapping[str, str]) -> Part[OtherDoctor]:
     """The `doctor` that the shell would run, when it is not ours; Absent when it is, or when there is none."""
-    found = shutil.which("doctor", path=environ.get("PATH", os.defpath))
-    if found is None:
+    path = find_program("doctor", environ.get("PATH", os.defpath))
+    if path is None:
         return Absent(absent="no program named doctor on PATH")
-    path = Path(found)
     with open_regular(path) as file:
         script = file.read(4096)
     if b"flash_doctor" in script or b"flash-doctor" in script:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +16,7 @@ from flash_doctor.probe.files import exists, version_in
 from flash_doctor.probe.loader import compat_library, locate
 from flash_doctor.probe.question import NvmlAnswer
 from flash_doctor.probe.visible import visibility
+from flash_doctor.system.programs import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ def start_gpus(runner: Runner, *, root: Path = Path("/"), limit: float = LIMIT) 
 
 def _traces(root: Path, library: Path | None) -> bool:
     return bool(
-        library or exists(root / "proc/driver/nvidia") or driver_files.device_nodes(root) or shutil.which("nvidia-smi")
+        library or exists(root / "proc/driver/nvidia") or driver_files.device_nodes(root) or find_program("nvidia-smi")
     )
 
 
@@ -143,8 +143,8 @@ class PendingGpus:
         """nvidia-smi's answer in place of a failed NVML; the failure of both when it fails too."""
         from flash_doctor.probe.smi import ask_smi  # seldom needed
 
-        program = shutil.which("nvidia-smi")
-        answer = ask_smi(program, self.runner) if program else Absent(absent="nvidia-smi is not on PATH")
+        program = find_program("nvidia-smi")
+        answer = ask_smi(str(program), self.runner) if program else Absent(absent="nvidia-smi is not on PATH")
         if isinstance(answer, Unknown):
             both = f"{_told(reading)}; {answer.unknown}"
             return reading._replace(failure=both if isinstance(reading.failure, str) else Unknown(unknown=both))

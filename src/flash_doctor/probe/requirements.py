@@ -1,15 +1,14 @@
 """`-r requirements.txt`: the lines that hold for the target, each with its file and line number.
 
 system/requirement.py reads what the specification knows; what only pip knows (`-e`, paths, bare addresses) goes to
-pip-api (target.py) line by line, because pip-api evaluates markers for the Python it runs in and counts joined lines
-once. The file may be a stranger's: lines, files and depth are bounded, and no variable's value gets into a report.
+pip-api (target.py), each line alone, because pip-api evaluates markers for the Python it runs in and counts joined
+lines once. The file may be a stranger's: lines, files and depth are bounded, no variable's value gets into a report.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +19,12 @@ from flash_doctor.model import IndexSetting, RequirementLine
 from flash_doctor.system.files import open_regular
 from flash_doctor.system.redact import secrets
 from flash_doctor.system.requirement import holds, parse, valid_name
-from flash_doctor.target import requirement_of
+from flash_doctor.target import requirements_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from flash_doctor.command import Runner
     from flash_doctor.system.requirement import Requirement
 
 LIMIT = 4 << 20  # bytes of all files: ten times the longest lock file that we know
@@ -65,13 +65,16 @@ class _Line(NamedTuple):
         return BadInput(f"{self.file}, line {self.number}: {secrets(why)}", evidence=evidence)
 
 
-def read_requirements(file: Path, markers: Mapping[str, str], environ: Mapping[str, str]) -> Requirements:
+def read_requirements(
+    file: Path, markers: Mapping[str, str], environ: Mapping[str, str], runner: Runner
+) -> Requirements:
     """The requirements of `file` and of the files it names (-r, -c) whose marker holds for the target.
 
     Args:
         file: a requirements file as pip reads it.
         markers: the target's marker environment.
         environ: variables for `${NAME}` in the file, of which only versions are taken.
+        runner: starts pip-api's own process, where a line needs it.
 
     Raises:
         BadInput: a file that cannot be read, or a line that is no requirement; the message names file and line.
@@ -81,18 +84,23 @@ def read_requirements(file: Path, markers: Mapping[str, str], environ: Mapping[s
     except FileNotFoundError as error:
         message = f"{file}: there is no such requirements file"
         raise BadInput(message) from error
-    asked: list[RequirementLine] = []
+    asked: list[RequirementLine | _ForPip] = []
     indexes: list[IndexSetting] = []
-    with tempfile.TemporaryDirectory(prefix="flash-doctor-") as scratch:
-        for line in lines:
-            option, value = _option(line)
-            if option in _INDEX:
-                origin = f"{line.file}, line {line.number}"
-                indexes.append(IndexSetting(url=secrets(value), origin=origin))
-            elif not option or option in _EDITABLE:
-                read = _Asked(line, markers, environ, Path(scratch))
-                asked += read.editable(value) if option else read.requirement()
-    return Requirements(tuple(asked), tuple(indexes))
+    for line in lines:
+        option, value = _option(line)
+        if option in _INDEX:
+            origin = f"{line.file}, line {line.number}"
+            indexes.append(IndexSetting(url=secrets(value), origin=origin))
+        elif not option or option in _EDITABLE:
+            read = _Asked(line, markers, environ)
+            asked += read.editable(value) if option else read.requirement()
+    return Requirements(_by_pip(asked, runner), tuple(indexes))
+
+
+def _by_pip(asked: Sequence[RequirementLine | _ForPip], runner: Runner) -> tuple[RequirementLine, ...]:
+    """All of them, after pip-api was asked once for those that it alone knows."""
+    answers = iter(requirements_of([one.text for one in asked if isinstance(one, _ForPip)], runner))
+    return tuple(one.told(next(answers)) if isinstance(one, _ForPip) else one for one in asked)
 
 
 def _option(line: _Line) -> tuple[str, str]:
@@ -185,9 +193,8 @@ class _Asked:
     line: _Line
     markers: Mapping[str, str]
     environ: Mapping[str, str]
-    scratch: Path
 
-    def requirement(self) -> tuple[RequirementLine, ...]:
+    def requirement(self) -> tuple[RequirementLine | _ForPip, ...]:
         text = _VARIABLE.sub(self._version, self._without_options(self.line.text))
         try:
             asked = parse(text)
@@ -197,7 +204,7 @@ class _Asked:
             return self._of_pip(text)
         return self._told(asked) if asked.holds(self.markers) else ()
 
-    def editable(self, value: str) -> tuple[RequirementLine, ...]:
+    def editable(self, value: str) -> tuple[_ForPip, ...]:
         place = self._without_options(value)
         if not place or place.startswith("-"):
             why = "-e names no folder and no address"
@@ -206,20 +213,18 @@ class _Asked:
 
     def _told(self, asked: Requirement) -> tuple[RequirementLine, ...]:
         specifier = f"@ {asked.url}" if asked.url else asked.specifier
-        return (self._line(asked.bare, str(asked.name), specifier),)
+        return (self.found(asked.bare, str(asked.name), specifier),)
 
-    def _of_pip(self, text: str, option: str = "") -> tuple[RequirementLine, ...]:
+    def _of_pip(self, text: str, option: str = "") -> tuple[_ForPip, ...]:
         """A path, an address or an archive, which only pip has rules for."""
         bare, condition = _split_marker(text)
         try:
-            if condition and not holds(condition, self.markers):
-                return ()
-            name, specifier = requirement_of(option + bare, self.scratch)
-            return (self._line(option + bare, name, specifier),)
+            held = not condition or holds(condition, self.markers)
         except BadInput as error:
             raise self.line.fault(_with_variables(error.message, text)) from error
+        return (_ForPip(self, option + bare),) if held else ()
 
-    def _line(self, text: str, name: str, specifier: str) -> RequirementLine:
+    def found(self, text: str, name: str, specifier: str) -> RequirementLine:
         return RequirementLine(
             requirement=secrets(text),
             name=valid_name(name),
@@ -249,6 +254,23 @@ class _Asked:
                 raise self.line.fault(why)
             del words[: 0 if match[2] else 1]
         return bare.strip()
+
+
+@dataclass(frozen=True)
+class _ForPip:
+    """A line that is still to be asked of pip-api, in the words in which it is."""
+
+    asked: _Asked
+    text: str
+
+    def told(self, answer: tuple[str, str] | str) -> RequirementLine:
+        """The line with pip-api's answer, a name and a rest; or its complaint."""
+        if isinstance(answer, str):
+            raise self.asked.line.fault(_with_variables(answer, self.text))
+        try:
+            return self.asked.found(self.text, *answer)
+        except BadInput as error:
+            raise self.asked.line.fault(_with_variables(error.message, self.text)) from error
 
 
 def _is_of_specification(text: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +15,7 @@ from flash_doctor.errors import CommandFailed
 from flash_doctor.model import Absent, Part, Tool, Toolchain, Toolkit, Unknown
 from flash_doctor.probe.files import exists, names_in, version_in
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.programs import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,9 +67,8 @@ def _places(site_packages: tuple[Path, ...], root: Path) -> Iterator[tuple[Path,
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     if home:
         yield Path(home) / "bin/nvcc", "CUDA_HOME"
-    on_path = shutil.which("nvcc")
-    if on_path:
-        yield Path(on_path), "PATH"
+    if on_path := find_program("nvcc"):
+        yield on_path, "PATH"
     local = root / "usr/local"
     for name in (name for name in names_in(local) if name.startswith("cuda")):
         yield local / name / "bin/nvcc", f"/usr/local/{name}"
@@ -187,26 +186,26 @@ def _ask_compiler(runner: Runner) -> _PendingCompiler | Absent | Unknown:
     except ValueError as error:
         return Unknown(unknown=f"CXX or CC cannot be read ({chosen}): {error}")
     if not words:
-        words = [next((name for name in ("g++", "c++") if shutil.which(name)), "g++")]
-    path = shutil.which(words[0])
+        words = [next((name for name in ("g++", "c++") if find_program(name)), "g++")]
+    path = find_program(words[0])
     if path is None:
         return Absent(absent=f"{words[0]} is not on PATH" + (" (named by CXX or CC)" if chosen else ""))
     try:
-        said = runner.start(Command(argv=(path, *words[1:], "--version"), timeout=_LIMIT, limit=65536))
+        said = runner.start(Command(argv=(str(path), *words[1:], "--version"), timeout=_LIMIT, limit=65536))
     except CommandFailed as failed:
         return Unknown(unknown=failed.message)
-    return _PendingCompiler(path=Path(path), said=said)
+    return _PendingCompiler(path=path, said=said)
 
 
 def _ask_ninja(site_packages: tuple[Path, ...], runner: Runner) -> _PendingTool | Absent:
     """On PATH, or beside the target's interpreter; pip's tells its version by its metadata."""
     bins = [f"{_prefix(folder)}/bin" for folder in site_packages]
-    found = shutil.which("ninja") or shutil.which("ninja", path=os.pathsep.join(bins))
+    found = find_program("ninja") or find_program("ninja", os.pathsep.join(bins))
     if found is None:
         return Absent(absent="ninja is neither on PATH nor beside the target's python")
-    of_target = [folder for folder in site_packages if Path(found).parent == Path(_prefix(folder), "bin")]
+    of_target = [folder for folder in site_packages if found.parent == Path(_prefix(folder), "bin")]
     written = _in_names(of_target, _NINJA)
     version = _Question(answer=written, pattern=_NUMBER)
     if isinstance(written, Unknown):
-        version = _ask((found, "--version"), runner, _NUMBER)
-    return _PendingTool(path=Path(found), name="ninja", version=version)
+        version = _ask((str(found), "--version"), runner, _NUMBER)
+    return _PendingTool(path=found, name="ninja", version=version)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from flash_doctor.errors import BadInput
+from flash_doctor.system.paths import current_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,14 @@ def is_trusted(path: Path, *, also: frozenset[int] = frozenset(), below: Path | 
     """Whether `demand_trusted` would let it pass."""
     try:
         return next(_faults(path, _Trust(also), below), None) is None
+    except OSError:
+        return False
+
+
+def can_hold(folder: Path) -> bool:
+    """Whether what we make in this folder stays ours: nobody else can rename it, or a folder above."""
+    try:
+        return next(_above(current_folder() / folder, _Trust(frozenset())), None) is None
     except OSError:
         return False
 
@@ -89,7 +98,7 @@ class _Trust:
 
     def fault(self, path: Path, status: os.stat_result, *, above: bool = False) -> str | None:
         """Why this one file or folder is not trusted; `above`: it is only a folder on the way."""
-        if status.st_uid not in self.users and not (above and _from_outside(status.st_uid)):
+        if status.st_uid not in self.users and not (above and from_outside(status.st_uid)):
             return f"{path} belongs to {user_name(status.st_uid)}"
         if stat.S_ISLNK(status.st_mode):
             return None  # the mode of a link means nothing
@@ -104,8 +113,8 @@ class _Trust:
 def _faults(path: Path, trust: _Trust, below: Path | None) -> Iterator[str]:
     """What is wrong with it, the folders above it first: what lies in a stranger's folder says nothing."""
     # not os.path.abspath: behind a link `..` is another folder than its text says
-    path = Path.cwd() / path
-    yield from _above(path.parent, trust) if below is None else _between(Path.cwd() / below, path, trust)
+    path = current_folder() / path
+    yield from _above(path.parent, trust) if below is None else _between(current_folder() / below, path, trust)
     if fault := _at(path, trust, above=False):
         yield fault
 
@@ -166,7 +175,7 @@ def _has_list(path: Path) -> bool:
         return False
 
 
-def _from_outside(uid: int) -> bool:
+def from_outside(uid: int) -> bool:
     """Whether it is the number that stands for every user from outside of a container's own user table.
 
     In Apptainer and rootless containers the folders above a home belong to it; their mode is still looked at.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.install.build import Workshop, compile_wheel, unpack
 from flash_doctor.install.fetch import hash_of
 from flash_doctor.install.interface import LocalWheel
+from flash_doctor.install.settings import accept_settings
 from flash_doctor.install.swap import staged_site
 from flash_doctor.model import known
 from flash_doctor.treat.judge import visible_gpus
@@ -37,8 +38,8 @@ def build_wheel(step: Build, patient: Patient, practice: Practice) -> LocalWheel
     """
     source = fetch_trusted(step, practice)
     workshop = workshop_of(step, source.sha256, patient, practice)
-    wheel = workshop.wheel or _compile(step, source, workshop, patient, practice)
-    return LocalWheel(path=wheel, name=step.name, sha256=hash_of(wheel), url=wheel.as_uri())
+    wheel, sha256 = workshop.kept() or _compile(step, source, workshop, patient, practice)
+    return LocalWheel(path=wheel, name=step.name, sha256=sha256, url=wheel.as_uri())
 
 
 def workshop_of(step: Build, sha256: str, patient: Patient, practice: Practice) -> Workshop:
@@ -46,10 +47,12 @@ def workshop_of(step: Build, sha256: str, patient: Patient, practice: Practice) 
     return Workshop(folder=practice.options.sources.cache / "builds" / _key(step, sha256, patient))
 
 
-def _compile(step: Build, source: Fetched, workshop: Workshop, patient: Patient, practice: Practice) -> Path:
+def _compile(
+    step: Build, source: Fetched, workshop: Workshop, patient: Patient, practice: Practice
+) -> tuple[Path, str]:
     _demand_hash(source)
     tree = unpack(source.path, workshop)
-    settings = build_settings(step, patient)
+    settings = build_settings(step, patient) | _user_site(patient)
     if step.needs:
         with practice.desk.working(f"what {step.name} needs to be compiled"):
             settings |= _paths(unpack_needs(step, workshop, patient, practice))
@@ -66,6 +69,12 @@ def _demand_hash(source: Fetched) -> None:
         raise HashMismatch(message, evidence=(f"promised sha256 {source.sha256}",))
 
 
+def _user_site(patient: Patient) -> dict[str, str]:
+    """A build does not see the user site, unless the torch that it is compiled against lies there."""
+    torch, user_site = known(patient.environment.torch), patient.python.user_site
+    return {"PYTHONNOUSERSITE": ""} if torch and user_site and user_site in torch.location.parents else {}
+
+
 def _paths(prefix: Path) -> dict[str, str]:
     """The variables that let a build import what lies in a prefix, and call its programs (ninja)."""
     programs = os.pathsep.join((str(prefix / "bin"), os.environ.get("PATH", os.defpath)))
@@ -76,13 +85,16 @@ def build_settings(step: Build, patient: Patient) -> dict[str, str]:
     """Environment variables: those of the plan, the GPUs that are here, and the chosen compiler.
 
     Variables that the user has set win: they may know better.
+
+    Raises:
+        BadInput: the plan sets something that a plan may not.
     """
     toolchain = known(patient.environment.toolchain)
     chosen = toolchain.chosen if toolchain else None
     gpus = ";".join(map(str, visible_gpus(patient)))
     ours = {
         "MAX_JOBS": str(step.jobs),
-        **dict(step.settings),
+        **dict(accept_settings(step.settings)),
         **({"TORCH_CUDA_ARCH_LIST": gpus} if gpus else {}),
         **({"CUDA_HOME": str(_home(chosen))} if chosen else {}),
     }

@@ -53,6 +53,7 @@ def fix(target: Target, prescription: Prescription, practice: Practice) -> Outco
     """
     try:
         with ending_by_exception(), admitted(target, practice.runner) as patient:
+            practice.note_cache()
             if patient.recovered:
                 practice.desk.note(f"an earlier fix had been cut off and was undone first: {patient.recovered}")
             return _Fix(patient, prescription, practice).run()
@@ -65,6 +66,7 @@ def show(target: Target, prescription: Prescription, practice: Practice) -> Outc
     """What `fix` would do; nothing is locked, fetched or changed."""
     patient = examine(target, practice.runner)
     note_unfinished(patient.environment, practice.desk)
+    practice.note_cache()
     return _Fix(patient, prescription, practice).show()
 
 

@@ -13,6 +13,8 @@ from flash_doctor.install.staging import stage
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Install, Plan
 from flash_doctor.resolve.lookup import settle
+from flash_doctor.system.owner import is_trusted
+from flash_doctor.system.private import make_private
 from flash_doctor.treat.gather import fetch_wheel
 from flash_doctor.treat.options import choose_installer
 from flash_doctor.treat.shelf import settle_from
@@ -56,9 +58,9 @@ def unpack_needs(step: Build, workshop: Workshop, patient: Patient, practice: Pr
     """
     wheels = [fetch_wheel(need, practice) for need in step.needs]
     name = hashlib.sha256("".join(sorted(wheel.sha256 for wheel in wheels)).encode()).hexdigest()[:16]
-    folder = workshop.folder / "needs" / name
+    folder = make_private(workshop.folder / "needs") / name
     done = folder / "done"
-    if not done.exists():
+    if not (done.exists() and is_trusted(done) and is_trusted(folder / "stage")):
         shutil.rmtree(folder, ignore_errors=True)
         stage(wheels, folder, patient.target, choose_installer(practice.options.installer), practice.runner)
         done.touch()

@@ -15,6 +15,7 @@ from flash_doctor.errors import InstallFailed
 from flash_doctor.install.files import sync, write_whole
 from flash_doctor.install.journal import DONE, Journal, journals, tidy
 from flash_doctor.install.journal_text import FILE_MODE
+from flash_doctor.install.ownership import own_arrivals, own_folders
 from flash_doctor.install.swap import plan_swap
 from flash_doctor.model.outcome import Outcome, Sheet, State
 from flash_doctor.model.proof import Blame, Level
@@ -78,9 +79,12 @@ class Operation:
 
     def _perform(self, folder: Path, prove: Callable[[], Proof]) -> Outcome:
         with self.clock.stage("swap"):
-            journal = Journal.write(folder, self._swap())
+            swap = self._swap()
+            own_arrivals(swap.arriving)
+            journal = Journal.write(folder, swap)
             with self.desk.working("putting files in place") as tick:
                 journal.apply(tick)
+            own_folders(swap.made)
         with self.clock.stage("verify"):
             proof = prove()
         state = judge_proof(proof, self.options)

@@ -14,6 +14,7 @@ from flash_doctor.install.uv import Uv
 from flash_doctor.model.proof import Level
 from flash_doctor.resolve.sources.index import find_uv
 from flash_doctor.system.paths import cache_folder, data_folder
+from flash_doctor.system.private import settle_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,15 @@ class Options:
 def default_sources(folders: tuple[Path, ...] = (), *, network: bool = True) -> Sources:
     """The doctor's cache and the mirror of the environment."""
     mirror = os.environ.get(MIRROR) or None
-    return Sources(cache=cache_folder(os.environ), folders=folders, mirror=mirror if network else None, network=network)
+    named, (cache, refused) = cache_folder(os.environ), settle_cache(os.environ)
+    return Sources(
+        cache=cache,
+        shared=named if refused else None,
+        refused=refused,
+        folders=folders,
+        mirror=mirror if network else None,
+        network=network,
+    )
 
 
 def _uv() -> Installer:

@@ -28,6 +28,11 @@ class Practice:
     desk: Desk
     lookup: Callable[[], Lookup | None] = lambda: None
 
+    def note_cache(self) -> None:
+        """Say, once a command, that the cache that was named is not the one in use."""
+        if refused := self.options.sources.refused:
+            self.desk.note(refused)
+
     def asking(self, missing: str) -> Lookup:
         """Whoever asks an index.
 

@@ -29,7 +29,7 @@ def settle_builds(plan: Plan, patient: Patient, practice: Practice) -> Plan:
 def _settled(step: Build, patient: Patient, practice: Practice) -> Build:
     """What was compiled before needs nothing more."""
     step = step if step.url else _with_source(step, practice)
-    built = step.sha256 and workshop_of(step, step.sha256, patient, practice).wheel
+    built = step.sha256 and workshop_of(step, step.sha256, patient, practice).kept()
     return step if built or step.needs else replace(step, needs=settle_needs(step, patient, practice))
 
 

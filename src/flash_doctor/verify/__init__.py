@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed, TimedOut
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.foreign import demand_ours
 from flash_doctor.system.redact import secrets
 from flash_doctor.verify.judge import Ending, judge
 
@@ -69,6 +70,7 @@ def verify(
         new_torch: torch was just installed too, so that its failure is not the machine's.
         progress: told the script's output as it comes.
     """
+    demand_ours(target.python)
     mark = os.urandom(8).hex()
     options = {"entry": entry, "head_dims": head_dims, "device": device, "import_only": import_only, "mark": mark}
     command = Command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.resolve.lookup import Answer, Found, IndexUnreachable, Question, accept
 from flash_doctor.system.claims import Claimed
+from flash_doctor.system.paths import current_folder
+from flash_doctor.system.programs import find_program, tool_environment
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 # uv ends with 1 when there is no solution, with 2 when it could not do its work (no connection, a wrong option)
 _NOT_ASKED = 2
+# uv reads the nearest of these in its folder or above, where /tmp is anybody's: empty ones of ours are the nearest.
+# The user's and the system's own settings are read besides, which --no-config would forbid. And an interpreter is
+# named, since a .venv above would be run.
+_OWN_SETTINGS = ("uv.toml", "pyproject.toml")
 # glibc of the manylinux platforms that uv knows; the newest that is not too new is taken
 _MANYLINUX = ((2, 17), (2, 28), *((2, minor) for minor in range(31, 41)))
 
@@ -33,8 +39,7 @@ _MANYLINUX = ((2, 17), (2, 28), *((2, minor) for minor in range(31, 41)))
 def find_uv() -> Path | None:
     """Uv beside the doctor's own interpreter, else on PATH."""
     beside = Path(sys.executable).with_name("uv")
-    found = str(beside) if beside.is_file() else shutil.which("uv")
-    return Path(found) if found else None
+    return beside if beside.is_file() else find_program("uv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,8 @@ class UvLookup:
         with tempfile.TemporaryDirectory(prefix="flash-doctor-") as folder:
             constraints = Path(folder) / "constraints.txt"
             constraints.write_text("\n".join(question.constraints) + "\n", encoding="utf-8")
+            for name in _OWN_SETTINGS:
+                (Path(folder) / name).touch()
             completed = self.runner.run(self.command(question, constraints))
         if completed.returncode == _NOT_ASKED:
             raise IndexUnreachable(evidence=completed.errors.strip().splitlines()[-5:])
@@ -70,15 +77,18 @@ class UvLookup:
         options = ["--format", "pylock.toml", "--no-header", "--no-annotate", "--quiet"]
         options += ["--no-deps", "--no-binary", ":all:"] if question.sources else ["--no-build"]
         options += ["--constraints", str(constraints), "--index-strategy", "unsafe-best-match"]
+        options += ["--python", sys.executable]
         options += ["--python-version", question.python] if question.python else []
         options += ["--python-platform", uv_platform(question)]
         options += [word for index in question.indexes for word in ("--index", index)]
-        options += [word for folder in self.find_links for word in ("--find-links", str(folder))]
+        options += [word for folder in self.find_links for word in ("--find-links", str(current_folder() / folder))]
         options += ["--offline"] if self.offline else []
         return Command(
             argv=(self.uv, "pip", "compile", *options, "-"),
             stdin=("\n".join(question.requirements) + "\n").encode(),
             timeout=self.timeout,
+            environment=tool_environment(os.environ),
+            cwd=constraints.parent,
         )
 
 

@@ -14,6 +14,7 @@ from flash_doctor.errors import BadFacts
 from flash_doctor.model.consultation import Knowledge
 from flash_doctor.resolve.sources.matrix import Wheels, load_wheels
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.owner import is_trusted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,8 @@ def base_of(path: Path) -> str:
 
 def _unusable(path: Path, shipped: Path, facts: Facts) -> str:
     """Why a file of the overlay is left aside, or nothing."""
+    if not is_trusted(path):
+        return "somebody else could have written them"
     try:
         if not shipped.is_file() or _accept(read_json(path)) != base_of(shipped):
             return "they were made from other facts than this flash-doctor's"

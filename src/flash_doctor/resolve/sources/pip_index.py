@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from flash_doctor.resolve.lookup import Answer, Found, IndexUnreachable, Questio
 from flash_doctor.resolve.sources.pip_pages import find_source
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed
+from flash_doctor.system.paths import current_folder
+from flash_doctor.system.programs import isolated, tool_environment
 
 # pip says these when no index answered; it exits with 1 whatever the reason
 _UNREACHABLE = ("NewConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyError", "SSLError", "NameResolu")
@@ -54,9 +57,9 @@ class PipLookup:
         options += ["--python-version", question.python, "--implementation", "cp"] if question.python else []
         options += [word for tag in platforms(question) for word in ("--platform", tag)]
         options += [word for index in question.indexes for word in ("--extra-index-url", index)]
-        options += [word for links in self.find_links for word in ("--find-links", str(links))]
-        argv = (str(self.python), "-m", "pip", "install", *options, "-r", str(folder / "wanted.txt"))
-        return Command(argv=argv, timeout=self.timeout)
+        options += [word for links in self.find_links for word in ("--find-links", str(current_folder() / links))]
+        argv = (*isolated(self.python), "-m", "pip", "install", *options, "-r", str(folder / "wanted.txt"))
+        return Command(argv=argv, timeout=self.timeout, environment=tool_environment(os.environ))
 
 
 def platforms(question: Question) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import parse_sdist_filename
@@ -12,6 +13,7 @@ from flash_doctor.resolve.lookup import Answer, Found, IndexUnreachable, accept
 from flash_doctor.resolve.sources.page import ACCEPT, page_files
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed
+from flash_doctor.system.programs import isolated, tool_environment
 from flash_doctor.system.requirement import parse
 from flash_doctor.system.url import public
 
@@ -53,7 +55,7 @@ def find_source(requirement: str, python: Path, runner: Runner) -> Found:
 
 def _indexes(python: Path, runner: Runner) -> list[str]:
     """Addresses that can be read here; pip knows more kinds."""
-    told = runner.run(Command(argv=(str(python), "-c", _INDEXES)))
+    told = runner.run(Command(argv=(*isolated(python), "-c", _INDEXES), environment=tool_environment(os.environ)))
     try:
         return _accept(read_json(told.text)) if told.returncode == 0 else []
     except (ValueError, TypeError, AttributeError) as error:

@@ -22,6 +22,9 @@ from flash_doctor.resolve.sources.matrix import load_wheels
 from flash_doctor.resolve.sources.overlay import base_of, usable
 from flash_doctor.resolve.sources.page import ACCEPT, read_page
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.files import write_file
+from flash_doctor.system.owner import is_trusted
+from flash_doctor.system.private import make_private
 
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
@@ -171,6 +174,8 @@ def _renew_one(task: _Task, reader: Reader, facts: Facts) -> Renewal:
             _without_own(book, source), assets, source=source, date=task.date, knows_cuda=facts.drivers.knows
         )
         renewed = found.book if task.in_tree else found.book | {"base": base_of(task.shipped)}
+        if not task.in_tree:
+            make_private(task.target)
         _write(task.target / task.shipped.name, renewed, facts)
     except (DoctorError, OSError, ValueError) as error:
         return Renewal(publisher=task.name, fault=_fault(error))
@@ -198,10 +203,9 @@ def _write(path: Path, book: dict[str, Any], facts: Facts) -> None:
     Raises:
         BadFacts: it breaks an invariant.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(dump(book), encoding="utf-8")
+        write_file(draft, dump(book))
         load_wheels(only=(draft,), publishers=facts.publishers, knows_cuda=facts.drivers.knows)
         draft.replace(path)
     except BadFacts as error:
@@ -224,7 +228,7 @@ class _Validators:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            found = _accept(read_json(path), dict)
+            found = _accept(read_json(path), dict) if is_trusted(path) else None
         except (OSError, ValueError):
             found = None
         self.data: dict[str, Any] = found or {}
@@ -236,7 +240,5 @@ class _Validators:
 
     def keep(self, name: str, seen: dict[str, list[Any]]) -> None:
         self.data[name] = seen
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(self.data), encoding="utf-8")
-        draft.replace(self.path)
+        make_private(self.path.parent)
+        write_file(self.path, json.dumps(self.data))
