@@ -78,8 +78,8 @@ begin() {
     owner=$(stat -c %U -- "$root")
     say "$venv is not made, or not for this state of the checkout, and you may not write there."
     # on a read-only file system the owner himself may not
-    [[ -O $root ]] || say "have $owner run it once: $0"
-    say "keep an environment of your own: FLASH_DOCTOR_VENV=~/.cache/flash-doctor/venv $0"
+    [[ -O $root ]] || say "have $owner run it once: $(printf %q "$0")"
+    say "keep an environment of your own: FLASH_DOCTOR_VENV=~/.cache/flash-doctor/venv $(printf %q "$0")"
     exit 2
   fi
 }
@@ -93,8 +93,12 @@ is_foreign() {
   compgen -G "$venv/.flash-doctor*" >/dev/null && return 1
   [[ -f $venv/pyvenv.cfg ]] || return 0
   "$venv/bin/python" -I -m pip --version >/dev/null 2>&1 && return 1
-  # made by hand or by uv, without pip: something is installed in it
-  compgen -G "$venv/lib/python*/site-packages/*.dist-info" | grep -qvE '/(pip|setuptools)-[^/]*$'
+  # made by hand or by uv, without pip: is something installed in it?
+  local installed
+  for installed in "$venv"/lib/python*/site-packages/*.{dist,egg}-info; do
+    [[ ! -e $installed || ${installed##*/} =~ ^(pip|setuptools)- ]] || return 0
+  done
+  return 1
 }
 
 # All from the lock of that name. Of pip's settings those hold that say where files come from; not one that says where
@@ -103,14 +107,14 @@ install_from_locks() {
   local name=$1 settings setting locks=$root/scripts/locks
   local pip=("$venv/bin/python" -I -m pip install --quiet --no-input --no-deps)
   settings=$("$venv/bin/python" -I "$root/scripts/lib/pip_settings.py" 2>>"$log") ||
-    fail "pip could not read its settings" "they are in: $venv/bin/python -I -m pip config debug"
+    fail "pip could not read its settings" "they are in: $(printf %q "$venv/bin/python") -I -m pip config debug"
   forget_variables PIP_ _PIP_
   while IFS= read -r setting; do [[ -z $setting ]] || export "${setting?}"; done <<<"$settings"
   cd -- "$venv" || exit 2
   "${pip[@]}" --require-hashes --only-binary :all: --requirement "$locks/pip.txt" >>"$log" 2>&1 ||
-    fail_to_install "$locks/pip.txt"
+    fail_to_install "$locks/pip.txt" "$locks/$name.txt"
   "${pip[@]}" --require-hashes --only-binary :all: --requirement "$locks/$name.txt" >>"$log" 2>&1 ||
-    fail_to_install "$locks/$name.txt"
+    fail_to_install "$locks/$name.txt" "$locks/$name.txt"
   "${pip[@]}" --no-index --no-build-isolation --editable "$root" >>"$log" 2>&1 ||
     fail "pip could not install the checkout itself" "it is built from $root/pyproject.toml"
 }
@@ -138,16 +142,20 @@ find_python() {
   exit 2
 }
 
+# Which lock failed, and which holds all that is needed (pip too).
 fail_to_install() {
-  local lock=$1
+  local lock=$1 whole=$2
   if grep -q 'DO NOT MATCH THE HASHES' "$log"; then
     fail "pip could not install the dependencies: the index gave another file than the one whose sha256 is in $lock" \
       "nothing of that file was installed; ask who runs the index how it came there"
   fi
   fail "pip could not install the dependencies in $lock" \
-    "does the index answer, and does it carry these very files? which one it is: $venv/bin/python -I -m pip config list
-flash-doctor: without an index, elsewhere: pip download --only-binary :all: -d FOLDER -r $lock -r ${lock%/*}/pip.txt
-flash-doctor: and here: PIP_NO_INDEX=1 PIP_FIND_LINKS=/path/of/FOLDER $0"
+    "does the index answer, and does it carry these very files? which one it is:
+    $(printf %q "$venv/bin/python") -I -m pip config list
+flash-doctor: without an index: on a like machine that has one, with the same Python,
+    python3 -m pip download --only-binary :all: -d FOLDER -r $(printf %q "$whole")
+flash-doctor: and here
+    PIP_NO_INDEX=1 PIP_FIND_LINKS=/path/of/FOLDER $(printf %q "$0")"
 }
 
 fail() {

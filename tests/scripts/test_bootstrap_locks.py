@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -75,7 +77,10 @@ def test_a_requirement_without_hash_is_refused(small: SmallCheckout, lock: str) 
     small.lock(lock, "honest==1.0")
     done = small.run()
     assert done.returncode == 2
-    assert "pip could not install the dependencies" in done.stderr
+    assert f"pip could not install the dependencies in {small.folder}/scripts/locks/{lock}.txt" in done.stderr
+    advised = re.search(r"pip download (.*) -r (.*)\n", done.stderr)
+    assert advised
+    assert shlex.split(advised[2]) == [f"{small.folder}/scripts/locks/run.txt"], "which holds pip too"
     assert not small.installed
 
 
@@ -294,7 +299,9 @@ def test_a_folder_of_somebody_elses_is_left_as_it_is(fresh: SmallCheckout, conte
     if content == "file":
         folder.touch()
     else:
-        (folder / "lib" / "python3.12" / "site-packages" / "torch-2.9.0.dist-info").mkdir(parents=True)
+        # enough of them to fill a pipe
+        for name in ("pip", "setuptools", *(f"package{number}" for number in range(1500))):
+            (folder / "lib" / "python3.12" / "site-packages" / f"{name}-2.9.0.dist-info").mkdir(parents=True)
         (folder / content).write_text("home = /usr/bin\n")
     before = listing(folder)
     done = fresh.run(FLASH_DOCTOR_VENV=str(folder))
