@@ -16,12 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.explain.sighting import small
 from flash_doctor.facts import Facts
+from flash_doctor.system.linear import Pattern, pattern
 
 if TYPE_CHECKING:
-    import re
-
     from flash_doctor.facts.complaints import Complaint, Complaints, Question
 
 ROOT = Path(__file__).parents[2]
@@ -34,14 +32,14 @@ def threads_of_patterns(complaints: Complaints) -> dict[tuple[str, str], set[str
     """(complaint, pattern) -> threads whose recorded text it matches."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for complaint in complaints.by_id.values():
-        for pattern, finder in zip(complaint.patterns, complaint.finders, strict=True):
-            found[complaint.id, pattern] = matching(finder)
+        for text in complaint.patterns:
+            found[complaint.id, text] = matching(pattern(text))
         for question in complaint.asked:
             found[complaint.id, question.text] = asking(question)
     return found
 
 
-def matching(finder: re.Pattern[str]) -> set[str]:
+def matching(finder: Pattern) -> set[str]:
     """Threads whose recorded text the pattern matches."""
     own = {case.thread for case in cases() if finder.search(flowing(case))}
     return own | {message.source for message in messages() if finder.search(flowing(message))}
@@ -53,8 +51,8 @@ def asking(question: Question) -> set[str]:
     return own | {message.source for message in messages() if any(question.weight(flowing(message)))}
 
 
-def flowing(case: Case | Message) -> str:
-    return " ".join(small(case.symptom).split())
+def flowing(case: Case | Message) -> bytes:
+    return " ".join(case.symptom.split()).encode().lower()
 
 
 class Without(Facts):
@@ -70,7 +68,7 @@ class Without(Facts):
 
 
 def without_thread(complaint: Complaint, thread: str, written_from: dict[tuple[str, str], set[str]]) -> Complaint:
-    patterns = tuple(pattern for pattern in complaint.patterns if written_from[complaint.id, pattern] != {thread})
+    patterns = tuple(text for text in complaint.patterns if written_from[complaint.id, text] != {thread})
     asked = tuple(question for question in complaint.asked if written_from[complaint.id, question.text] != {thread})
     return replace(complaint, patterns=patterns, asked=asked)
 

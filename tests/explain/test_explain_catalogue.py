@@ -31,7 +31,7 @@ BY_CODE = {*_OWNERS.values(), *(row.family for row in COMPLAINTS.libraries), "gp
 
 
 def patterns(row: Complaint) -> tuple[str, ...]:
-    asked = (term.pattern for question in row.asked for term in (*question.terms, *question.never))
+    asked = (term.text for question in row.asked for term in (*question.terms, *question.never))
     return (*row.patterns, *row.near, *row.unless, *asked)
 
 

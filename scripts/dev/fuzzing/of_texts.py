@@ -86,10 +86,7 @@ _OF_SECRETS = [
 
 @reader("redact", lambda: _SECRETS, partial(text_of, words=_OF_SECRETS))
 def redact(data: bytes) -> None:
-    try:
-        from flash_doctor.system.redact import redact as masked
-    except ImportError:
-        from flash_doctor.explain.redact import redact as masked  # type: ignore[no-redef]
+    from flash_doctor.system.redact import redact as masked
 
     once = masked(data.decode("utf-8", "replace"))
     assert masked(once) == once, "masking what is masked changes it"

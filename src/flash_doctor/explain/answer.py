@@ -12,25 +12,28 @@ from flash_doctor.explain.causal import in_causal_order
 from flash_doctor.explain.clues import gather
 from flash_doctor.explain.libraries import library_evidence, symbol_sentence
 from flash_doctor.explain.machine import join
+from flash_doctor.explain.matcher import Matcher
 from flash_doctor.explain.reading import Log
 from flash_doctor.explain.refine import meaning
+from flash_doctor.explain.shown import shown
 from flash_doctor.explain.sighting import Sightings
 from flash_doctor.explain.symbols import symbol_evidence
-from flash_doctor.explain.unknown import Failures
+from flash_doctor.explain.unknown import Failures, failing
 from flash_doctor.explain.values import decoded
 from flash_doctor.model.explanation import Explanation, Explanations, LogLine
 from flash_doctor.system.commands import advice, of_facts
-from flash_doctor.system.redact import log_line
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from flash_doctor.explain.clues import Clues
+    from flash_doctor.explain.crowd import Crowd
     from flash_doctor.explain.reading import Readable
     from flash_doctor.explain.sighting import Sighting
     from flash_doctor.facts import Facts
     from flash_doctor.facts.complaints import Complaint
     from flash_doctor.model import Remedy, Report
 
-_TEXT_LIMIT = 600  # characters of a line that is shown
 _CLUE_LINES = 40
 _VAGUE = 35  # complaints up to this rank say only that something failed: what a question asks says more
 
@@ -43,8 +46,9 @@ def explain(stream: Readable, facts: Facts, report: Report | None = None) -> Exp
     Raises:
         BadFacts: the catalogue or another fact file breaks an invariant.
     """
-    sightings = Sightings(facts.complaints.by_id.values())
-    failures, log, surroundings = Failures(), Log(stream), deque[str](maxlen=_CLUE_LINES)
+    matcher = Matcher(facts.complaints)
+    sightings, failures, log = Sightings(facts.complaints, matcher), Failures(), Log(stream, _Sifter(matcher))
+    surroundings = deque[str](maxlen=_CLUE_LINES)
     for excerpt in log.excerpts():
         if sightings.take(excerpt):
             surroundings.append(excerpt.around)
@@ -52,7 +56,7 @@ def explain(stream: Readable, facts: Facts, report: Report | None = None) -> Exp
             failures.take(excerpt)
             log.pass_over(excerpt)
     clues = gather("\n".join([log.head, *surroundings]), facts, report.environment if report else None)
-    teller = _Teller(facts, clues, report)
+    teller = _Teller(facts, clues, report, matcher.uncounted)
     seen = sightings.told()
     vague = all(sighting.complaint.rank <= _VAGUE for sighting in seen)
     found = (_asked(log, facts) if vague else []) or seen
@@ -71,11 +75,22 @@ def _asked(log: Log, facts: Facts) -> list[Sighting]:
     return [sighting] if sighting else []
 
 
+class _Sifter:
+    """What is looked for in a crowd of lines: complaints, and the last failures."""
+
+    def __init__(self, matcher: Matcher) -> None:
+        self._matcher, self.earn = matcher, matcher.earn
+
+    def sift(self, crowd: Crowd) -> set[int]:
+        """The lines that are worth to be looked at."""
+        return self._matcher.sift(crowd) | failing(crowd)
+
+
 class _Teller:
     """Turns sightings into explanations; the atlas is opened only for a symbol."""
 
-    def __init__(self, facts: Facts, clues: Clues, report: Report | None) -> None:
-        self.facts, self.clues, self.report = facts, clues, report
+    def __init__(self, facts: Facts, clues: Clues, report: Report | None, uncounted: Set[str]) -> None:
+        self.facts, self.clues, self.report, self.uncounted = facts, clues, report, uncounted
 
     @cached_property
     def atlas(self) -> Atlas:
@@ -92,14 +107,13 @@ class _Teller:
             title=_filled(complaint.title, groups),
             cause=_filled(complaint.cause, groups),
             evidence=tuple(line for line in evidence if line),
-            lines=tuple(
-                LogLine(number=number, text=log_line(line, _TEXT_LIMIT)) for line, number in sighting.lines.items()
-            ),
+            lines=tuple(LogLine(number=number, text=shown(line)) for line, number in sighting.lines.items()),
             remedies=(_remedy(complaint, groups),),
             confidence=meant.confidence or complaint.confidence,
             tell_apart=complaint.tell_apart,
             sources=(str(complaint.source), *complaint.threads),
             count=sighting.count,
+            at_least=sighting.complaint.id in self.uncounted,
         )
         return join(explanation, self.report) if self.report else explanation
 

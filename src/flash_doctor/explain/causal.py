@@ -42,6 +42,12 @@ def _merged(explanations: Sequence[Explanation]) -> list[Explanation]:
         known = found.get((told.code, told.title))
         if known:
             evidence = tuple(dict.fromkeys((*known.evidence, *told.evidence)))
-            told = replace(known, count=known.count + told.count, evidence=evidence, lines=(*known.lines, *told.lines))
+            told = replace(
+                known,
+                count=known.count + told.count,
+                at_least=known.at_least or told.at_least,
+                evidence=evidence,
+                lines=(*known.lines, *told.lines),
+            )
         found[told.code, told.title] = told
     return list(found.values())

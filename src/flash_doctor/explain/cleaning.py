@@ -1,47 +1,48 @@
-"""Lines as a program meant them: without colours, progress bars, and the prefixes that launchers put before them."""
+"""Lines as a program meant them: without colours, progress bars, and the prefixes that launchers put before them.
+
+These three are the only expressions of Python's own engine that read a log: they are fixed and small, none has a
+quantifier without a bound within another, and what one repeats cannot begin the next, so that each reads a character a
+bounded number of times.
+"""
 
 from __future__ import annotations
 
 import re
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-9;:?]{0,40}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|[@-Z\\^_=>])")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;:?]{0,40}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)?|[@-Z\\^_=>])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_PREFIX = re.compile(
-    r"""\s*(?:
-        \[\s?(?:rank|default|node|worker|host|local)?[\s_-]?(?:\d{1,5},)?\d{1,5}\s?\](?:<\w{1,9}>)?:?
-      | (?:rank|worker|node)[\s_-]?\d{1,5}:                                               # rank 3:
-      | \d{1,5}:(?=\s)                                                                    # 3: srun --label
-      | \([\w.:-]{0,60}\s?pid=\d{1,9}[^()]{0,80}\)                                        # (worker pid=7, ip=...) Ray
+# up to four of them at the start of a line, which begins without a space
+_PREFIXES = re.compile(
+    r"""^(?:(?:
+        \[[ ]?(?:rank|default|node|worker|host|local)?[ _-]?(?:\d{1,5},)?\d{1,5}[ ]?\](?:<\w{1,9}>)?:?
+      | (?:rank|worker|node)[ _-]?\d{1,5}:                                                # rank 3:
+      | \d{1,5}:(?=[ \t])                                                                 # 3: srun --label
+      | \([\w.:-]{0,60}[ ]?pid=\d{1,9}[^()\n]{0,80}\)                                     # (worker pid=7, ip=...) Ray
       | \(\w{1,40}[ ]rank=\d{1,5}\)
-      | \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.]{0,12}Z?(?=\s)                                 # time stamps of CI and docker
-      | [\w.-]{1,40}-\d{1,3}\s{1,20}\|                                                    # docker compose
-      | E\s{2,}                                                                           # pytest
-      | [│├╰╭─▶×┃|>]{1,4}(?=\s)                                                           # trees and boxes
-    )\s?""",
-    re.VERBOSE,
+      | \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.]{0,12}Z?(?=[ \t])                              # time stamps of CI and docker
+      | [\w.-]{1,40}-\d{1,3}[ \t]{1,20}\|                                                 # docker compose
+      | E[ \t]{2,40}                                                                      # pytest
+      | [│├╰╭─▶×┃|>]{1,4}(?=[ \t])                                                        # trees and boxes
+    )[ \t]{0,40}){1,4}""",
+    re.VERBOSE | re.MULTILINE,
 )
-_PREFIXES_AT_MOST = 4
-_RANK = re.compile(r"(?:rank|default)[\s_-]?(\d{1,5})", re.IGNORECASE)
+
+
+def clean_text(text: str) -> list[str]:
+    r"""Its lines (ended by `\n` or `\r`) without escapes and launcher prefixes; inner spaces stay."""
+    text = text.replace("\r", "\n")
+    text = _ESCAPES.sub("", text) if "\x1b" in text else text
+    text = "\n".join(map(str.strip, _CONTROL.sub("", text).split("\n")))
+    text, changed = _PREFIXES.subn("", text)
+    return [line.strip() for line in text.split("\n")] if changed else text.split("\n")
 
 
 def clean_line(text: str) -> str:
     """One line without escapes and launcher prefixes; inner spaces stay."""
-    text = _CONTROL.sub("", _ESCAPES.sub("", text))
-    for _ in range(_PREFIXES_AT_MOST):
-        found = _PREFIX.match(text)
-        if not found or not found.end():
-            break
-        text = text[found.end() :]
-    return text.strip()
+    return clean_text(text)[0]
 
 
 def clean_lines(raw: bytes, at_most: int) -> list[str]:
     """The first lines that are not empty; a carriage return begins a new one. There is always at least one."""
-    text = raw.decode("utf-8", "replace").replace("\r", "\n")
-    lines = []
-    for line in text.split("\n", 4 * at_most)[: 4 * at_most]:
-        if cleaned := clean_line(line):
-            lines.append(cleaned)
-        if len(lines) == at_most:
-            break
-    return lines or [""]
+    pieces = raw.decode("utf-8", "replace").replace("\r", "\n").split("\n", 4 * at_most)[: 4 * at_most]
+    return [line for line in clean_text("\n".join(pieces)) if line][:at_most] or [""]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadFacts
+from flash_doctor.system.linear import Found, Pattern
 
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
 
-_GUESSED = re.compile(
+_GUESSED = Pattern(
     r"(?i)guessing wheel url:[^\n]{0,300}/(?P<dist>flash_attn)-(?P<version>[\w.]{3,20})(?:\+|%2b)(?P<build>[\w.]{3,60})"
     r"-(?P<python>cp\d{2,3})-cp\d{2,3}m?-(?P<platform>[\w.]{3,60})\.whl"
 )
@@ -20,11 +20,11 @@ _DIST, _VERSION, _BUILD, _PLATFORM, _PYTHONS = 0, 1, 2, 9, 12  # columns of a ro
 
 def guessed_wheel_exists(text: str, facts: Facts) -> bool | None:
     """Whether the guessed wheel is among those its authors published; None where the text guesses none."""
-    found = _GUESSED.search(text)
+    found = _GUESSED.search(text.encode("utf-8", "replace"))
     return any(_names(row, found) for row in _published(facts)) if found else None
 
 
-def _names(row: list[str], found: re.Match[str]) -> bool:
+def _names(row: list[str], found: Found) -> bool:
     wanted = found["dist"], found["version"], found["build"], found["platform"]
     same = (row[_DIST], row[_VERSION], row[_BUILD], row[_PLATFORM]) == wanted
     return same and found["python"] in {python.rstrip("m") for python in row[_PYTHONS].split()}

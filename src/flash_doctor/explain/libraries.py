@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from flash_doctor.system.linear import Pattern
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flash_doctor.facts.complaints import Complaints, Library
 
-_FILE = re.compile(r"\b(lib[\w+-]{2,60}?\.so)(?:\.(\d{1,3}))?[.\d]{0,12}")
+_FILE = Pattern(r"\b(?P<file>lib[\w+-]{2,60}?\.so)(?:\.(?P<major>\d{1,3}))?")
 
 
 def library_evidence(text: str, complaints: Complaints) -> tuple[str, ...]:
     """One sentence for each library of the CUDA family that a line names: what it is, and the package it comes in."""
     said = dict.fromkeys(
         _sentence(file, major, row)
-        for file, major in _FILE.findall(text)
+        for file, major in _files(text)
         if (row := complaints.library_of_file(file)) is not None
     )
     return tuple(said)
@@ -29,8 +32,14 @@ def _sentence(file: str, major: str, row: Library) -> str:
 
 def library_named(text: str, complaints: Complaints) -> Library | None:
     """The first library of the CUDA family that a text names."""
-    rows = (complaints.library_of_file(file) for file, _ in _FILE.findall(text))
+    rows = (complaints.library_of_file(file) for file, _ in _files(text))
     return next((row for row in rows if row is not None), None)
+
+
+def _files(text: str) -> Iterator[tuple[str, str]]:
+    """Each library that a text names, and its major version."""
+    for found in _FILE.every(text.encode("utf-8", "replace")):
+        yield found["file"], found["major"]
 
 
 def symbol_sentence(symbol: str, complaints: Complaints) -> str:

@@ -1,29 +1,31 @@
 """A log as excerpts: the few lines that may matter, each with what stands around it, in one pass and bounded memory.
 
 Most of a log is noise: a handful of words, searched at memory speed in blocks that fit a cache, decide which lines are
-looked at. A line may be of any length; what is kept of it, and of its surroundings, is not.
+looked at. Where they stand everywhere, a line is passed over whose shape is known to be dull; where the shapes are new
+(lines with ids), the catalogue sifts them as a crowd. A line may be of any length; what is kept of it, and of its
+surroundings, is not.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from flash_doctor.explain.cleaning import clean_lines
+from flash_doctor.explain.crowd import LINE, OVERLAP, Crowd, Lines, without_digits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-CHUNK = 1 << 18  # fits a core's cache: eight searches over it cost one trip to memory
+CHUNK = 1 << 17  # fits a core's cache: eight searches over it cost one trip to memory
 BEFORE, AFTER = 6144, 4096  # bytes of context
-LINE = 2048  # bytes of a line on each side of the word that was found
 FLOW = 4  # lines that a wrapped message may take
 WRAPPED = 240  # columns: a longer line was not wrapped
 HEAD = 1 << 16
-CROWD = 200  # candidates in one block: more are told apart by their shape
+CROWD = 200  # candidates in one block, or their shapes: more are told apart by their shape, or sifted
 _DULL_AFTER = 8  # lines of one shape without a complaint
-_SHAPES_AT_MOST = 20_000
-_DIGITS = b"0123456789"
+_SHAPES_AT_MOST = 20_000  # of which a number is kept each
 
 # Every complaint's line holds one of these words, in any case of letters.
 TRIGGERS = (
@@ -45,6 +47,26 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+class Sifter(Protocol):
+    """Who knows what is looked for."""
+
+    def earn(self, size: int, /) -> None:
+        """So many more bytes were read."""
+
+    def sift(self, crowd: Crowd, /) -> set[int]:
+        """The lines of a crowd that are worth to be looked at."""
+
+
+class _Everything:
+    """Every line is worth it."""
+
+    def earn(self, size: int, /) -> None:
+        pass
+
+    def sift(self, crowd: Crowd, /) -> set[int]:
+        return set(range(len(crowd.lines)))
+
+
 class Excerpt:
     """A candidate `line` (cleaned) at `number`, the `flow` of it and the lines after as one, and the text `around`.
 
@@ -57,9 +79,9 @@ class Excerpt:
         self._text, self._start, self._stop = text, start, stop
 
     @cached_property
-    def shape(self) -> bytes:
-        """The line without its digits: equal for lines that differ in numbers only."""
-        return self.raw.translate(None, _DIGITS)
+    def shape(self) -> int:
+        """A number for the line without its digits: equal for lines that differ in numbers only."""
+        return hash(without_digits(self.raw))
 
     @cached_property
     def line(self) -> str:
@@ -85,10 +107,10 @@ class Excerpt:
 class Log:
     """One pass over a stream; `lines`, `size` and `head` (its first 64 KiB) are complete when the pass has ended."""
 
-    def __init__(self, stream: Readable) -> None:
-        self._stream = stream
+    def __init__(self, stream: Readable, sifter: Sifter | None = None) -> None:
+        self._stream, self._sifter = stream, sifter or _Everything()
         self._strip_nul = False
-        self._window = _Window()
+        self._window = _Window(self._sifter)
         self.lines = 0
         self.size = 0
         self.head = ""
@@ -110,6 +132,7 @@ class Log:
             if not self.size:
                 self._strip_nul = _is_utf16(block)
             self.size += len(block)
+            self._sifter.earn(len(block))
             block = block.replace(b"\0", b"") if self._strip_nul else block
             if len(self.head) < HEAD:
                 self.head += block[: HEAD - len(self.head)].decode("utf-8", "replace")
@@ -120,23 +143,21 @@ class _Dull:
     """Shapes of lines in which nothing was found, and how often."""
 
     def __init__(self) -> None:
-        self._counts: dict[bytes, int] = {}
-        self.shapes: set[bytes] = set()
+        self._counts = Counter[int]()
+        self.shapes: set[int] = set()
 
-    def is_plain(self, shape: bytes) -> bool:
-        """Whether a shape holds no trigger at all; it is dull from now on."""
-        plain = not _holds_trigger(shape)
-        if plain and len(self.shapes) < _SHAPES_AT_MOST:
-            self.shapes.add(shape)
-        return plain
-
-    def note(self, shape: bytes) -> None:
+    def note(self, *shapes: int) -> None:
+        """Nothing was found in a line of each of these shapes."""
         if len(self._counts) >= _SHAPES_AT_MOST:
             self._counts.clear()
             self.shapes.clear()
-        count = self._counts[shape] = self._counts.get(shape, 0) + 1
-        if count >= _DULL_AFTER:
-            self.shapes.add(shape)
+        self._counts.update(shapes)
+        self.shapes.update(shape for shape in shapes if self._counts[shape] >= _DULL_AFTER)
+
+    def add(self, shapes: set[int]) -> None:
+        """These hold no trigger at all."""
+        if len(self.shapes) < _SHAPES_AT_MOST:
+            self.shapes |= shapes
 
 
 def _is_utf16(block: bytes) -> bool:
@@ -147,7 +168,8 @@ def _is_utf16(block: bytes) -> bool:
 class _Window:
     """The blocks as one sliding window: context before, what is searched, context after."""
 
-    def __init__(self) -> None:
+    def __init__(self, sifter: Sifter) -> None:
+        self._sifter = sifter
         self.text = b""
         self.searched = 0  # offset up to which lines were given out
         self.counted = 0  # offset up to which line ends were counted
@@ -159,7 +181,7 @@ class _Window:
     def search(self, block: bytes, *, last: bool) -> Iterator[Excerpt]:
         self.text += block
         self.ended = self.text.endswith(b"\n") if self.text else True
-        end = len(self.text) if last else max(self.searched, len(self.text) - AFTER)
+        end = len(self.text) if last else self._last_line_end()
         for start, stop in self._candidates(end):
             self._count_to(start)
             excerpt = Excerpt(self.line, self.text, start, stop)
@@ -169,6 +191,11 @@ class _Window:
         self.searched = max(self.searched, end)
         self._count_to(end)
         self._forget(max(0, end - BEFORE))
+
+    def _last_line_end(self) -> int:
+        """Up to where there is context enough; the line that is cut there waits for its rest, unless it is long."""
+        end = max(self.searched, len(self.text) - AFTER)
+        return max(self.text.rfind(b"\n", self.searched, end), self.text.rfind(b"\r", self.searched, end)) + 1 or end
 
     def _candidates(self, end: int) -> Iterable[tuple[int, int]]:
         """Where the lines that hold a trigger start and stop, in order."""
@@ -181,9 +208,9 @@ class _Window:
                 start, stop = _line_bounds(self.text, at, self.searched)
                 found[start] = stop
                 if len(found) > CROWD:
-                    return self._fresh_lines(end)
+                    return self._of_new_shape(Lines(self.text[self.searched : end]), end)
                 at = lowered.find(trigger, max(stop, at + 1), end)
-        return sorted(found.items())
+        return _apart(found)
 
     def _lines(self, end: int) -> Iterator[tuple[int, int]]:
         at = self.searched
@@ -192,22 +219,26 @@ class _Window:
             yield at, stop
             at = stop + 1
 
-    def _fresh_lines(self, end: int) -> Iterator[tuple[int, int]]:
+    def _of_new_shape(self, lines: Lines, end: int) -> Iterator[tuple[int, int]]:
         """Of a block full of triggers, the lines whose shape is not known to be dull: all lines at the cost of one."""
-        text = self.text[self.searched : end]
-        at = self.searched
-        shapes = text.translate(None, _DIGITS).split(b"\n")
-        for line, shape in zip(text.split(b"\n"), shapes, strict=True):
-            if shape not in self.dull.shapes and not self.dull.is_plain(shape):
-                yield from self._slices(at, at + len(line))
-            at += len(line) + 1
+        shapes = lines.shapes()
+        new = set(shapes) - self.dull.shapes
+        if len(new) <= CROWD:
+            plain = {shape for shape, line in zip(shapes, lines.texts, strict=True) if shape in new and _is_plain(line)}
+            self.dull.add(plain)
+            chosen: Iterable[int] = [number for number, shape in enumerate(shapes) if shape in new - plain]
+        else:
+            chosen = self._sifted(lines, shapes, new, self.text[end : end + AFTER])
+        begin, starts = self.searched, lines.starts if chosen else ()
+        for number in chosen:
+            start = begin + starts[number]
+            yield start, start + len(lines.texts[number])
 
-    def _slices(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """A line in pieces of bounded length, each of which holds a trigger."""
-        for begin in range(start, stop, 2 * LINE):
-            end = min(begin + 2 * LINE, stop)
-            if _holds_trigger(self.text[begin:end]):
-                yield begin, end
+    def _sifted(self, lines: Lines, shapes: Sequence[int], new: set[int], after: bytes) -> list[int]:
+        worth = self._sifter.sift(Crowd(lines.texts, after))
+        if len(new) <= _SHAPES_AT_MOST // 4:
+            self.dull.note(*(shape for number, shape in enumerate(shapes) if shape in new and number not in worth))
+        return [number for number in sorted(worth) if shapes[number] in new and not _is_plain(lines.texts[number])]
 
     def _count_to(self, offset: int) -> None:
         if offset > self.counted:
@@ -222,9 +253,19 @@ class _Window:
         self.counted -= offset
 
 
-def _holds_trigger(text: bytes) -> bool:
-    lowered = text.lower()
-    return any(trigger in lowered for trigger in TRIGGERS)
+def _is_plain(line: bytes) -> bool:
+    """Whether a line holds no trigger."""
+    lowered = line.lower()
+    return not any(trigger in lowered for trigger in TRIGGERS)
+
+
+def _apart(bounds: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """In order; pieces of one long line, each around another word, are cut to what the ones before do not hold."""
+    last = 0
+    for start, stop in sorted(bounds.items()):
+        if stop > last:
+            yield max(start, last - OVERLAP) if start < last else start, stop
+            last = stop
 
 
 def _line_bounds(text: bytes, at: int, least: int) -> tuple[int, int]:

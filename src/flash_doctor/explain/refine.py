@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.explain.guess import guessed_wheel_exists
 from flash_doctor.explain.libraries import library_named
-from flash_doctor.explain.sighting import small
 from flash_doctor.model import Capability
 from flash_doctor.model.explanation import Confidence
 
@@ -81,7 +80,7 @@ def _ampere(clues: Clues) -> Meaning:
 
 def _symbol(sighting: Sighting, symbol: MissingSymbol, clues: Clues, complaints: Complaints) -> Meaning:
     """Read the name of the symbol and the path of the file: each group of names has its own cause."""
-    path = small(symbol.file or sighting.first.line)
+    path = (symbol.file or sighting.first.line).lower()
     if any(word in path for word in _JIT):
         return Meaning(complaint="stale-jit-cache", why="The file lies in a cache of extensions compiled at run time.")
     named = symbol.name or sighting.first.line
@@ -91,7 +90,7 @@ def _symbol(sighting: Sighting, symbol: MissingSymbol, clues: Clues, complaints:
     owner = next((complaint for name, complaint in _OWNERS.items() if name in path), None)
     if owner:
         return Meaning(complaint=owner)
-    return _torch_symbol(symbol, small(sighting.first.around), clues)
+    return _torch_symbol(symbol, sighting.first.around.lower(), clues)
 
 
 def _torch_symbol(symbol: MissingSymbol, around: str, clues: Clues) -> Meaning:

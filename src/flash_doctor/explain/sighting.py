@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flash_doctor.explain.reading import Excerpt
 from flash_doctor.explain.symbols import MissingSymbol, find_symbol
 from flash_doctor.facts.complaints import Complaint
+from flash_doctor.system.linear import Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from flash_doctor.explain.matcher import Hit, Matcher
+    from flash_doctor.facts.complaints import Complaints
+    from flash_doctor.system.linear import Work
 
 _KEPT_LINES = 3
 _SIGHTINGS_AT_MOST = 200
 # a command that a build prints before it runs it is no complaint, whatever its options are called
-_COMMAND = re.compile(
+_COMMAND = Pattern(
     r"(?:\[\d+/\d+\] )?(?:\S{0,300}/)?[\w-]{0,30}"
     r"(?:gcc|g\+\+|cc|c\+\+|nvcc|clang|clang\+\+|cl|ninja|cmake)(?:\.exe)? +[-/]"
 )
-_REMEMBERED = 5_000
+_REMEMBERED = 5_000  # lines and shapes, as a number each
+_SETTLED = 8  # lines of one shape with the same complaint: from then on its pattern alone is looked for
 
 
 @dataclass
@@ -44,15 +47,16 @@ class Sighting:
 class Sightings:
     """What was found so far, in the order of the log."""
 
-    def __init__(self, complaints: Iterable[Complaint]) -> None:
-        self._complaints = sorted(complaints, key=lambda complaint: -complaint.rank)
-        self._symbol = next(complaint for complaint in self._complaints if complaint.id == "undefined-symbol")
-        self._known: dict[bytes, Sighting] = {}
+    def __init__(self, complaints: Complaints, matcher: Matcher) -> None:
+        self._symbol, self._matcher = complaints.by_id["undefined-symbol"], matcher
+        self._known: dict[int, Sighting] = {}  # by the line
+        self._shapes = _Shapes()
         self.found: dict[tuple[str, ...], Sighting] = {}
 
     def take(self, excerpt: Excerpt) -> bool:
         """Look at one excerpt; whether a complaint was found in it."""
-        if same := self._known.get(excerpt.raw):
+        same = self._known.get(hash(excerpt.raw)) or self._shapes.settled(excerpt, self._matcher.work)
+        if same:
             same.count += 1
             return True
         if not excerpt.line or is_command(excerpt.line):
@@ -62,9 +66,8 @@ class Sightings:
             self._keep(excerpt, *found)
         return found is not None
 
-    def _keep(
-        self, excerpt: Excerpt, complaint: Complaint, groups: dict[str, str], symbol: MissingSymbol | None
-    ) -> None:
+    def _keep(self, excerpt: Excerpt, hit: Hit | None, symbol: MissingSymbol | None) -> None:
+        complaint, groups = (hit.complaint, _groups(excerpt, hit)) if hit else (self._symbol, {})
         key = (complaint.id, *(symbol.name if symbol else groups.get(name, "") for name in ("", *sorted(groups))))
         if key not in self.found and len(self.found) >= _SIGHTINGS_AT_MOST:
             return
@@ -72,23 +75,22 @@ class Sightings:
         self.found[key] = sighting
         sighting.seen(excerpt)
         if len(self._known) < _REMEMBERED:
-            self._known[excerpt.raw] = sighting
+            self._known[hash(excerpt.raw)] = sighting
+        if hit and not groups and not symbol:
+            self._shapes.note(excerpt, sighting, hit.pattern)
 
-    def _match(self, excerpt: Excerpt) -> tuple[Complaint, dict[str, str], MissingSymbol | None] | None:
+    def _match(self, excerpt: Excerpt) -> tuple[Hit | None, MissingSymbol | None] | None:
         """The most special complaint that begins in the excerpt's line; a missing symbol is computed, not listed."""
-        flow, around, length = small(excerpt.flow), "", len(excerpt.line)
-        symbol = find_symbol(excerpt.flow, length)
-        for complaint in self._complaints:
-            if symbol and complaint.rank <= self._symbol.rank:
+        flow = excerpt.flow.encode("utf-8", "replace")
+        around, length = b"", len(excerpt.line.encode("utf-8", "replace"))
+        symbol = find_symbol(flow, length)
+        for hit in self._matcher.hits(flow.lower(), length):
+            if symbol and hit.complaint.rank <= self._symbol.rank:
                 break
-            found = next((m for finder in complaint.finders if (m := finder.search(flow)) and m.start() < length), None)
-            if found is None:
-                continue
-            around = around or small(excerpt.around)
-            if fits(complaint, around):
-                spans = {name: excerpt.flow[slice(*found.span(name))] for name in found.groupdict() if found[name]}
-                return complaint, spans, symbol
-        return (self._symbol, {}, symbol) if symbol else None
+            around = around or excerpt.around.encode("utf-8", "replace").lower()
+            if self._matcher.fits(hit.complaint, around):
+                return hit, symbol
+        return (None, symbol) if symbol else None
 
     def told(self) -> list[Sighting]:
         """What was found; a symbol without its name only where none has one: it is the headline of another line."""
@@ -100,18 +102,33 @@ class Sightings:
         ]
 
 
+class _Shapes:
+    """Shapes of lines in which the same complaint was found again and again: its pattern alone is looked for there."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[Sighting, Pattern, int]] = {}
+
+    def note(self, excerpt: Excerpt, sighting: Sighting, pattern: Pattern) -> None:
+        known, same, count = self._seen.get(excerpt.shape, (sighting, pattern, 0))
+        if known is not sighting or same is not pattern:
+            self._seen.pop(excerpt.shape, None)
+        elif count or len(self._seen) < _REMEMBERED:
+            self._seen[excerpt.shape] = sighting, pattern, count + 1
+
+    def settled(self, excerpt: Excerpt, work: Work) -> Sighting | None:
+        """The complaint of the excerpt, if its shape is settled and the pattern is found in it."""
+        sighting, pattern, count = self._seen.get(excerpt.shape, (None, None, 0))
+        settled = count >= _SETTLED and pattern and pattern.search(excerpt.raw.lower(), work)
+        return sighting if settled else None
+
+
+def _groups(excerpt: Excerpt, hit: Hit) -> dict[str, str]:
+    """What the pattern's groups caught, as the log writes it."""
+    flow = excerpt.flow.encode("utf-8", "replace") if hit.found.spans else b""
+    caught = {name: flow[slice(*span)].decode("utf-8", "replace") for name, span in hit.found.spans.items()}
+    return {name: text for name, text in caught.items() if text}
+
+
 def is_command(line: str) -> bool:
     """Whether the line is a compiler's call that a build prints."""
-    return _COMMAND.match(line) is not None
-
-
-def fits(complaint: Complaint, around: str) -> bool:
-    """Whether the surroundings (in small letters) allow the complaint."""
-    if complaint.near_finder and not complaint.near_finder.search(around):
-        return False
-    return not (complaint.unless_finder and complaint.unless_finder.search(around))
-
-
-def small(text: str) -> str:
-    """ASCII letters made small, and nothing else: offsets stay."""
-    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+    return _COMMAND.begins(line.encode("utf-8", "replace"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.abi.demangle import cxx11_strings, demangle, is_torch
+from flash_doctor.system.linear import Pattern
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from flash_doctor.abi.atlas import Atlas
 
 # the three forms of loaders: Linux, macOS, and Linux again where a library of that name lacks the symbol's version
-_MISSING = re.compile(
-    r"(?:[Uu]ndefined symbol|[Ss]ymbol not found(?: in flat namespace)?"
-    r"|\bsymbol (?=\w{1,2000}, version [\w.]{1,80} not defined in file))[:\s]{0,4}['\"(`‘]{0,2}"
-    r"(?P<symbol>[\w.$]{0,2000})"
+_MISSING = Pattern(
+    r"(?:[Uu]ndefined symbol|[Ss]ymbol not found(?: in flat namespace)?)[:\s]{0,3}(?:['\"(`]|‘){0,2}(?P<symbol>[\w.$]*)"
+    r"|\bsymbol (?P<versioned>\w+), version [\w.]+ not defined in file"
 )
-_FILE = re.compile(r"([^\s:'\"`(]{1,600}\.(?:so|pyd|dylib)[.\w-]{0,40})")
+_NAME_AT_MOST = 2000
+_LIBRARIES = (b".so", b".pyd", b".dylib")
+_SEPARATORS = b" \t\r\n\f\v:'\"`("
+_SUFFIX = frozenset(b".-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # c10::Error(SourceLocation, std::string): even cut off, its last argument is the string whose ABI differs
 _ERROR_WITH_STRING = "_ZN3c105ErrorC2ENS"
 _NOT_A_SYMBOL = {"", "in", "on", "when", "error", "errors", "after", "with", "from", "for", "while"}
@@ -49,15 +51,26 @@ class MissingSymbol:
         return cxx11_strings([self.name])
 
 
-def find_symbol(text: str, within: int) -> MissingSymbol | None:
-    """The symbol that the line (the first `within` characters of the text) says is missing."""
-    found = _MISSING.search(text)
-    if not found or found.start() >= within:
+def find_symbol(text: bytes, within: int) -> MissingSymbol | None:
+    """The symbol that the line (the first `within` bytes of the text) says is missing."""
+    found = _MISSING.search(text) if b"ymbol" in text else None
+    if not found or found.start >= within:
         return None
-    name = found["symbol"]
+    name = (found["symbol"] or found["versioned"])[:_NAME_AT_MOST]
     name = "" if name.lower() in _NOT_A_SYMBOL or name.endswith((".so", ".py")) else name.rstrip(".")
-    files = _FILE.findall(text[: found.start()])
-    return MissingSymbol(name=name, file=files[-1].lstrip("[(`") if files else "")
+    return MissingSymbol(name=name, file=_last_file(text[: found.start]))
+
+
+def _last_file(text: bytes) -> str:
+    """The last shared library that the text names."""
+    at = max(text.rfind(suffix) for suffix in _LIBRARIES)
+    if at <= 0:
+        return ""
+    start = max(text.rfind(bytes([separator]), 0, at) for separator in _SEPARATORS) + 1
+    stop = at + 1
+    while stop < len(text) and text[stop] in _SUFFIX:
+        stop += 1
+    return text[start:stop].decode("utf-8", "replace").lstrip("[(`")
 
 
 def symbol_evidence(symbol: MissingSymbol, atlas: Atlas, loaded: Version | None, landmark: str = "") -> tuple[str, ...]:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.facts.loading import Row, Source, Table
 from flash_doctor.model.explanation import Confidence
+from flash_doctor.system.linear import AnyOf, Choice, Pattern, fault, pattern
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _WORD = re.compile(r"\{([a-z_]+)\}")
+_GROUP = re.compile(r"\(\?P<(\w+)>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +27,19 @@ class Question:
     text: str
 
     @cached_property
-    def terms(self) -> tuple[re.Pattern[str], ...]:
-        return tuple(re.compile(term, re.ASCII) for term in self.text.split(" & ") if not term.startswith("!"))
+    def terms(self) -> tuple[Pattern, ...]:
+        return tuple(pattern(term) for term in self.text.split(" & ") if not term.startswith("!"))
 
     @cached_property
-    def never(self) -> tuple[re.Pattern[str], ...]:
-        return tuple(re.compile(term[1:], re.ASCII) for term in self.text.split(" & ") if term.startswith("!"))
+    def never(self) -> tuple[Pattern, ...]:
+        return tuple(pattern(term[1:]) for term in self.text.split(" & ") if term.startswith("!"))
 
-    def weight(self, lowered: str) -> tuple[int, int]:
+    def weight(self, lowered: bytes) -> tuple[int, int]:
         """How special it is where the text asks it: the number of terms, then of letters they matched; else 0."""
         found = [term.search(lowered) for term in self.terms]
         if any(term.search(lowered) for term in self.never) or not all(found):
             return 0, 0
-        return len(found), sum(len(match[0]) for match in found if match)
+        return len(found), sum(len(str(match)) for match in found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,20 +71,12 @@ class Complaint:
     source: Source
 
     @cached_property
-    def finders(self) -> tuple[re.Pattern[str], ...]:
-        return tuple(map(re.compile, self.patterns))
+    def near_any(self) -> AnyOf:
+        return AnyOf(self.near)
 
     @cached_property
-    def near_finder(self) -> re.Pattern[str] | None:
-        return _any_of(self.near)
-
-    @cached_property
-    def unless_finder(self) -> re.Pattern[str] | None:
-        return _any_of(self.unless)
-
-
-def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+    def unless_any(self) -> AnyOf:
+        return AnyOf(self.unless)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +100,28 @@ class Landmark:
     source: Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Complaints:
     """complaints.toml."""
 
     by_id: Mapping[str, Complaint]
     libraries: tuple[Library, ...]
     landmarks: tuple[Landmark, ...]
+
+    @cached_property
+    def ranked(self) -> tuple[Complaint, ...]:
+        """The complaint of the highest rank first."""
+        return tuple(sorted(self.by_id.values(), key=lambda complaint: -complaint.rank))
+
+    @cached_property
+    def patterns(self) -> Choice:
+        """Every pattern of every complaint, in the order of `ranked`."""
+        return Choice([text for complaint in self.ranked for text in complaint.patterns])
+
+    @cached_property
+    def by_pattern(self) -> tuple[Complaint, ...]:
+        """The complaint of each of `patterns`."""
+        return tuple(complaint for complaint in self.ranked for _ in complaint.patterns)
 
     def landmark(self, symbol: str) -> str:
         """What is known of a symbol by a part of its name; empty where nothing is."""
@@ -184,36 +193,33 @@ def _words(row: Row, key: str) -> tuple[str, ...]:
 
 def _patterns(row: Row, key: str, words: Mapping[str, str]) -> tuple[str, ...]:
     """Regular expressions, with each {word} spelt out; one that is none, or can match nothing at all, is a fault."""
-    spelt = [_spelt(row, key, pattern, words) for pattern in _words(row, key)]
-    for pattern in spelt:
-        for part in pattern.split(" & "):
+    spelt = [_spelt(row, key, text, words) for text in _words(row, key)]
+    for text in spelt:
+        for part in text.split(" & "):
             _check(row, key, part.removeprefix("!"))
     return tuple(spelt) if not row.table.faults else ()
 
 
-def _spelt(row: Row, key: str, pattern: str, words: Mapping[str, str]) -> str:
-    for name in set(_WORD.findall(pattern)):
+def _spelt(row: Row, key: str, text: str, words: Mapping[str, str]) -> str:
+    for name in set(_WORD.findall(text)):
         if name not in words:
             row.fault(key, f"{{{name}}} is not among the words")
-        pattern = pattern.replace(f"{{{name}}}", f"(?:{words.get(name, name)})")
-    return pattern
+        text = text.replace(f"{{{name}}}", f"(?:{words.get(name, name)})")
+    return text
 
 
-def _check(row: Row, key: str, pattern: str) -> None:
-    try:
-        if re.compile(pattern).search(""):
-            row.fault(key, f"{pattern!r} matches the empty text")
-    except re.error as error:
-        row.fault(key, f"{pattern!r} is no regular expression: {error}")
+def _check(row: Row, key: str, text: str) -> None:
+    if reason := fault(text):
+        row.fault(key, f"{text!r} {reason}")
 
 
 def _check_placeholders(row: Row, complaint: Complaint) -> None:
     """Every {name} in the texts must be a group of every pattern."""
     texts = (complaint.title, complaint.cause, complaint.advice, *complaint.commands)
     names = {name for text in texts for _, name, _, _ in Formatter().parse(text) if name is not None}
-    for pattern in complaint.patterns:
-        for name in names - re.compile(pattern).groupindex.keys():
-            row.fault("patterns", f"{pattern!r} has no group {name}")
+    for text in complaint.patterns:
+        for name in names - set(_GROUP.findall(text)):
+            row.fault("patterns", f"{text!r} has no group {name}")
 
 
 def confidence(text: str) -> Confidence | None:

@@ -28,8 +28,9 @@ class LogLine:
 class Explanation:
     """One cause. `evidence` says how we know, `tell_apart` how to tell the causes that share the message.
 
-    `lines` are the log's own lines (the first of each), `count` how often they came; `consequences` are other
-    complaints of the same log that this cause explains.
+    `lines` are the log's own lines (the first of each), `count` how often they came (`at_least`: or more often, where
+    so many lines complain that not each of them was looked at); `consequences` are other complaints of the same log
+    that this cause explains.
     """
 
     code: str
@@ -43,6 +44,7 @@ class Explanation:
     tell_apart: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     count: int = 1
+    at_least: bool = False
     consequences: tuple[Explanation, ...] = ()
 
 

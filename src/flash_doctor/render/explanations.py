@@ -52,7 +52,8 @@ def _explanation(told: Explanation) -> Iterator[Line]:
     yield Line((span(told.cause),), "  ", "  ")
     for line in shortened(told.evidence, _EVIDENCE_AT_MOST):
         yield Line((span(line),), "  - ", "    ")
-    seen = f", seen {told.count} times" if told.count > 1 else ""
+    times = f"{'at least ' if told.at_least else ''}{told.count:,} times"
+    seen = f", seen {times}" if told.count > 1 else ""
     yield Line((Span(f"In the log{seen}:"),), "  ", "  ")
     yield from _quoted(told.lines)
     for consequence in told.consequences:
