@@ -119,10 +119,11 @@ def test_what_is_left_out_rules_nothing_out_and_is_said(left_out: str, plan: Any
 
 def test_requirements_carry_hashes_and_say_what_has_none(plan: Any) -> None:
     _, text = plan(*FITS, "--format", "requirements")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    assert [Requirement(line).name for line in lines] == ["flash-attn", "einops"]
-    assert re.search(r"#sha256=[0-9a-f]{64}$", lines[0])
-    assert "# NO HASH: the index chooses the file" in text
+    mode, *lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert mode == "--require-hashes"
+    assert [Requirement(line.partition(" --hash")[0]).name for line in lines] == ["flash-attn", "einops"]
+    assert re.search(r" --hash=sha256:[0-9a-f]{64}$", lines[0])
+    assert "# NO HASH, so pip refuses this file: the index chooses the file" in text
 
 
 def report_of(name: str) -> str:
@@ -147,7 +148,8 @@ def test_a_report_is_planned_for(has_einops: Path, plan: Any) -> None:
 
 def test_all_hashed_requirements_use_hash_mode_and_the_lock_reads_back(has_einops: Path, plan: Any) -> None:
     _, text = plan("--for", has_einops, "--format", "requirements")
-    (line,) = [line for line in text.splitlines() if line and not line.startswith("#")]
+    mode, line = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert mode == "--require-hashes"
     assert re.fullmatch(r"flash-attn @ https://\S+\.whl --hash=sha256:[0-9a-f]{64}", line)
     _, lock = plan("--for", has_einops, "--format", "pylock")
     (package,) = Pylock.from_dict(tomllib.loads(lock)).packages

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.model.plan import Build, Install, NoPlan, Plan, Remove
+from flash_doctor.render.plan_script import script_lines
 from flash_doctor.render.text import clean
+from flash_doctor.system.claims import is_sha256
+from flash_doctor.system.commands import command, comment, in_sentence
+from flash_doctor.system.requirement import parse as parse_requirement, valid_name
+from flash_doctor.system.url import file_name, parse as parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from flash_doctor.model.consultation import Consultation
     from flash_doctor.model.plan import Step
+
+
+_NOT_PUBLISHED = "none is published; compare a copy that you trust, and add --hash=sha256:HASH"
+_NOT_CHOSEN = "the index chooses the file; plan again without --offline to have it fixed"
 
 
 def _plan(consultation: Consultation) -> Plan:
@@ -46,40 +53,40 @@ def _comments(lines: Iterator[str]) -> Iterator[str]:
 
 
 def requirements(consultation: Consultation) -> str:
-    """Lines for `pip install --no-deps -r`; a step without a hash is marked, and then all go without hash mode."""
+    """Lines for `pip install --no-deps -r` in pip's hash mode, which refuses the whole file while a line has no hash.
+
+    Raises:
+        NoPlanFound: there is no plan.
+    """
     plan = _plan(consultation)
-    hashed = all(isinstance(step, Install) and step.url and step.sha256 for step in plan.steps)
-    indexes = dict.fromkeys(url for step in plan.steps if isinstance(step, Install) and not step.url
-                            for url in step.indexes)  # fmt: skip
-    lines = [*_comments(_head(consultation, plan)), "# pip install --no-deps -r THIS_FILE", *_not_hashed(hashed)]
-    lines += [f"--extra-index-url {url}" for url in indexes]
+    steps = [step for step in plan.steps if not isinstance(step, Remove)]
+    indexes = dict.fromkeys(url for step in steps if isinstance(step, Install) and not step.url for url in step.indexes)
+    lines = [*_comments(_head(consultation, plan)), "# pip install --no-deps -r THIS_FILE", "--require-hashes"]
+    lines += [f"--extra-index-url {_in_file(url)}" for url in indexes]
     for step in plan.steps:
-        lines += ["", *_comments(iter((step.because,))), *_requirement(step, hashed=hashed)]
+        lines += ["", *_comments(iter((step.because,))), *_requirement(step)]
     return "\n".join(lines) + "\n"
 
 
-def _not_hashed(hashed: bool) -> Iterator[str]:
-    if not hashed:
-        yield "# Not every step has a sha256 yet, so pip's hash mode cannot be used: what has none is marked below."
-
-
-def _requirement(step: Step, *, hashed: bool) -> Iterator[str]:
+def _requirement(step: Step) -> Iterator[str]:
     if isinstance(step, Remove):
-        yield f"# by hand: pip uninstall {step.name}"
-    elif isinstance(step, Build):
-        settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in step.settings)
-        yield f"# NO HASH: built from source, with {settings} and --no-build-isolation"
-        yield step.requirement
-    elif step.url is None:
-        yield "# NO HASH: the index chooses the file; plan again without --offline to have it fixed"
-        yield step.requirement
-    elif hashed:
-        yield f"{step.name} @ {step.url} --hash=sha256:{step.sha256}"
-    elif step.sha256:
-        yield f"{step.name} @ {step.url}#sha256={step.sha256}"
-    else:
-        yield "# NO HASH: none is published for this file"
-        yield f"{step.name} @ {step.url}"
+        yield comment(f"by hand: {in_sentence(command('pip uninstall {}', valid_name(step.name)))}")
+        return
+    if isinstance(step, Build):
+        settings = [f"{name}={value}" for name, value in step.settings]
+        variables = in_sentence(command("env {}", settings))
+        yield comment(f"built from source, with --no-build-isolation and these variables: {variables}")
+    asked = f"{step.name} @ {_in_file(step.url)}" if step.url else parse_requirement(step.requirement).bare
+    if step.url and step.sha256 and is_sha256(step.sha256):
+        yield f"{asked} --hash=sha256:{step.sha256}"
+        return
+    yield "# NO HASH, so pip refuses this file: " + (_NOT_PUBLISHED if step.url else _NOT_CHOSEN)
+    yield asked
+
+
+def _in_file(url: str) -> str:
+    """An address for a requirements file, in which pip would put the value of a variable in place of ${NAME}."""
+    return parse_address(url).opened.replace("$", "%24")
 
 
 def pylock(consultation: Consultation) -> str:
@@ -112,7 +119,7 @@ def _not_lockable(plan: Plan) -> NoPlanFound:
 
 def _file(step: Install) -> str:
     assert step.url is not None
-    return unquote(urlsplit(step.url).path.rpartition("/")[2])
+    return file_name(step.url)
 
 
 def _toml(table: Mapping[str, Any], comments: Iterator[str]) -> str:
@@ -135,43 +142,14 @@ def _value(value: object) -> str:
 
 
 def script(consultation: Consultation) -> str:
-    """A bash script that does the plan with pip; PYTHON names the interpreter it is for."""
+    """A shell script that does the plan with pip.
+
+    Raises:
+        NoPlanFound: there is none, or it has words that cannot be written into a script.
+    """
     plan = _plan(consultation)
-    lines = ["#!/usr/bin/env bash", *_comments(_head(consultation, plan))]
-    lines += ["# Unlike `flash-doctor fix` it keeps no copy of what it replaces, and proves nothing.", ""]
-    lines += ["set -euo pipefail", "", 'python="${PYTHON:-python3}"']
-    if any(isinstance(step, Install) and step.url for step in plan.steps):
-        lines += ['folder="$(mktemp -d)"', "trap 'rm -rf -- \"$folder\"' EXIT"]
-    for number, step in enumerate(plan.steps, 1):
-        lines += ["", *_comments(iter((f"{number}. {step.name}: {step.because}",))), *_commands(step)]
+    lines = ["#!/bin/sh", *_comments(_head(consultation, plan)), *script_lines(plan.steps)]
     return "\n".join(lines) + "\n"
-
-
-def _commands(step: Step) -> Iterator[str]:
-    install = '"$python" -m pip install --no-deps'
-    if isinstance(step, Remove):
-        yield f'"$python" -m pip uninstall --yes {step.name}'
-    elif isinstance(step, Build):
-        settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in step.settings)
-        yield f"env {settings} {install} --no-build-isolation {shlex.quote(step.requirement)}"
-    elif step.url is None:
-        yield "# NO HASH: the index chooses the file"
-        options = "".join(f" --extra-index-url {shlex.quote(url)}" for url in step.indexes)
-        yield f"{install}{options} {shlex.quote(step.requirement)}"
-    else:
-        yield from _download(step, install)
-
-
-def _download(step: Install, install: str) -> Iterator[str]:
-    assert step.url is not None
-    file = f'"$folder"/{shlex.quote(_file(step))}'
-    yield f"curl --fail --location --retry 3 --output {file} {shlex.quote(step.url)}"
-    if step.sha256:
-        yield f"echo {step.sha256}'  '{file} | sha256sum --check --quiet"
-    else:
-        yield "# NO HASH: none is published for this file; compare what this prints with a copy that you trust"
-        yield f"sha256sum {file}"
-    yield f"{install} {file}"
 
 
 WRITERS: dict[str, Callable[[Consultation], str]] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, TypeAlias
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.model import Finding, Goal, Python
 
-Word: TypeAlias = "str | Path | int | Version"
+Word: TypeAlias = "str | Path | int | Version | Variable"
 
 OURS = "flash-doctor"
 PLAN, FIX = CommandLine(f"{OURS} plan"), CommandLine(f"{OURS} fix")
@@ -40,6 +40,13 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAMES_VARIABLE = re.compile(r"(?:^|[\s;&|])(?:export|unset)(?:\s+[A-Za-z_]\w*)*\s+$")
 # our commands that change or look at the target: they must name it, since they may be typed anywhere
 _ABOUT_TARGET = re.compile(rf"^{OURS} (?:plan|fix|verify|rollback|check(?!.* --host-only))(?!.* --python)")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A word that is the value of a variable of the shell that runs the line; empty where it is not set."""
+
+    name: str
 
 
 def command(template: str, *values: Word | Iterable[Word]) -> CommandLine | None:
@@ -158,7 +165,7 @@ def _written(template: str, value_of: Callable[[str], Word | Iterable[Word]]) ->
 
 
 def _value(value: Word | Iterable[Word], before: str) -> str | None:
-    if isinstance(value, (str, Path, int, Version)):
+    if isinstance(value, (str, Path, int, Version, Variable)):
         return _word(value, before)
     quoted: list[str] = []
     for each in value:
@@ -171,6 +178,8 @@ def _value(value: Word | Iterable[Word], before: str) -> str | None:
 
 def _word(value: Word, before: str) -> str | None:
     """One value, quoted; `before` is the line up to it."""
+    if isinstance(value, Variable):
+        return f'"${{{value.name}:-}}"' if _VARIABLE.fullmatch(value.name) else None
     text = str(value)
     if not _is_shown(text):
         return None
