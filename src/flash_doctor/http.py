@@ -20,6 +20,7 @@ import urllib3
 from flash_doctor.errors import DoctorError
 from flash_doctor.part_file import CHUNK
 from flash_doctor.system.files import read_regular
+from flash_doctor.system.redact import cut
 from flash_doctor.system.url import Address, is_file, login_for, path_of, public, redirected, to_open
 from flash_doctor.trouble import authorities, reason, trouble_of
 
@@ -158,7 +159,7 @@ def _proxy(url: str) -> str | None:
 def _refusal(url: str, response: Response) -> HttpError:
     """An error status, with what to do about it."""
     status, pause = response.status_code, _pause(response.headers.get("Retry-After", ""))
-    message = f"{public(url)} answered {status} {response.reason[:80]}"
+    message = f"{public(url)} answered {status} {cut(response.reason, 80)}"
     if pause is not None and pause > LONGEST_PAUSE:
         return HttpError(message, status=status, advice=f"It asks to wait: try again in {pause / 60:.0f} minutes.")
     advice = _LOGIN if status in _LOGIN_WANTED else ""

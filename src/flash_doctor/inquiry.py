@@ -11,6 +11,7 @@ from flash_doctor.command import Command, Running
 from flash_doctor.errors import CommandFailed, DoesNotStart, TargetError, TimedOut
 from flash_doctor.model import Target
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +149,7 @@ class RunningScript:
 def _evidence(completed: Completed) -> tuple[str, ...]:
     """How it ended and the last lines it printed."""
     lines = [line for line in (completed.errors.strip() or completed.text.strip()).splitlines() if line.strip()]
-    return (f"exit code {completed.returncode}", *(line[:200] for line in lines[-5:]))
+    return (f"exit code {completed.returncode}", *(cut(line, 200) for line in lines[-5:]))
 
 
 def start_script(

@@ -15,6 +15,7 @@ from flash_doctor.errors import BadInput, TargetError
 from flash_doctor.inquiry import ADVICE
 from flash_doctor.model import Target
 from flash_doctor.system.paths import current_folder
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +102,7 @@ def _interpreter(place: Path) -> Path:
         message = f"{python} cannot be looked at: a folder above it is not readable for this user"
         raise TargetError(message, advice=ADVICE) from error
     except OSError as error:  # a name that is too long, a loop of links
-        message = f"{str(python)[:200]} cannot be looked at: {error.strerror}"
+        message = f"{cut(str(python), 200)} cannot be looked at: {error.strerror}"
         raise TargetError(message, advice=ADVICE) from error
     if not os.access(python, os.X_OK):
         message = f"{python} is not executable, so it cannot be the Python to be examined"

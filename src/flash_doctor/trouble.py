@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
-from flash_doctor.system.url import public, without_login
+from flash_doctor.system.redact import secrets
+from flash_doctor.system.url import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,7 +107,7 @@ _NO_NAME = "Check the spelling and the network; without a network: --offline wit
 def reason(error: BaseException) -> str:
     """The innermost sentence of an error, which others wrap in three more, on one line and without a login."""
     inner = list(_chain(error))[-1]
-    text = without_login(str(inner)).rpartition(": ")[2].strip("()' ")
+    text = secrets(str(inner)).rpartition(": ")[2].strip("()' ")
     return text[:200] or type(inner).__name__
 
 

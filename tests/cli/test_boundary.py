@@ -19,6 +19,7 @@ from flash_doctor.cli.boundary import error_text, run, wants_json, write_file
 from flash_doctor.cli.exit_code import exit_code
 from flash_doctor.errors import BadInput, CommandFailed, NoPlanFound
 from flash_doctor.model import Report, Severity, Unchecked
+from flash_doctor.system.redact import redact
 from patients import blind, broken, finding, healthy, report, warned
 from schema_of import FILE
 
@@ -137,20 +138,20 @@ def test_a_file_is_written_whole_and_leaves_nothing_beside_it(tmp_path: Path) ->
     file.write_text("old")
     link = tmp_path / "link.json"
     link.symlink_to(file)
-    write_file(link, "new")
+    write_file(link, redact("new"))
     assert (file.read_text(), link.is_symlink()) == ("new", True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "report.json"]
 
 
 def test_a_device_is_written_to_and_never_replaced() -> None:
-    write_file(Path(os.devnull), "text")
+    write_file(Path(os.devnull), redact("text"))
     assert Path(os.devnull).is_char_device()
 
 
 @pytest.mark.parametrize("path", ["missing/report.json", "."], ids=["no folder", "a folder"])
 def test_a_file_that_cannot_be_written_is_told_in_words(tmp_path: Path, path: str) -> None:
     with pytest.raises(BadInput, match="cannot be written"):
-        write_file(tmp_path / path, "text")
+        write_file(tmp_path / path, redact("text"))
 
 
 # -- the program

@@ -12,7 +12,7 @@ from flash_doctor.preflight.document import Document
 from flash_doctor.preflight.formats import dialect, read_run
 from flash_doctor.preflight.formats.installed import read_schema
 from flash_doctor.preflight.formats.types import accepts, wanted
-from flash_doctor.preflight.run import Dialect, shown
+from flash_doctor.preflight.run import Dialect, in_short
 from preflight_bench import FACTS
 
 
@@ -175,10 +175,10 @@ def test_between_two_known_releases_the_keys_of_both_count() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("hub_token", "hf_abc", "(not shown)"), ("wandb_api_key", "k", "(not shown)"), ("bf16", True, "true"),
+        ("hub_token", "hf_abc", "***"), ("wandb_api_key", "kept", "***"), ("bf16", True, "true"),
         ("base_model", "https://me:pw@host/x", "https://***@host/x"), ("output_dir", None, "(no value)"),
         ("datasets", [{"a": 1}], "(a list of 1)"), ("tokens", ["a"], "['a']"),
     ],
 )  # fmt: skip
 def test_values_are_shown_short_and_without_secrets(key: str, value: object, expected: str) -> None:
-    assert shown(key, value) == expected
+    assert in_short(key, value) == expected

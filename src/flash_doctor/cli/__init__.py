@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import io
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flash_doctor import __version__
-from flash_doctor.cli.boundary import emit, wants_json
+from flash_doctor.cli.boundary import emit, say, wants_json
 from flash_doctor.cli.lean import LeanCommand, LeanGroup
 from flash_doctor.errors import EXIT_CODES, BadInput
+from flash_doctor.system.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +97,7 @@ def _group(module: ModuleType) -> typer.Typer:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        emit(f"flash-doctor {__version__}\n")
+        emit(redact(f"flash-doctor {__version__}\n"))
         raise typer.Exit
 
 
@@ -110,5 +111,7 @@ def _usage(error: Exception, arguments: Sequence[str]) -> int:
     """A usage error, told by typer itself, or as our error document; help for no command at all."""
     if wants_json(arguments):
         raise BadInput(error.format_message(), advice="flash-doctor --help lists the commands and options")  # type: ignore[attr-defined]
-    error.show(file=sys.stderr)  # type: ignore[attr-defined]
+    told = io.StringIO()
+    error.show(file=told)  # type: ignore[attr-defined]
+    say(redact(told.getvalue()))
     return BadInput.exit_code

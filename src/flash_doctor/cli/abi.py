@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flash_doctor.abi.buffer import Buffer
     from flash_doctor.abi.wheel import Wheel
     from flash_doctor.model.binaries import InspectedFile, Inspection
+    from flash_doctor.system.redact import Redacted
 
 
 def command(
@@ -156,13 +157,13 @@ class _Room:
         )
 
 
-def _json(inspection: Inspection, code: int) -> str:
+def _json(inspection: Inspection, code: int) -> Redacted:
     from flash_doctor.render.document import abi_document, to_json
 
     return to_json(abi_document(inspection, code))
 
 
-def _text(inspection: Inspection) -> str:
+def _text(inspection: Inspection) -> Redacted:
     from flash_doctor.render.binaries import inspection_lines
     from flash_doctor.render.console import to_text
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import COULD_NOT_LOOK, BadInput, DoctorError, Interrupted
+from flash_doctor.system.redact import Hide, Redacted, joined, lines, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +51,7 @@ def _defect(error: Exception) -> Defect:
     if os.environ.get(DEBUG):
         import traceback
 
-        traceback.print_exception(error)
+        say(redact("".join(traceback.format_exception(error))))
     return Defect(
         "flash-doctor itself failed; this is a fault in it, not in your environment",
         evidence=(f"{type(error).__name__}: {error}",),
@@ -67,24 +68,31 @@ def tell(error: DoctorError, *, as_json: bool) -> int:
             emit(to_json(error_document(error)))
         except OutputLost as lost:
             return tell(lost, as_json=False)
-    elif sys.stderr:
+    else:
         # where even this cannot be written, the exit code is all that is left
         with suppress(OSError):
-            _write(error_text(error), sys.stderr)
+            say(error_text(error))
     return error.exit_code
 
 
-def error_text(error: DoctorError) -> str:
+def error_text(error: DoctorError) -> Redacted:
+    """What it says; a path in the advice is one that the reader needs, whose home folder it ever lies in."""
     from flash_doctor.render.text import clean
 
     word = "" if isinstance(error, Interrupted) else "error: "
-    lines = [f"flash-doctor: {word}{clean(error.message)}"]
-    lines += [f"  - {clean(evidence)}" for evidence in error.evidence]
-    lines += [f"  Next: {clean(error.advice)}"] if error.advice else []
-    return "\n".join(lines) + "\n"
+    told = [redact(f"flash-doctor: {word}{clean(error.message)}")]
+    told += lines([f"  - {clean(evidence)}" for evidence in error.evidence])
+    told += [redact(f"  Next: {clean(error.advice)}", Hide.COMMAND)] if error.advice else []
+    return joined(row for each in told for row in (each, redact("\n")))
 
 
-def emit(text: str) -> None:
+def say(text: Redacted) -> None:
+    """Write to stderr, if there is one."""
+    if sys.stderr:
+        _write(text, sys.stderr)
+
+
+def emit(text: Redacted) -> None:
     """Write to stdout; a reader that has gone away, or none at all, is no error.
 
     Raises:
@@ -138,7 +146,7 @@ def read_file(path: Path, limit: int = 64 << 20) -> str:
     return data.decode("utf-8", "replace")
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, text: Redacted) -> None:
     """Write a file whole or not at all; a pipe or device is written to, never replaced.
 
     Raises:

@@ -39,6 +39,7 @@ from flash_doctor.treat.source import settle_builds
 if TYPE_CHECKING:
     from flash_doctor.command import Runner
     from flash_doctor.model.plan import Plan
+    from flash_doctor.system.redact import Redacted
     from flash_doctor.treat.bundle import Bundle
     from flash_doctor.treat.prescribe import ForGoal
 
@@ -113,14 +114,14 @@ class _Machine:
         return patient_of(report.target, report.environment)
 
 
-def _document(plan: Plan) -> str:
+def _document(plan: Plan) -> Redacted:
     from flash_doctor.render.document import to_json
     from flash_doctor.render.prescription import plan_document
 
     return to_json(plan_document(plan))
 
 
-def _text(made: Bundle, folder: Path) -> str:
+def _text(made: Bundle, folder: Path) -> Redacted:
     from flash_doctor.render.console import to_text
     from flash_doctor.render.outcome import bundle_lines
 

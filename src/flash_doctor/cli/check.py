@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts import Facts
     from flash_doctor.model import Report
+    from flash_doctor.system.redact import Redacted
 
 _NO_PYTHON = "it runs flash-doctor; with --host-only no Python is looked at"
 
@@ -207,7 +208,7 @@ def _documents(report: Report, code: int, *, as_json: bool, output: Path | None)
         emit(document)
 
 
-def _text(report: Report) -> str:
+def _text(report: Report) -> Redacted:
     from flash_doctor.diagnose.registry import all_checks
     from flash_doctor.render.console import to_text
     from flash_doctor.render.text import report_lines

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.boundary import emit, say
 from flash_doctor.errors import BadInput
+from flash_doctor.system.redact import redact
 from flash_doctor.system.url import public
 
 if TYPE_CHECKING:
@@ -37,20 +38,20 @@ class TerminalDesk:
 
         if self.as_json:
             if not self.yes:
-                self._say(to_text(sheet_lines(sheet), sys.stderr))
+                say(to_text(sheet_lines(sheet), sys.stderr))
         else:
             emit(to_text(sheet_lines(sheet), sys.stdout))
         return self.yes or _asked("Go ahead?")
 
     def trust(self, url: str, sha256: str, size: int) -> bool:
         """Ask a person; the word for everything (--yes) does not cover it."""
-        self._say(f"{public(url)}\n  {size} bytes, sha256 {sha256}\n  nobody publishes a hash to compare it with\n")
+        say(redact(f"{public(url)}\n  {size} bytes, sha256 {sha256}\n  nobody publishes a hash to compare it with\n"))
         return not self.yes and _asked("Trust it, and hold this address to it from now on?")
 
     def note(self, text: str) -> None:
         from flash_doctor.render.text import clean
 
-        self._say(f"flash-doctor: {clean(text)}\n")
+        say(redact(f"flash-doctor: {clean(text)}\n"))
 
     @contextmanager
     def working(self, what: str, unit: str = "") -> Iterator[Tick]:
@@ -62,11 +63,6 @@ class TerminalDesk:
         with progress(sys.stderr, what, in_bytes=unit == "B") as tick:
             yield tick
 
-    def _say(self, text: str) -> None:
-        if sys.stderr:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-
 
 def _is_terminal(stream: TextIO | None) -> bool:
     return bool(stream and stream.isatty())
@@ -76,8 +72,7 @@ def _asked(question: str) -> bool:
     if not _is_terminal(sys.stdin):
         message = "there is no terminal to ask for your agreement"
         raise BadInput(message, advice="Say it beforehand: --yes (and look first: --dry-run)")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
+    say(redact(f"{question} [y/N] "))
     try:
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
     except OSError:  # the terminal is gone

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.model import Report
     from flash_doctor.model.explanation import Explanations
+    from flash_doctor.system.redact import Redacted
 
 
 def command(
@@ -104,14 +105,14 @@ def _explained(stream: BinaryIO, report: Report | None) -> Explanations:
     return explain(stream, Facts(), report)
 
 
-def _json(told: Explanations, code: int) -> str:
+def _json(told: Explanations, code: int) -> Redacted:
     from flash_doctor.render.document import to_json
     from flash_doctor.render.explanations import explanations_of
 
     return to_json(explanations_of(told, code))
 
 
-def text_of(told: Explanations, *, joined: bool, width: int | None = None) -> str:
+def text_of(told: Explanations, *, joined: bool, width: int | None = None) -> Redacted:
     """The answer as text for this terminal."""
     from flash_doctor.render.console import to_text
     from flash_doctor.render.explanations import explanation_lines

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flash_doctor.model.explanation import Explanation
 
     Groups: TypeAlias = Mapping[str, tuple[Explanation, ...]]
+    from flash_doctor.system.redact import Redacted
 
 
 def command(code: str = "", *, listed: bool = False, as_json: bool = False) -> int:
@@ -91,21 +92,21 @@ def _nearest(wanted: str, codes: list[str]) -> list[str]:
     return get_close_matches(wanted, codes, n=3, cutoff=0.5)
 
 
-def _json(groups: Groups) -> str:
+def _json(groups: Groups) -> Redacted:
     from flash_doctor.codec import encode
     from flash_doctor.render.document import explanations_document, to_json
 
     return to_json(explanations_document([encode(each) for group in groups.values() for each in group]))
 
 
-def _list(groups: Groups) -> str:
+def _list(groups: Groups) -> Redacted:
     from flash_doctor.render.codes import code_list
     from flash_doctor.render.console import to_text
 
     return to_text(code_list(groups), sys.stdout)
 
 
-def _text(told: tuple[Explanation, ...]) -> str:
+def _text(told: tuple[Explanation, ...]) -> Redacted:
     from flash_doctor.render.codes import code_lines
     from flash_doctor.render.console import to_text
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flash_doctor.model.outcome import Outcome
+    from flash_doctor.system.redact import Redacted
 
 
 def command(
@@ -116,14 +117,14 @@ def _level(*, no_verify: bool, import_only: bool, require_kernel: bool) -> Level
     return Level.STATIC if no_verify else Level.IMPORT if import_only else Level.KERNEL
 
 
-def _json(outcome: Outcome, code: int) -> str:
+def _json(outcome: Outcome, code: int) -> Redacted:
     from flash_doctor.render.document import to_json
     from flash_doctor.render.outcome import outcome_document
 
     return to_json(outcome_document(outcome, code))
 
 
-def _text(outcome: Outcome) -> str:
+def _text(outcome: Outcome) -> Redacted:
     """The sheet was shown when it was agreed to; a dry run shows it here."""
     from flash_doctor.render.console import to_text
     from flash_doctor.render.outcome import outcome_lines, sheet_lines

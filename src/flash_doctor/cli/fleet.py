@@ -16,6 +16,7 @@ from flash_doctor.cli.boundary import emit, write_file
 from flash_doctor.cli.options import DeepOption, HostOnlyOption, JsonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.model.fleet import Comparison, FleetVerdict
+from flash_doctor.system.redact import Redacted, document_again, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,7 +131,7 @@ def _kept(one: Gathered, folder: Path) -> str:
     except OSError as error:
         message = f"{folder} cannot be made"
         raise BadInput(message, evidence=(str(error),)) from error
-    write_file(folder / f"{name}.json", one.document + "\n")
+    write_file(folder / f"{name}.json", document_again(one.document))
     return str(folder / f"{name}.json")
 
 
@@ -175,7 +176,7 @@ def _tell(found: Iterable[Node | Lost], wishes: _Wishes) -> int:
     if wishes.prometheus:
         from flash_doctor.render.prometheus import metrics
 
-        write_file(wishes.prometheus, metrics(comparison, time.time()))
+        write_file(wishes.prometheus, redact(metrics(comparison, time.time())))
     emit(_json(comparison, code) if wishes.as_json else _text(comparison))
     return code
 
@@ -191,14 +192,14 @@ def exit_code(comparison: Comparison, *, strict: bool) -> int:
     return COULD_NOT_LOOK if blind else HEALTHY
 
 
-def _json(comparison: Comparison, code: int) -> str:
+def _json(comparison: Comparison, code: int) -> Redacted:
     from flash_doctor.render.document import to_json
     from flash_doctor.render.fleet import fleet_document
 
     return to_json(fleet_document(comparison, code))
 
 
-def _text(comparison: Comparison) -> str:
+def _text(comparison: Comparison) -> Redacted:
     from flash_doctor.render.console import to_text
     from flash_doctor.render.fleet import fleet_lines
 

@@ -12,6 +12,7 @@ from flash_doctor.cli.boundary import emit
 from flash_doctor.cli.options import JsonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.errors import BROKEN, HEALTHY
 from flash_doctor.setup_rule import lint_setup
+from flash_doctor.system.redact import Redacted, redact
 
 if TYPE_CHECKING:
     from flash_doctor.model import Finding
@@ -31,17 +32,19 @@ def command(
     return code
 
 
-def _json(findings: tuple[Finding, ...], code: int) -> str:
+def _json(findings: tuple[Finding, ...], code: int) -> Redacted:
     from flash_doctor.codec import encode
     from flash_doctor.render.document import to_json
 
     return to_json({"schema": "flash-doctor/lint-setup/1", "findings": encode(findings), "exit_code": code})
 
 
-def _text(findings: tuple[Finding, ...], folder: Path) -> str:
+def _text(findings: tuple[Finding, ...], folder: Path) -> Redacted:
     from flash_doctor.render.console import to_text
     from flash_doctor.render.text import clean, finding_lines
 
     if not findings:
-        return f"The scripts in {clean(str(folder))} are numbered without gaps, and the README names them in order.\n"
+        return redact(
+            f"The scripts in {clean(str(folder))} are numbered without gaps, and the README names them in order.\n"
+        )
     return to_text([line for finding in findings for line in finding_lines(finding)], sys.stdout)

@@ -13,6 +13,7 @@ from flash_doctor.cli.boundary import emit
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.cli.plan_options import AllOption  # noqa: TC001 the same
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadFacts, BadInput, DoctorError
+from flash_doctor.system.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +40,7 @@ def lint(as_json: JsonOption = False) -> int:
     if as_json:
         emit(to_json({"schema": "flash-doctor/lint/1", "faults": faults, "exit_code": code}))
     else:
-        emit("".join(f"{fault}\n" for fault in faults) or "Every fact is in order.\n")
+        emit(redact("".join(f"{fault}\n" for fault in faults) or "Every fact is in order.\n"))
     return code
 
 

@@ -14,6 +14,7 @@ from flash_doctor.cli.boundary import emit, read_file, write_file
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.errors import HEALTHY, NO_PLAN, BadInput
 from flash_doctor.system.paths import program
+from flash_doctor.system.redact import Hide, Redacted, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -225,7 +226,7 @@ def _exit_code(consultation: Consultation) -> int:
     return NO_PLAN if isinstance(consultation.answer, NoPlan) else HEALTHY
 
 
-def _write(form: opt.Format, consultation: Consultation, *, every: bool) -> str:
+def _write(form: opt.Format, consultation: Consultation, *, every: bool) -> Redacted:
     if form is opt.Format.JSON:
         from flash_doctor.render.document import to_json
         from flash_doctor.render.prescription import consultation_document
@@ -238,4 +239,4 @@ def _write(form: opt.Format, consultation: Consultation, *, every: bool) -> str:
         return to_text(plan_lines(consultation, every=every), sys.stdout)
     from flash_doctor.render.plan_files import WRITERS
 
-    return WRITERS[form.value](consultation)
+    return redact(WRITERS[form.value](consultation), Hide.SECRETS)

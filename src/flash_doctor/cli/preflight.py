@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flash_doctor.preflight.judge import Judgement
     from flash_doctor.preflight.run import Run
     from flash_doctor.preflight.stage import Asked, Machine
+    from flash_doctor.system.redact import Redacted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,13 +186,13 @@ def _report(judgement: Judgement, target: Target | None, environment: Environmen
     )
 
 
-def _json(report: Report, code: int) -> str:
+def _json(report: Report, code: int) -> Redacted:
     from flash_doctor.render.document import report_document, to_json
 
     return to_json(report_document(report, code))
 
 
-def _text(report: Report, subject: Path) -> str:
+def _text(report: Report, subject: Path) -> Redacted:
     from flash_doctor.render.console import to_text
     from flash_doctor.render.preflight import preflight_lines
 

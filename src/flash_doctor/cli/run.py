@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path  # noqa: TC003 typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import write_file
+from flash_doctor.cli.boundary import say, write_file
 from flash_doctor.cli.passing import Tail, pass_through
 from flash_doctor.errors import BadInput, CommandFailed
+from flash_doctor.system.redact import Redacted, joined, redact
 
 if TYPE_CHECKING:
     from flash_doctor.model.explanation import Explanations
@@ -45,7 +45,7 @@ def command(
     try:
         returncode = pass_through(tuple(argv), tail)
     except CommandFailed as error:
-        _tell(f"flash-doctor: {error.message}\n")
+        say(redact(f"flash-doctor: {error.message}\n"))
         return NOT_FOUND
     if returncode and returncode not in _STOPPED_BY_USER:
         _explain(tail, output, returncode)
@@ -62,19 +62,13 @@ def _explain(tail: Tail, output: Path | None, returncode: int) -> None:
     from flash_doctor.facts import Facts
 
     told = explain(io.BytesIO(tail.text), Facts())
-    _tell(f"\nflash-doctor: the command failed.\n{text_of(told, joined=False)}")
+    say(joined((redact("\nflash-doctor: the command failed.\n"), text_of(told, joined=False))))
     if output:
         write_file(output, _json(told, returncode))
 
 
-def _json(told: Explanations, returncode: int) -> str:
+def _json(told: Explanations, returncode: int) -> Redacted:
     from flash_doctor.render.document import to_json
     from flash_doctor.render.explanations import explanations_of
 
     return to_json(explanations_of(told, _code(returncode)))
-
-
-def _tell(text: str) -> None:
-    if sys.stderr:
-        sys.stderr.write(text)
-        sys.stderr.flush()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.facts.stacks import Stack
     from flash_doctor.model.matrix import StackVerdict
+    from flash_doctor.system.redact import Redacted
 
 
 class Action(str, Enum):
@@ -80,14 +81,14 @@ def _check(stack: Stack, facts: Facts) -> StackVerdict:
     return check_stack(stack, known_wheels(facts).wheels, facts, lookup)
 
 
-def _json(stack: Stack, verdict: StackVerdict | None, code: int) -> str:
+def _json(stack: Stack, verdict: StackVerdict | None, code: int) -> Redacted:
     from flash_doctor.render.document import to_json
     from flash_doctor.render.stacks import stack_document
 
     return to_json(stack_document(stack, verdict, code))
 
 
-def _text(stack: Stack, verdict: StackVerdict | None) -> str:
+def _text(stack: Stack, verdict: StackVerdict | None) -> Redacted:
     from flash_doctor.render.console import to_text
     from flash_doctor.render.stacks import stack_lines, verdict_lines
 

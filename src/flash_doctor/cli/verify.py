@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from flash_doctor.treat.examine import Examination, verify_target
 from flash_doctor.treat.options import Options
 from flash_doctor.treat.practice import Practice
 from flash_doctor.treat.proving import ENTRIES
+
+if TYPE_CHECKING:
+    from flash_doctor.system.redact import Redacted
 
 Library = Enum("Library", {name: name for name in ENTRIES}, type=str)  # type: ignore[misc]
 
@@ -71,7 +74,7 @@ def _exit_code(proof: Proof, *, strict: bool) -> int:
     return COULD_NOT_LOOK if strict and proof.blame is Blame.MACHINE else HEALTHY
 
 
-def _text(examination: Examination) -> str:
+def _text(examination: Examination) -> Redacted:
     from flash_doctor.render.console import to_text
     from flash_doctor.render.proof import proof_lines, verdict_line
 

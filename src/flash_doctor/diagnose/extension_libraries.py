@@ -29,6 +29,7 @@ from flash_doctor.model import (
     known,
 )
 from flash_doctor.system.commands import advice, install
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from flash_doctor.model.binaries import Extension, InspectedFile
@@ -233,7 +234,7 @@ def damaged(extensions: Extensions, packages: Packages) -> Iterator[Finding]:
                 severity=Severity.ERROR if extension.owner in _FLASH else Severity.WARNING,
                 subject=extension.owner or extension.path.name,
                 summary=f"{extension.path.name} of {extension.owner or 'no package'} is damaged or of another kind",
-                evidence=(f"{extension.path}: {why}"[:500], *(words.came_from(package) if package else ())),
+                evidence=(cut(f"{extension.path}: {why}", 500), *(words.came_from(package) if package else ())),
                 remedy=Remedy(text="Install it again without the installer's cache."),
             )
 

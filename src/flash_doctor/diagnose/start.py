@@ -8,6 +8,7 @@ from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import check
 from flash_doctor.model import Family, Finding, Hider, Python, Remedy, Severity, known
 from flash_doctor.system.commands import advice, command
+from flash_doctor.system.redact import cut
 
 _VARIABLES = ("PYTHONHOME", "PYTHONPATH")
 
@@ -90,6 +91,6 @@ def startup_file_fails(python: Python) -> Iterator[Finding]:
             severity=Severity.WARNING,
             subject="python",
             summary="a start-up file prints something at every start of this Python",
-            evidence=(f"before any program, stdout gets: {' '.join(start.printed.split())[:100]!r}",),
+            evidence=(f"before any program, stdout gets: {cut(' '.join(start.printed.split()), 100)!r}",),
             remedy=Remedy(text="Take the printing out of sitecustomize.py, usercustomize.py or the .pth file."),
         )

@@ -13,14 +13,15 @@ from flash_doctor.explain.clues import gather
 from flash_doctor.explain.libraries import library_evidence, symbol_sentence
 from flash_doctor.explain.machine import join
 from flash_doctor.explain.reading import Log
-from flash_doctor.explain.redact import redact
 from flash_doctor.explain.refine import meaning
 from flash_doctor.explain.sighting import Sightings
 from flash_doctor.explain.symbols import symbol_evidence
 from flash_doctor.explain.unknown import Failures
 from flash_doctor.explain.values import decoded
 from flash_doctor.model.explanation import Explanation, Explanations, LogLine
+from flash_doctor.model.report import Remedy
 from flash_doctor.system.commands import advice, of_facts
+from flash_doctor.system.redact import log_line
 
 if TYPE_CHECKING:
     from flash_doctor.explain.clues import Clues
@@ -89,11 +90,11 @@ class _Teller:
         explanation = Explanation(
             code=complaint.id,
             family=complaint.family,
-            title=redact(_filled(complaint.title, groups)),
-            cause=redact(_filled(complaint.cause, groups)),
-            evidence=tuple(redact(line) for line in evidence if line),
+            title=_filled(complaint.title, groups),
+            cause=_filled(complaint.cause, groups),
+            evidence=tuple(line for line in evidence if line),
             lines=tuple(
-                LogLine(number=number, text=redact(line)[:_TEXT_LIMIT]) for line, number in sighting.lines.items()
+                LogLine(number=number, text=log_line(line, _TEXT_LIMIT)) for line, number in sighting.lines.items()
             ),
             remedies=(_remedy(complaint, groups),),
             confidence=meant.confidence or complaint.confidence,

@@ -6,8 +6,8 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING
 
-from flash_doctor.explain.redact import redact
 from flash_doctor.model.explanation import LogLine
+from flash_doctor.system.redact import log_line
 
 if TYPE_CHECKING:
     from flash_doctor.explain.reading import Excerpt
@@ -33,7 +33,7 @@ class Failures:
     def take(self, excerpt: Excerpt) -> None:
         line = excerpt.line
         if line != self._last and _FAILURE.match(line):
-            self._lines.append(LogLine(number=excerpt.number, text=redact(line)[:_TEXT_LIMIT]))
+            self._lines.append(LogLine(number=excerpt.number, text=log_line(line, _TEXT_LIMIT)))
             self._last = line
 
     def lines(self) -> tuple[LogLine, ...]:

@@ -12,6 +12,7 @@ from flash_doctor.errors import BadInput
 from flash_doctor.fleet.reading import LOST, MAX_DOCUMENT, parse_document
 from flash_doctor.fleet.shipment import Shipment, pack
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +92,7 @@ def _document(answer: Answer, mark: str) -> dict[str, object]:
 
 
 def _lost(answer: Answer, why: str) -> dict[str, object]:
-    return {"schema": LOST, "fleet": {"node": answer.node}, "why": UNREACHABLE + why[:_MAX_WHY]}
+    return {"schema": LOST, "fleet": {"node": answer.node}, "why": UNREACHABLE + cut(why, _MAX_WHY)}
 
 
 def _envelope(answer: Answer, told: dict[str, object]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from flash_doctor.fleet.entry import Entry
 from flash_doctor.model import Absent, Unknown
 from flash_doctor.model.fleet import Ailment, Clock, Lost, Node
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ LOST = "flash-doctor/fleet-lost/1"
 
 MAX_DOCUMENT = 8 * 1024 * 1024  # bytes: a target with 10,000 distributions; a parsed one takes 20 times as much
 _MAX_AILMENTS = 200
+_JUDGED = 1000  # characters of what is no report that are looked at for what it says
 _PDSH = 128 * 1024 - 1  # characters that pdsh 2.34 keeps of a line, measured
 _BEFORE, _BEHIND = '"packages": ', ', "torch": '
 _MAX_SHARED = 256 * 1024  # characters: 32 lists of packages are kept
@@ -60,8 +62,8 @@ def parse_document(text: str) -> Entry:
     try:
         data = _sharing_packages(text)
     except ValueError as error:
-        begin = text.strip()[:100]
-        message = f"it says {begin!r}" if begin and begin[0] not in "{[" else f"it is no JSON ({str(error)[:100]})"
+        begin = cut(text.strip()[:_JUDGED], 100)
+        message = f"it says {begin!r}" if begin and begin[0] not in "{[" else f"it is no JSON ({cut(str(error), 100)})"
         raise BadInput(message) from None
     if not isinstance(data, dict):
         message = f"it is a JSON {type(data).__name__}, no object"
@@ -114,7 +116,7 @@ def _node(document: Entry, source: str, label: str, fallback: str) -> Node | Los
     if schema == ERROR:
         return Lost(name=name, why=f"its check ended with: {document.text('error')}", source=source)
     if schema != REPORT:
-        message = f"its schema is {str(schema)[:60]!r}, not {REPORT!r}" if schema else "it names no schema"
+        message = f"its schema is {cut(str(schema), 60)!r}, not {REPORT!r}" if schema else "it names no schema"
         raise BadInput(message)
     environment = document.entry("environment")
     package = nccl_package(environment)

@@ -14,6 +14,7 @@ from flash_doctor.errors import BadInput, CommandFailed
 from flash_doctor.fleet.gather import Answer
 from flash_doctor.fleet.parallel import each
 from flash_doctor.fleet.reading import MAX_DOCUMENT
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ class Slurm:
         if done.returncode:
             message = "Slurm does not know what was asked"
             raise BadInput(
-                message, evidence=(f"{' '.join(argv)}: {done.errors.strip()[:300]}",), advice="look at sinfo"
+                message, evidence=(f"{' '.join(argv)}: {cut(done.errors.strip(), 300)}",), advice="look at sinfo"
             )
         return done.text.split("\n")[:-1]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadInput
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +156,7 @@ def _open_brackets(text: str) -> int:
 
 def _malformed(path: Path, text: str, line: int, column: int, why: str) -> Malformed:
     lines = text.splitlines() or [""]
-    shown = lines[min(line, len(lines) - 1)][:200]
+    shown = cut(lines[min(line, len(lines) - 1)], 200)
     return Malformed(path=path, line=line + 1, why=why, shown=(shown.replace("\t", "→"), " " * min(column, 199) + "^"))
 
 
@@ -292,5 +293,4 @@ def _real(text: str) -> float | str:
 
 
 def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return cut(str(value), 60, mark="...")

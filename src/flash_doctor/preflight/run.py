@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.preflight.document import Duplicate
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_SECRET = re.compile(r"(^|[/_])(hf_token|hub_token|api_key|secret|password|access_key)([/_]|$)", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _LARGEST = 1e30  # several of them can be multiplied without an overflow
 
 
@@ -111,7 +109,7 @@ class Run:
         name = self.name(key)
         # what the file says, not what it means in axolotl's words
         value = self.get(key) if name == key else _at(self.raw, name)
-        said = "is not set" if value is None and name not in self.lines else f"= {shown(key, value)}"
+        said = "is not set" if value is None and name not in self.lines else f"= {in_short(name, value)}"
         return (f"{self.path.name}:{line}: {name} {said}",)
 
 
@@ -127,16 +125,13 @@ def _at(value: Any, key: str) -> Any:
     return value
 
 
-def shown(key: str, value: object) -> str:
-    """A value as it may be printed: short, and never a secret."""
-    if _SECRET.search(key):
-        return "(not shown)"
+def in_short(key: str, value: object) -> str:
+    """A value in at most 80 characters; masked before it is cut, together with the key that may call it secret."""
     if isinstance(value, Mapping):
         return f"(a mapping of {len(value)})"
     if isinstance(value, list) and any(isinstance(each, (Mapping, list)) for each in value):
         return f"(a list of {len(value)})"
-    text = _CREDENTIALS.sub("***@", _written(value))
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return cut(f"{key} = {_written(value)}", len(key) + 83, mark="...").removeprefix(f"{key} = ")
 
 
 def _written(value: object) -> str:

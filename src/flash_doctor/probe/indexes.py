@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, IndexSetting, Part, Unknown
-from flash_doctor.probe.redact import without_credentials
 from flash_doctor.system.files import read_regular
+from flash_doctor.system.redact import secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +40,14 @@ class Places:
 
 
 def read_indexes(places: Places) -> Part[tuple[IndexSetting, ...]]:
-    """Every configured address, credentials taken out; in the order variables, pip's files, uv's files.
+    """Every configured address, its secrets masked; in the order variables, pip's files, uv's files.
 
     Returns:
         Absent when nothing is configured; Unknown, naming the file, when a configuration file cannot be read.
     """
     try:
         found = tuple(
-            IndexSetting(url=without_credentials(address), origin=origin)
+            IndexSetting(url=address, origin=origin)
             for address, origin in [*_of_variables(places), *_of_pip(places), *_of_uv(places)]
         )
     except BadInput as error:
@@ -57,7 +57,8 @@ def read_indexes(places: Places) -> Part[tuple[IndexSetting, ...]]:
 
 def _of_variables(places: Places) -> Iterator[tuple[str, str]]:
     for name in _VARIABLES:
-        for word in places.environ.get(name, "").replace(",", " ").split():
+        # masked before it is taken apart: a password may hold what parts two addresses
+        for word in secrets(places.environ.get(name, "")).replace(",", " ").split():
             # UV_INDEX may give `name=address`
             label, equals, address = word.partition("=")
             yield (address if equals and "/" not in label else word), name
@@ -103,7 +104,7 @@ def _of_pip_file(text: str, path: Path) -> Iterator[tuple[str, str]]:
 
 def _words(value: str, path: Path, key: str) -> list[str]:
     try:
-        return shlex.split(value, comments=True)
+        return shlex.split(secrets(value), comments=True)
     except ValueError as error:
         message = f"{path} is no pip configuration file: {key}: {error}"
         raise BadInput(message) from error
@@ -135,7 +136,7 @@ def _of_uv(places: Places) -> Iterator[tuple[str, str]]:
             settings = _inner(_inner(settings, "tool"), "uv")
         for table in (settings, _inner(settings, "pip")):
             for address in _addresses(table):
-                yield address, str(path)
+                yield secrets(address), str(path)
 
 
 def _table(text: str, path: Path) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from flash_doctor.model import (
     RecordCheck,
     Unknown,
 )
-from flash_doctor.probe.redact import without_credentials
 from flash_doctor.probe.unfinished import unfinished_fixes
 from flash_doctor.system.bounds import count_of, read_json
 from flash_doctor.system.files import read_regular
+from flash_doctor.system.redact import secrets
 
 if TYPE_CHECKING:
     from flash_doctor.system.claims import Claimed
@@ -209,7 +209,7 @@ def _origin(text: str | None) -> _Origin:
 def _accept(claim: Claimed[Any]) -> _Origin:
     """The address is shown and compared, and never opened."""
     data = claim.unproved()
-    return _Origin(without_credentials(data["url"]), editable=bool(data.get("dir_info", {}).get("editable")))
+    return _Origin(secrets(data["url"]), editable=bool(data.get("dir_info", {}).get("editable")))
 
 
 def _tags(wheel: str) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import IndexSetting, RequirementLine
-from flash_doctor.probe.redact import without_credentials
 from flash_doctor.system.files import open_regular
+from flash_doctor.system.redact import cut, secrets
 from flash_doctor.system.requirement import holds, parse, valid_name
 from flash_doctor.target import requirement_of
 
@@ -61,8 +61,7 @@ class _Line(NamedTuple):
         """The text is evidence where the user named the file; `-r /etc/shadow` in it must not print that."""
         if not self.shown:
             return BadInput(f"{self.file}, line {self.number}: it is no requirement, and no option of pip's")
-        evidence = (without_credentials(self.text[:400]),)
-        return BadInput(f"{self.file}, line {self.number}: {without_credentials(why)}", evidence=evidence)
+        return BadInput(f"{self.file}, line {self.number}: {why}", evidence=(cut(self.text, 400),))
 
 
 def read_requirements(file: Path, markers: Mapping[str, str], environ: Mapping[str, str]) -> Requirements:
@@ -88,7 +87,7 @@ def read_requirements(file: Path, markers: Mapping[str, str], environ: Mapping[s
             option, value = _option(line)
             if option in _INDEX:
                 origin = f"{line.file}, line {line.number}"
-                indexes.append(IndexSetting(url=without_credentials(value), origin=origin))
+                indexes.append(IndexSetting(url=secrets(value), origin=origin))
             elif not option or option in _EDITABLE:
                 read = _Asked(line, markers, environ, Path(scratch))
                 asked += read.editable(value) if option else read.requirement()
@@ -101,7 +100,7 @@ def _option(line: _Line) -> tuple[str, str]:
         return "", ""
     match = _OPTION.fullmatch(line.text)
     if match is None:
-        why = f"{line.text[:80]!r} is no option that a requirements file can have"
+        why = f"{cut(line.text, 80)!r} is no option that a requirements file can have"
         raise line.fault(why)
     return match["long"] or match["short"], match["value"]
 
@@ -221,9 +220,9 @@ class _Asked:
 
     def _line(self, text: str, name: str, specifier: str) -> RequirementLine:
         return RequirementLine(
-            requirement=without_credentials(text),
+            requirement=secrets(text),
             name=valid_name(name),
-            specifier=without_credentials(specifier),
+            specifier=secrets(specifier),
             line=self.line.number,
             file=self.line.file,
             constraint=self.line.constraint,
@@ -245,7 +244,7 @@ class _Asked:
             word = words.pop(0)
             match = _BEHIND.fullmatch(word)
             if match is None:
-                why = f"{word[:80]!r} is no option that can stand behind a requirement"
+                why = f"{cut(word, 80)!r} is no option that can stand behind a requirement"
                 raise self.line.fault(why)
             del words[: 0 if match[2] else 1]
         return bare.strip()

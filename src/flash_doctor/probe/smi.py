@@ -10,6 +10,7 @@ from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed
 from flash_doctor.model import Absent, Capability, Gpu, Part, Unknown, known
 from flash_doctor.probe.files import version_in
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -65,7 +66,7 @@ def _query(program: str, runner: Runner) -> list[dict[str, str]] | Unknown:
             lines = csv.reader(done.text.splitlines(), skipinitialspace=True)
             return [dict(zip(fields, line, strict=True)) for line in lines if len(line) == len(fields)]
         said = (done.text + done.errors).strip()
-    return Unknown(unknown=f"nvidia-smi: {said[:300]}")
+    return Unknown(unknown=f"nvidia-smi: {cut(said, 300)}")
 
 
 def _max_cuda(table: Running) -> Part[Version]:

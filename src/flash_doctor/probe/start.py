@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.errors import DoesNotStart, TargetError
 from flash_doctor.inquiry import Manner, RunningScript
 from flash_doctor.model import Start
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from flash_doctor.inquiry import Answer
@@ -62,7 +63,7 @@ def _start(answer: Answer, *, failure: tuple[str, ...] = (), bare: bool = False)
         failure=failure,
         bare=bare,
         complaints=complaints(answer.complaints),
-        printed=printed[:_PRINTED],
+        printed=cut(printed, _PRINTED),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from flash_doctor.errors import BadInput, DoctorError
 from flash_doctor.model import Report
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed
+from flash_doctor.system.redact import Hide, Redacted, as_json, cut
 
 if TYPE_CHECKING:
     from flash_doctor.model.binaries import Inspection
@@ -19,6 +19,7 @@ REPORT = "flash-doctor/report/1"
 ERROR = "flash-doctor/error/1"
 EXPLANATION = "flash-doctor/explanation/1"
 ABI = "flash-doctor/abi/1"
+PLAN = "flash-doctor/plan/1"
 
 MAX_REPORT = 64 * 1024 * 1024  # characters: ten times the report of a target with 10,000 distributions
 _MAX_DIGITS = 20  # only numbers that a machine can have
@@ -57,9 +58,12 @@ def explanations_document(explanations: list[Document]) -> Document:
     return {"schema": EXPLANATION, "explanations": explanations}
 
 
-def to_json(document: Document) -> str:
-    """One line of ASCII, whatever the file names in it were."""
-    return json.dumps(document, allow_nan=False) + "\n"
+def to_json(document: Document) -> Redacted:
+    """One line of ASCII, whatever the file names in it were; without secrets, and without people if nothing reads it.
+
+    A plan is read by `fix`, which must find the files that it names.
+    """
+    return as_json(document, Hide.SECRETS if document.get("schema") == PLAN else Hide.PEOPLE)
 
 
 def load_report(text: str) -> Report:
@@ -91,7 +95,7 @@ def _body(claim: Claimed[Any]) -> Claimed[Any]:
     schema = data.get("schema") if isinstance(data, Mapping) else None
     if schema != REPORT or not isinstance(data, Mapping):
         message = "this is not a report that this version of flash-doctor can read"
-        found = f"its schema is {str(schema)[:80]!r}" if schema is not None else "it names no schema"
+        found = f"its schema is {cut(str(schema), 80)!r}" if schema is not None else "it names no schema"
         raise BadInput(message, evidence=(f"{found}; expected {REPORT!r}",), advice=_FROM_CHECK)
     return Claimed({key: value for key, value in data.items() if key not in _OF_DOCUMENT}, claim.origin)
 

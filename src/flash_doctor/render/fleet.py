@@ -9,6 +9,7 @@ from flash_doctor.codec import encode
 from flash_doctor.model.fleet import Effect, FleetVerdict
 from flash_doctor.render.nodes import folded
 from flash_doctor.render.text import BLANK, Line, Span, Style, clean, count, span
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -162,7 +163,7 @@ def _lost(comparison: Comparison) -> Iterator[Line]:
     yield from _heading("No report", Style.WARN)
     for lost in comparison.lost[:_MAX_ROWS]:
         yield Line(
-            (span(folded(lost.nodes), Style.STRONG), span(f": {clean(lost.why)[:160]}")), first="  ", rest="    "
+            (span(folded(lost.nodes), Style.STRONG), span(f": {cut(clean(lost.why), 160)}")), first="  ", rest="    "
         )
     yield from _more(len(comparison.lost) - _MAX_ROWS, "reason")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import HEALTHY, NO_PLAN
 from flash_doctor.model.plan import Axis, Build, Install, Move, NoPlan, Remove, version_text
+from flash_doctor.render.document import PLAN
 from flash_doctor.system.commands import without_options, words
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from flash_doctor.model.consultation import Consultation
     from flash_doctor.model.plan import Alternative, Plan, Rejection, Step
 
-SCHEMA = "flash-doctor/plan/1"
 NEAREST = 20
 
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ def plan_document(answer: Plan | NoPlan, *, every: bool = False) -> Json:
     without = isinstance(answer, NoPlan)
     counts = Counter(refusal.axis for refusal in answer.rejected)
     return {
-        "schema": SCHEMA,
+        "schema": PLAN,
         "goal": {
             "wanted": list(answer.goal.wanted),
             "keep": list(answer.goal.keep),

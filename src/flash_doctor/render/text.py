@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.model import Family, Finding, Report, Severity, Unchecked, Verdict
 from flash_doctor.render.chain import Chain, Link, State, chain, link_of
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -177,7 +178,9 @@ def finding_lines(finding: Finding) -> Iterator[Line]:
 
 def _cut(text: str) -> str:
     """A line of a length that is still read."""
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters: --json)"
+    if len(text) <= MAX_TEXT:
+        return text
+    return f"{cut(text, MAX_TEXT)}… ({len(text) - MAX_TEXT} more characters: --json)"
 
 
 def shortened(lines: Sequence[str], limit: int) -> Iterator[str]:

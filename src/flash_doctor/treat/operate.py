@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Collection
@@ -20,6 +19,7 @@ from flash_doctor.model.outcome import Outcome, Sheet, State
 from flash_doctor.model.proof import Blame, Level
 from flash_doctor.signals import uninterrupted
 from flash_doctor.system.commands import command, in_sentence
+from flash_doctor.system.redact import Hide, as_json
 from flash_doctor.treat.clock import Clock
 from flash_doctor.treat.desk import Desk
 from flash_doctor.treat.options import Options
@@ -110,7 +110,7 @@ class Operation:
         for arrival in journal.swap.arriving:
             sync(arrival.path)
         receipt = {"schema": SCHEMA, **encode(outcome), "exit_code": 0}
-        write_whole(journal.folder / RECEIPT, json.dumps(receipt, indent=1) + "\n", mode=0o644)
+        write_whole(journal.folder / RECEIPT, as_json(receipt, Hide.SECRETS), mode=0o644)
         with uninterrupted():
             journal.finish()
             # what is left here is cleared by the next command

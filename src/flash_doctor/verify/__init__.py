@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed, TimedOut
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.redact import secrets
 from flash_doctor.verify.judge import Ending, judge
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ def _run(runner: Runner, command: Command, mark: str) -> Ending:
         return Ending(events=_events(error.stdout, mark), hung=command.timeout)
     except CommandFailed as error:
         return Ending(events=(), stderr=error.message, code=_NOT_STARTED)
-    return Ending(events=_events(completed.stdout, mark), code=completed.returncode, stderr=completed.errors[-4000:])
+    return Ending(
+        events=_events(completed.stdout, mark), code=completed.returncode, stderr=secrets(completed.errors)[-4000:]
+    )
 
 
 def _events(output: bytes, mark: str) -> tuple[dict[str, object], ...]:

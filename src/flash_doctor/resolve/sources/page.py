@@ -11,7 +11,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from flash_doctor.errors import BadInput
 from flash_doctor.resolve.sources.assets import Asset
 from flash_doctor.system.bounds import read_json
-from flash_doctor.system.url import without_login
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,9 +55,9 @@ def page_files(body: bytes, url: str) -> Iterator[PageFile]:
         try:
             parts = urlsplit(urldefrag(urljoin(url, address))[0])
         except ValueError as error:
-            message = f"the page of the index names {address[:200]!r}, which is no address: {error}"
+            message = f"the page of the index names {cut(address, 200)!r}, which is no address: {error}"
             raise BadInput(message) from error
-        whole = without_login(parts.geturl())
+        whole = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         fits = sha256 if sha256 and _HASH.fullmatch(sha256) else None
         name = unquote(parts.path.rpartition("/")[2])
         yield PageFile(name=name, address=whole, sha256=fits, size=size)
