@@ -21,6 +21,7 @@ from flash_doctor.explain.symbols import symbol_evidence
 from flash_doctor.explain.unknown import Failures, failing
 from flash_doctor.explain.values import decoded
 from flash_doctor.model.explanation import Explanation, Explanations, LogLine
+from flash_doctor.model.report import Remedy
 from flash_doctor.system.commands import advice, of_facts
 
 if TYPE_CHECKING:

@@ -104,7 +104,7 @@ def _of_pip_file(text: str, path: Path) -> Iterator[tuple[str, str]]:
 
 def _words(value: str, path: Path, key: str) -> list[str]:
     try:
-        return shlex.split(value, comments=True)
+        return shlex.split(secrets(value), comments=True)
     except ValueError as error:
         message = f"{path} is no pip configuration file: {key}: {error}"
         raise BadInput(message) from error

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flash_doctor.errors import BadInput
 from flash_doctor.model import IndexSetting, RequirementLine
 from flash_doctor.system.files import open_regular
-from flash_doctor.system.redact import secrets
+from flash_doctor.system.redact import cut, secrets
 from flash_doctor.system.requirement import holds, parse, valid_name
 from flash_doctor.target import requirements_of
 
@@ -61,8 +61,7 @@ class _Line(NamedTuple):
         """The text is evidence where the user named the file; `-r /etc/shadow` in it must not print that."""
         if not self.shown:
             return BadInput(f"{self.file}, line {self.number}: it is no requirement, and no option of pip's")
-        evidence = (secrets(self.text[:400]),)
-        return BadInput(f"{self.file}, line {self.number}: {secrets(why)}", evidence=evidence)
+        return BadInput(f"{self.file}, line {self.number}: {why}", evidence=(cut(self.text, 400),))
 
 
 def read_requirements(
@@ -109,7 +108,7 @@ def _option(line: _Line) -> tuple[str, str]:
         return "", ""
     match = _OPTION.fullmatch(line.text)
     if match is None:
-        why = f"{line.text[:80]!r} is no option that a requirements file can have"
+        why = f"{cut(line.text, 80)!r} is no option that a requirements file can have"
         raise line.fault(why)
     return match["long"] or match["short"], match["value"]
 
@@ -250,7 +249,7 @@ class _Asked:
             word = words.pop(0)
             match = _BEHIND.fullmatch(word)
             if match is None:
-                why = f"{word[:80]!r} is no option that can stand behind a requirement"
+                why = f"{cut(word, 80)!r} is no option that can stand behind a requirement"
                 raise self.line.fault(why)
             del words[: 0 if match[2] else 1]
         return bare.strip()

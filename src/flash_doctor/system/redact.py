@@ -33,6 +33,7 @@ from flash_doctor.system.people import MASK, in_command, in_text, network, own
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from flash_doctor.system.claims import Claimed
     from flash_doctor.system.people import Edit
 
 Redacted = NewType("Redacted", str)
@@ -48,7 +49,7 @@ class Hide(Enum):
 
 _KEY_LINE = re.compile(r"\s*(?:[A-Za-z0-9+/]{1,80}={0,2}|[\w-]{1,20}: .{0,80}|\*{3})\s*")
 _PRIVATE = "PRIVATE KEY-----"
-_PASSES = 4  # a mask may show what it stood beside; in practice the second pass finds nothing
+_PASSES = 6  # secrets, then people; a mask may show what it stood beside
 # most texts of a document are names, versions and paths: none of them holds what this does not find
 _SUSPICIOUS = re.compile(
     r"[@=:\\~|>]|[\w.+/-]{20}|\s-|^-|(?i:pass|pwd|token|key|auth|/home|/users|login|identif|basic|bearer)"
@@ -100,10 +101,14 @@ def edits(text: str, hide: Hide = Hide.PEOPLE) -> list[Edit]:
     if not own_name and not _SUSPICIOUS.search(text):
         return []
     found = [(start, stop, MASK) for start, stop in _secret_ranges(text)]
+    if changes := _changing(text, found):
+        return changes  # people are looked for in what these leave: `p4ss@host` is no e-mail address
     if hide is Hide.PEOPLE:
-        found += in_text(text, person)
-    elif hide is Hide.COMMAND:
-        found += in_command(text, person)
+        return _changing(text, in_text(text, person))
+    return _changing(text, in_command(text, person)) if hide is Hide.COMMAND else []
+
+
+def _changing(text: str, found: Iterable[Edit]) -> list[Edit]:
     return [edit for edit in _merged(found) if text[edit[0] : edit[1]] != edit[2]]
 
 
@@ -131,11 +136,18 @@ def joined(texts: Iterable[Redacted]) -> Redacted:
 
 def document_again(text: str) -> Redacted:
     """A JSON document that another machine made, as it may be kept here; as a text where it is none."""
+    from flash_doctor.system.bounds import read_json
+
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        return _accept(read_json(text))
+    except ValueError:
         return redact(text)
-    return as_json(document) if isinstance(document, dict) else redact(text)
+
+
+def _accept(claim: Claimed[Any]) -> Redacted:
+    """As it is but for what is hidden: it is kept, and nothing in it is believed."""
+    document = claim.unproved()
+    return as_json(document if isinstance(document, dict) else {"document": document})
 
 
 def _of_a_key(text: str) -> bool:
@@ -200,9 +212,13 @@ def _secret_ranges(text: str) -> Iterator[tuple[int, int]]:
 
         yield from in_bare_logins(text)
     if _IN_RUNS.search(text):
-        from flash_doctor.system.secret_shapes import in_private_keys, in_tokens
+        from flash_doctor.system.secret_shapes import in_key_rows, in_tokens
 
         yield from in_tokens(text)
+        yield from in_key_rows(text)
+    if _PRIVATE in text:
+        from flash_doctor.system.secret_shapes import in_private_keys
+
         yield from in_private_keys(text)
     small = text.lower()
     if any(stem in small for stem in _STEMS):

@@ -8,46 +8,16 @@ in the text. What is no secret is told by four things: the name (`pad_token`, `m
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from flash_doctor.system.secret_words import KEYS, METAVARS, OF_MODELS, PROSE, PROSE_BEFORE
+from flash_doctor.system.secret_names import SETTERS, Name, means_it, named
+from flash_doctor.system.secret_words import METAVARS, PROSE, PROSE_BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.system.secret_addresses import Range
 
-_WORDS = (
-    r"passw(?:or)?d|pass_?phrase|passcode|pass|pwd|secret|token|credential|cred|key|shared_?access_?signature|jwt|cookie"
-    r"|auth|sig(?:nature)?"
-)
-_SUFFIX = r"s?(?:[_-]?(?:value|string|hash|base64|b64|plain|raw|id|prod|dev|test|staging|old|new|key|text|\d{1,3}))?"
-
-
-@cache
-def _named() -> re.Pattern[str]:
-    """A word that says secret, and how its value is joined to it."""
-    return re.compile(
-        rf"""(?ix)(?P<word>{_WORDS})(?P<suffix>{_SUFFIX})(?![\w-])
-        (?P<closing>(?:\\{{0,3}}["'`])?\]?)
-        (?:
-            \s{{0,3}}(?:
-                :\s{{0,3}}(?:str|bytes|any|secretstr|optional\[\w{{1,12}}\])(?:\s?\|\s?none)?\s{{0,3}}=(?![=~])
-              | (?::=|=(?![=~>])|＝)
-              | (?P<colon>:(?![:/])|:(?=/(?!/))|[=-]>)
-            )\s{{0,3}}(?P<block>[|>][-+]?[ \t]{{0,3}}\n)?
-          | \s{{0,3}}(?P<cell>[|│])\s{{0,3}}
-          | (?P<tag>>)
-          | (?P<is>\s{{1,2}}(?:is|was|of)\s{{1,2}})
-          | (?P<space>\s{{1,3}})
-        )""",
-    )
-
-
-_SECRET_PLURALS = ("api", "access", "auth", "secret", "refresh", "bearer", "github", "gitlab", "hf", "hub", "session")
-# numbers, folders and calls are no such secret
-_WEAK = ("token", "auth", "cookie", "cred", "credential", "jwt", "pass", "sig", "signature")
 _SHOWN_AS = re.compile(r"[*xX•.…_-]+")
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*)(?:\.\d+)?(?:[eE][-+]?\d+)?[%kKMGB]{0,2}")
 _PLACEHOLDER = re.compile(
@@ -74,11 +44,8 @@ _JUDGED, _FAR = 600, 8192  # characters: of a value that are judged, and within 
 _CONSTANTS = {"none", "null", "nil", "true", "false", "auto", "str", "string", "bytes", "undefined", "unset", "set"}
 _FIRST = re.compile(r"[^\s,;&)\]}\"']*")
 _BLOCK = re.compile(r"(?:[ \t]+[^\n]*(?:\n|$))+")
-_BEFORE = re.compile(r"([A-Za-z]+)[\s\"'`:]{1,3}$")
-_SETTERS = {"setenv", "env", "arg", "set", "export"}
 _OPENED_BY = {")": "(", "]": "[", "}": "{", ">": "<"}
 _TRAILING = ",;)]}\"'`>.:!"
-_NAME_SIGNS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
 
 class _Value(NamedTuple):
@@ -94,98 +61,14 @@ class _Value(NamedTuple):
 def in_named_values(text: str) -> Iterator[Range]:
     """The values of all names that say secret, except what is plainly none."""
     reader, done = _Reader(text), 0
-    for found in _named().finditer(text):
-        name = _Name.of(text, found)
-        if found.start() < done or not _means_it(text, found, name) or not name.may_be_secret:
+    for found in named().finditer(text):
+        name = Name.of(text, found)
+        if found.start() < done or not means_it(text, found, name) or not name.may_be_secret:
             continue
         value = reader.value(found, name)
         if value and value.stop > value.start and _is_secret(name, value):
             yield value.start, value.stop
             done = value.stop
-
-
-class _Name(NamedTuple):
-    """The whole name, in small letters, up to the word that says secret; `before` is the word before the name.
-
-    `joint` says how the value is joined to it.
-    """
-
-    name: str
-    before: str
-    joint: str
-    loud: bool
-    dashed: bool
-    plural: bool
-    after_slash: bool
-    in_query: bool
-
-    @classmethod
-    def of(cls, text: str, found: re.Match[str]) -> _Name:
-        left = text[max(0, found.start() - 64) : found.start()]
-        begin = found.start() - len(left) + len(left.rstrip(_NAME_SIGNS))
-        whole = text[begin : found.end("suffix")]
-        before = _BEFORE.search(text[max(0, begin - 24) : begin])
-        return cls(
-            name=text[begin : found.end("word")].lstrip("-").lower(),
-            before=before[1].lower() if before else "",
-            joint=next((kind for kind in ("colon", "cell", "tag", "is", "space") if found[kind] is not None), ""),
-            loud=whole.isupper() and ("_" in whole or "-" in whole),
-            dashed=whole.startswith("-"),
-            plural=found["suffix"][:1].lower() == "s",
-            after_slash=text[begin - 1 : begin] == "/" and ":" not in text[max(0, begin - 2) : begin],
-            in_query=text[max(0, begin - 1) : begin] in {"?", "&"},
-        )
-
-    @property
-    def may_be_secret(self) -> bool:
-        """False for `pad_token`, `max_tokens`, `/etc/passwd: no such file`, and words that nothing is joined to."""
-        if self.joint == "colon" and self.after_slash:
-            return False
-        if self.joint == "space" and not (self.dashed or self.loud or self.before in _SETTERS or self.is_set):
-            return False
-        if self.is_token and self.plural:
-            return any(word in self.name for word in _SECRET_PLURALS)
-        parts = re.split(r"[_.\-]", self.name)
-        owner = parts[-2] if len(parts) > 1 and parts[-1] == "token" else self.name.removesuffix("token")
-        return not (self.is_token and owner in OF_MODELS) and not self.name.endswith(("ward_pass", "ward-pass"))
-
-    @property
-    def is_token(self) -> bool:
-        return self.name.endswith("token")
-
-    @property
-    def is_password(self) -> bool:
-        return "passw" in self.name or "passphrase" in self.name
-
-    @property
-    def is_set(self) -> bool:
-        """Joined to its value by a space alone: a password in quotes, npm's `_authToken`."""
-        return self.is_password or self.name.startswith("_auth")
-
-    @property
-    def names_a_file(self) -> bool:
-        """Credentials and keys may be a file's path; so is PWD, the current folder."""
-        return any(word in self.name for word in ("pwd", "credential", "key"))
-
-    @property
-    def is_weak(self) -> bool:
-        stem = re.split(r"[_.\-]", self.name)[-1]
-        return stem.endswith(_WEAK) and not any(word in self.name for word in ("access", "api", "secret", "refresh"))
-
-
-def _means_it(text: str, found: re.Match[str], name: _Name) -> bool:
-    """Whether the word is one of its own and not the end of another: `oauth`, not `author`; `DB_PASS`, not `bypass`."""
-    word, before = found["word"].lower(), text[max(0, found.start() - 1) : found.start()]
-    if word == "key":
-        left = text[max(0, found.start() - 16) : found.start()].lower()
-        return left.removesuffix(left[-1:] if left[-1:] in "_-. " else "").endswith(KEYS)
-    if word == "pass":
-        return before in {"_", "-"} or (not before.isalnum() and before not in {"/", "-"} and name.joint == "")
-    if word in {"sig", "signature"}:
-        return before in {"?", "&", ";"}
-    if word in {"auth", "cred", "jwt"}:
-        return not before.isalpha() or before.lower() == "o" or (before.islower() and found["word"][0].isupper())
-    return True
 
 
 def _trimmed(word: str) -> str:
@@ -203,7 +86,7 @@ class _Reader:
         self._text = text
         self._line = self._word = 0
 
-    def value(self, found: re.Match[str], name: _Name) -> _Value | None:
+    def value(self, found: re.Match[str], name: Name) -> _Value | None:
         start = found.end()
         if found["block"]:
             block = _BLOCK.match(self._text, start)
@@ -263,7 +146,7 @@ class _Reader:
         return self._line
 
 
-def _is_secret(name: _Name, value: _Value) -> bool:
+def _is_secret(name: Name, value: _Value) -> bool:
     told = value.text
     plain = value.first if name.is_weak else told
     if not told or _is_placeholder(name, value):
@@ -281,7 +164,7 @@ def _is_secret(name: _Name, value: _Value) -> bool:
     return not (name.joint == "colon" and not value.quoted and told.lower() in PROSE)
 
 
-def _is_placeholder(name: _Name, value: _Value) -> bool:
+def _is_placeholder(name: Name, value: _Value) -> bool:
     """`None`, `<token>`, `${TOKEN}`, `self.token`, `***`: what stands for a value."""
     told, plain = value.text, value.first
     if _SHOWN_AS.fullmatch(told) or (_PLACEHOLDER.fullmatch(told) and not told.startswith("--")):
@@ -291,7 +174,7 @@ def _is_placeholder(name: _Name, value: _Value) -> bool:
     return not value.quoted and (_CODE.fullmatch(plain) is not None or told.lower() == name.name)
 
 
-def _numbers_are_secret(name: _Name, plain: str) -> bool:
+def _numbers_are_secret(name: Name, plain: str) -> bool:
     """A password may be a number; a token that is one is a model's, unless it is long."""
     return len(plain) >= (8 if name.is_weak else 4) and plain.isdigit()
 
@@ -301,12 +184,12 @@ def _goes_on(word: str) -> bool:
     return word.lower() in PROSE or word.lower().endswith(("ed", "ing", "ble", "ly"))
 
 
-def _after_a_space(name: _Name, value: _Value) -> bool:
+def _after_a_space(name: Name, value: _Value) -> bool:
     """An option's value; else something that no sentence goes on with."""
     told = value.text
     if name.dashed:
         return not told.startswith("-") and (value.quoted or told.lower() not in PROSE)
-    if name.before in _SETTERS or name.name.startswith("_auth"):
+    if name.before in SETTERS or name.name.startswith("_auth"):
         return told.lower() not in PROSE
     if name.is_password and not name.loud:
         return value.quoted

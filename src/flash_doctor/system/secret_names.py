@@ -1,0 +1,129 @@
+"""Names that say secret: the word itself, what stands around it, and how a value is joined to it.
+
+The word is looked for, then a bounded piece to its left is read by hand, so the time is linear in the text. `pad_token`
+and `max_tokens` are a model's, `/etc/passwd:` is a file, `author` is another word.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+from flash_doctor.system.secret_words import KEYS, OF_MODELS
+
+_SECRET_PLURALS = ("api", "access", "auth", "secret", "refresh", "bearer", "github", "gitlab", "hf", "hub", "session")
+# numbers, folders and calls are no such secret
+_WEAK = ("token", "auth", "cookie", "cred", "credential", "jwt", "pass", "sig", "signature")
+_BEFORE = re.compile(r"([A-Za-z]+)[\s\"'`:]{1,3}$")
+SETTERS = {"setenv", "env", "arg", "set", "export"}
+_NAME_SIGNS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+_WORDS = (
+    r"passw(?:or)?d|pass_?phrase|passcode|pass|pwd|secret|token|credential|cred|key|shared_?access_?signature|jwt|cookie"
+    r"|auth|sig(?:nature)?"
+)
+_SUFFIX = r"s?(?:[_-]?(?:value|string|hash|base64|b64|plain|raw|id|prod|dev|test|staging|old|new|key|text|\d{1,3}))?"
+
+
+@cache
+def named() -> re.Pattern[str]:
+    """A word that says secret, and how its value is joined to it."""
+    return re.compile(
+        rf"""(?ix)(?P<word>{_WORDS})(?P<suffix>{_SUFFIX})(?![\w-])
+        (?P<closing>(?:\\{{0,3}}["'`])?\]?)
+        (?:
+            \s{{0,3}}(?:
+                :\s{{0,3}}(?:str|bytes|any|secretstr|optional\[\w{{1,12}}\])(?:\s?\|\s?none)?\s{{0,3}}=(?![=~])
+              | (?::=|=(?![=~>])|＝)
+              | (?P<colon>:(?![:/])|:(?=/(?!/))|[=-]>)
+            )\s{{0,3}}(?P<block>[|>][-+]?[ \t]{{0,3}}\n)?
+          | \s{{0,3}}(?P<cell>[|│])\s{{0,3}}
+          | (?P<tag>>)
+          | (?P<is>\s{{1,2}}(?:is|was|of)\s{{1,2}})
+          | (?P<space>\s{{1,3}})
+        )""",
+    )
+
+
+class Name(NamedTuple):
+    """The whole name, in small letters, up to the word that says secret; `before` is the word before the name.
+
+    `joint` says how the value is joined to it.
+    """
+
+    name: str
+    before: str
+    joint: str
+    loud: bool
+    dashed: bool
+    plural: bool
+    after_slash: bool
+    in_query: bool
+
+    @classmethod
+    def of(cls, text: str, found: re.Match[str]) -> Name:
+        left = text[max(0, found.start() - 64) : found.start()]
+        begin = found.start() - len(left) + len(left.rstrip(_NAME_SIGNS))
+        whole = text[begin : found.end("suffix")]
+        before = _BEFORE.search(text[max(0, begin - 24) : begin])
+        return cls(
+            name=text[begin : found.end("word")].lstrip("-").lower(),
+            before=before[1].lower() if before else "",
+            joint=next((kind for kind in ("colon", "cell", "tag", "is", "space") if found[kind] is not None), ""),
+            loud=whole.isupper() and ("_" in whole or "-" in whole),
+            dashed=whole.startswith("-"),
+            plural=found["suffix"][:1].lower() == "s",
+            after_slash=text[begin - 1 : begin] == "/" and ":" not in text[max(0, begin - 2) : begin],
+            in_query=text[max(0, begin - 1) : begin] in {"?", "&"},
+        )
+
+    @property
+    def may_be_secret(self) -> bool:
+        """False for `pad_token`, `max_tokens`, `/etc/passwd: no such file`, and words that nothing is joined to."""
+        if self.joint == "colon" and self.after_slash:
+            return False
+        if self.joint == "space" and not (self.dashed or self.loud or self.before in SETTERS or self.is_set):
+            return False
+        if self.is_token and self.plural:
+            return any(word in self.name for word in _SECRET_PLURALS)
+        parts = re.split(r"[_.\-]", self.name)
+        owner = parts[-2] if len(parts) > 1 and parts[-1] == "token" else self.name.removesuffix("token")
+        return not (self.is_token and owner in OF_MODELS) and not self.name.endswith(("ward_pass", "ward-pass"))
+
+    @property
+    def is_token(self) -> bool:
+        return self.name.endswith("token")
+
+    @property
+    def is_password(self) -> bool:
+        return "passw" in self.name or "passphrase" in self.name
+
+    @property
+    def is_set(self) -> bool:
+        """Joined to its value by a space alone: a password in quotes, npm's `_authToken`."""
+        return self.is_password or self.name.startswith("_auth")
+
+    @property
+    def names_a_file(self) -> bool:
+        """Credentials and keys may be a file's path; so is PWD, the current folder."""
+        return any(word in self.name for word in ("pwd", "credential", "key"))
+
+    @property
+    def is_weak(self) -> bool:
+        stem = re.split(r"[_.\-]", self.name)[-1]
+        return stem.endswith(_WEAK) and not any(word in self.name for word in ("access", "api", "secret", "refresh"))
+
+
+def means_it(text: str, found: re.Match[str], name: Name) -> bool:
+    """Whether the word is one of its own and not the end of another: `oauth`, not `author`; `DB_PASS`, not `bypass`."""
+    word, before = found["word"].lower(), text[max(0, found.start() - 1) : found.start()]
+    if word == "key":
+        left = text[max(0, found.start() - 16) : found.start()].lower()
+        return left.removesuffix(left[-1:] if left[-1:] in "_-. " else "").endswith(KEYS)
+    if word == "pass":
+        return before in {"_", "-"} or (not before.isalnum() and before not in {"/", "-"} and name.joint == "")
+    if word in {"sig", "signature"}:
+        return before in {"?", "&", ";"}
+    if word in {"auth", "cred", "jwt"}:
+        return not before.isalpha() or before.lower() == "o" or (before.islower() and found["word"][0].isupper())
+    return True
