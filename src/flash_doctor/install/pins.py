@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from flash_doctor.codec import decode, encode
 from flash_doctor.errors import BadInput
 from flash_doctor.install.files import write_whole
+from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed, is_sha256
-from flash_doctor.system.files import read_regular
 from flash_doctor.system.url import parse, public
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ class Pins:
         """
         path = folder / "pins.json"
         try:
-            return accept(decode(cls, json.loads(read_regular(path)), str(path)))
+            return accept(decode(cls, read_json(path, unique=True), str(path)))
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError, RecursionError, BadInput) as error:
+        except (OSError, ValueError, BadInput) as error:
             message = f"{path} cannot be read: {error}"
             raise BadInput(message, advice="Move it away; what was trusted before will be asked for again.") from error
 

@@ -6,7 +6,6 @@ hashes is looked up anew in the doctor's facts; the document's own word for it i
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
@@ -26,6 +25,7 @@ from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.install.fetch import in_folders
 from flash_doctor.model.plan import Build, Install, Plan, Remove, Step
 from flash_doctor.model.wheel import HashState, Wheel
+from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import LARGEST, Claimed, is_sha256
 from flash_doctor.system.url import Address, named_file, parse, public, to_open
 
@@ -67,8 +67,8 @@ def _claimed(path: Path) -> Claimed[Plan]:
     try:
         with path.open("rb") as file:
             text = file.read(_LIMIT + 1)
-        data = json.loads(text) if len(text) <= _LIMIT else {}
-    except (OSError, ValueError, RecursionError) as error:
+        data = read_json(text, limit=_LIMIT, unique=True)
+    except (OSError, ValueError) as error:
         message = f"the plan {path} cannot be read"
         raise BadInput(message, evidence=(str(error),), advice=_ADVICE) from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
