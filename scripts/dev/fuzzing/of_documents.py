@@ -63,7 +63,7 @@ def _wheels() -> Any:
 
     if not _WHEELS:
         path = file("few/wheels/dao-ailab.json", json.dumps(_book()).encode())
-        _WHEELS.append(load_wheels(only=(path,)))
+        _WHEELS.append(load_wheels(only=(path,), publishers=facts().publishers))
     return _WHEELS[0]
 
 
@@ -304,6 +304,28 @@ def requirements(data: bytes) -> None:
 
     markers = {"python_version": "3.11", "sys_platform": "linux", "python_full_version": "3.11.7"}
     read_requirements(file("requirements.txt", data), markers, {"HOME": "/home/ada"})
+
+
+_LINES = [
+    "torch>=2.4,<3 ; python_version >= '3.9'",
+    "flash-attn[all,extra] (==2.8.3)",
+    "einops @ https://h/einops-0.8.1-py3-none-any.whl ; sys_platform == 'linux' and extra == 'x'",
+]
+
+
+@reader("requirement", lambda: _LINES, partial(text_of, words=_OPTIONS))
+def requirement(data: bytes) -> None:
+    """One line of metadata, of a plan, of an index: read, and its marker evaluated."""
+    from packaging.version import Version
+
+    from flash_doctor.system.requirement import parse, readable
+
+    line = data.decode("utf-8", "replace")
+    list(readable([line]))
+    found = parse(line)
+    found.holds({"python_version": "3.11", "sys_platform": "linux"})
+    found.admits(Version("2.8.3"))
+    assert parse(found.bare).name == found.name
 
 
 _PIP_CONF = """[global]

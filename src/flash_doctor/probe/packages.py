@@ -27,6 +27,7 @@ from flash_doctor.probe.redact import without_credentials
 from flash_doctor.probe.unfinished import unfinished_fixes
 from flash_doctor.system.bounds import count_of, read_json
 from flash_doctor.system.files import read_regular
+from flash_doctor.system.inside import can_exist
 
 _NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
 _MOST_FOLDERS = 1000  # of sys.path
@@ -62,7 +63,7 @@ def described(raw: Any) -> Described:
 
 def _text(value: Any) -> str:
     """A text that can be a path, too."""
-    if not isinstance(value, str) or "\0" in value:
+    if not isinstance(value, str) or not can_exist(value):
         message = f"{str(value)[:80]!r} stands where a text is expected"
         raise TypeError(message)
     return value

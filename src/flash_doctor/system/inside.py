@@ -26,7 +26,7 @@ class Inside:
     def path(self, name: str) -> Path | None:
         """The path, absolute and without `..`; None when it leads out, or is one of the folders itself."""
         plain = _normal(name if name.startswith("/") else f"{self.base}/{name}")
-        return Path(plain) if _can_exist(plain) and self._holds(plain) else None
+        return Path(plain) if can_exist(plain) and self._holds(plain) else None
 
     def outside(self, paths: Iterable[Path]) -> list[Path]:
         """Those of the paths that lead out."""
@@ -44,8 +44,8 @@ class Inside:
         return known and bool(name) and plain not in self.homes
 
 
-def _can_exist(path: str) -> bool:
-    """Whether the system takes such a name: no zero byte, and no half of a character, as "\\ud800" in JSON is one."""
+def can_exist(path: str) -> bool:
+    """Whether the system takes such a path: no zero byte, and no half of a character, as JSON may hold."""
     try:
         return "\0" not in path and (path.isascii() or bool(os.fsencode(path)))
     except UnicodeEncodeError:
