@@ -9,9 +9,12 @@ from __future__ import annotations
 import email.utils
 import os
 import re
+import threading
 import time
 import zlib
+from functools import partial
 from http import HTTPStatus
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import requests
@@ -25,9 +28,10 @@ from flash_doctor.system.url import Address, is_file, login_for, path_of, public
 from flash_doctor.trouble import authorities, reason, trouble_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 CONNECT_SECONDS, SILENCE_SECONDS = 10.0, 60.0
+ANSWER_SECONDS = 180.0  # until the headers are there
 SLOWEST = 1024  # bytes per second; less than that for SILENCE_SECONDS is silence
 ATTEMPTS, PAUSE_SECONDS, LONGEST_PAUSE, REDIRECTS = 4, 0.05, 60.0, 10
 # answers that a later try may mend (RFC 9110, 15.5 and 15.6; RFC 6585 for 429)
@@ -92,16 +96,10 @@ def _body(response: Response, url: str, limit: int) -> bytes:
 
 
 class _Session(requests.Session):
-    """Follows redirects, but never from https to anything else."""
+    """Follows no redirect: requests reads the body of each into memory, whole, even where it is told not to follow."""
 
-    def get_redirect_target(self, resp: Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target is not None and redirected(resp.url, target) is None:
-            resp.close()
-            message = f"{public(resp.url)} sends on to {public(target)}, which is not https"
-            advice = "It is not followed: on the way everybody could exchange the file. Tell the publisher."
-            raise HttpError(message, status=resp.status_code, advice=advice)
-        return target
+    def resolve_redirects(self, *_args: object, **_options: object) -> Iterator[Response]:
+        return iter(())
 
 
 def get(url: str, headers: dict[str, str]) -> Response:
@@ -123,33 +121,74 @@ def rest(attempt: int, asked: float | None = None) -> None:
 
 
 def _ask(address: Address, headers: dict[str, str]) -> Response:
+    """The answer behind all redirects, never from https to anything else; of what is in between no body is read."""
+    asked = address.opened
+    for _ in range(REDIRECTS + 1):
+        response = _within(ANSWER_SECONDS, partial(_answer, address, headers), address)
+        target = _Session().get_redirect_target(response)
+        if target is None:
+            break
+        response.close()
+        address = _sent_on(address, target, response)
+    else:
+        message = f"{public(asked)} sends in circles: more than {REDIRECTS} redirects"
+        raise HttpError(message, status=HTTPStatus.LOOP_DETECTED, advice="Tell the publisher.")
+    if response.ok:
+        return response
+    response.close()
+    raise _refusal(address.opened, response)
+
+
+def _sent_on(address: Address, target: str, response: Response) -> Address:
+    onward = redirected(address.opened, target)
+    if onward is None:
+        message = f"{address.shown} sends on to {public(target)}, which is not https"
+        advice = "It is not followed: on the way everybody could exchange the file. Tell the publisher."
+        raise HttpError(message, status=response.status_code, advice=advice)
+    return to_open(onward)
+
+
+def _within(seconds: float, ask: Callable[[], Response], address: Address) -> Response:
+    """What `ask` answers. A timeout of requests is for one piece of what comes: headers may drip in for ever."""
+    told: SimpleQueue[Response | Exception] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            told.put(ask())
+        except Exception as error:  # raised again by who waits
+            told.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        found = told.get(timeout=seconds)
+    except Empty:
+        message = f"{address.shown} gave no whole answer within {seconds:.0f} seconds"
+        raise HttpError(message, again=True) from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _answer(address: Address, headers: dict[str, str]) -> Response:
     """One answer; what is asked is made from the parts that were judged, so that nobody takes it apart anew."""
     url = address.opened
     trusted = authorities(os.environ)
-    session = _Session()
-    session.max_redirects = REDIRECTS
     try:
-        response = session.get(
+        return _Session().get(
             url,
             headers={"Accept-Encoding": "identity", **headers},
             stream=True,
+            allow_redirects=False,
             timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
             auth=login_for(address, os.environ),
             verify=trusted.path or True,
             proxies={"http": ""},  # plain http is for this machine alone: it never leaves it
         )
-    except requests.TooManyRedirects as error:
-        message = f"{public(url)} sends in circles: more than {REDIRECTS} redirects"
-        raise HttpError(message, status=HTTPStatus.LOOP_DETECTED, advice="Tell the publisher.") from error
     except requests.RequestException as error:
         trouble = trouble_of(error, trusted, _proxy(url))
         message = f"{public(url)} could not be reached: {trouble.what}"
         again = trouble.again and not isinstance(error, ValueError)  # its ValueErrors are about the address
         raise HttpError(message, evidence=trouble.evidence, advice=trouble.advice, again=again) from error
-    if response.ok:
-        return response
-    response.close()
-    raise _refusal(url, response)
 
 
 def _proxy(url: str) -> str | None:

@@ -20,6 +20,7 @@ import schema_of
 from flash_doctor.codec import encode
 from flash_doctor.errors import EXIT_CODES, BadInput, DoctorError
 from flash_doctor.model import Report, Severity
+from flash_doctor.model.binaries import ARCHITECTURE, CudaArchs
 from flash_doctor.render.document import error_document, load_report, report_document, to_json
 from patients import DRIVER, PATIENTS, broken, finding, healthy, report
 
@@ -51,6 +52,8 @@ st.register_type_strategy(
 st.register_type_strategy(
     Mapping, st.dictionaries(WORDS.filter(lambda key: key not in {"absent", "unknown"}), WORDS, max_size=3)
 )
+ARCHITECTURES = st.lists(st.from_regex(ARCHITECTURE, fullmatch=True), max_size=3).map(tuple)
+st.register_type_strategy(CudaArchs, st.builds(CudaArchs, sass=ARCHITECTURES, ptx=ARCHITECTURES))
 REPORTS = st.from_type(Report)
 MANY = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -6,6 +6,7 @@ import json
 from functools import partial
 from typing import Any
 
+from flash_doctor.errors import DoctorError
 from fuzzing.mutate import json_value, text_of
 from fuzzing.registry import facts, file, reader, scratch
 
@@ -53,13 +54,26 @@ def _plans() -> list[Any]:
 def plan(data: bytes) -> None:
     from flash_doctor.treat.plan_file import read_plan
 
-    read_plan(file("plan.json", data))
+    read_plan(file("plan.json", data), _wheels)
+
+
+def _wheels() -> Any:
+    """A few rows of the facts, among them the address of a seed."""
+    from flash_doctor.resolve.sources.matrix import load_wheels
+
+    if not _WHEELS:
+        path = file("few/wheels/dao-ailab.json", json.dumps(_book()).encode())
+        _WHEELS.append(load_wheels(only=(path,), publishers=facts().publishers))
+    return _WHEELS[0]
+
+
+_WHEELS: list[Any] = []
 
 
 _JOURNAL = {
     "title": "install flash-attn 2.8.3",
     "outgoing": ["flash_attn/__init__.py", "../../../bin/x"],
-    "arriving": [{"staged": "../x/stage/a.py", "path": "flash_attn/a.py", "replaces": False}],
+    "arriving": [{"staged": ".flash-doctor/1/stage/flash_attn/a.py", "path": "flash_attn/a.py", "replaces": False}],
     "made": ["flash_attn"],
     "emptied": [{"path": "flash_attn", "mode": 493}],
 }
@@ -70,7 +84,8 @@ def journal(data: bytes) -> None:
     from flash_doctor.install.journal import Journal
 
     path = file("venv/lib/python3.11/site-packages/.flash-doctor/1/journal.json", data)
-    Journal.read(path.parent)
+    path.chmod(0o600)
+    Journal.read(path.parent, scratch() / "venv")
 
 
 _PINS = {"pins": [{"url": "https://h/x.whl", "sha256": _HASH, "size": 12, "date": "2026-01-01"}]}
@@ -291,6 +306,28 @@ def requirements(data: bytes) -> None:
     read_requirements(file("requirements.txt", data), markers, {"HOME": "/home/ada"})
 
 
+_LINES = [
+    "torch>=2.4,<3 ; python_version >= '3.9'",
+    "flash-attn[all,extra] (==2.8.3)",
+    "einops @ https://h/einops-0.8.1-py3-none-any.whl ; sys_platform == 'linux' and extra == 'x'",
+]
+
+
+@reader("requirement", lambda: _LINES, partial(text_of, words=_OPTIONS))
+def requirement(data: bytes) -> None:
+    """One line of metadata, of a plan, of an index: read, and its marker evaluated."""
+    from packaging.version import Version
+
+    from flash_doctor.system.requirement import parse, readable
+
+    line = data.decode("utf-8", "replace")
+    list(readable([line]))
+    found = parse(line)
+    found.holds({"python_version": "3.11", "sys_platform": "linux"})
+    found.admits(Version("2.8.3"))
+    assert parse(found.bare).name == found.name
+
+
 _PIP_CONF = """[global]
 index-url = https://ada:pw@h/simple
 extra-index-url =
@@ -372,19 +409,34 @@ _OF_ADDRESSES = [
 ]
 
 
-@reader("address", lambda: _ADDRESSES, partial(text_of, words=_OF_ADDRESSES), allowed=())
+def _never_refused(text: str) -> None:
+    from flash_doctor.system import url
+
+    try:
+        url.public(text), url.without_login(text), url.is_file(text), url.file_name(text)
+        url.redirected("https://h/a", text)
+    except DoctorError as error:
+        message = "a function refuses, and says that it never does"
+        raise AssertionError(message) from error
+
+
+@reader("address", lambda: _ADDRESSES, partial(text_of, words=_OF_ADDRESSES))
 def address(data: bytes) -> None:
-    from flash_doctor.errors import DoctorError
+    """What is taken apart is what is opened: the door to the network takes the same host out of it."""
+    from urllib3.util import parse_url
+
     from flash_doctor.system import url
 
     text = data.decode("utf-8", "replace")
-    for name in ("public", "without_login", "is_file", "file_name", "check", "check_named", "parse"):
-        if hasattr(url, name):
-            try:
-                getattr(url, name)(text)
-            except DoctorError:
-                assert name in ("check", "check_named", "parse"), f"{name} refuses, and says that it never does"
-    if hasattr(url, "login_for"):
-        url.login_for(text, {"PIP_INDEX_URL": text, "UV_INDEX": "x=https://u:p@h/simple"})
-    if hasattr(url, "redirected"):
-        url.redirected("https://h/a", text)
+    _never_refused(text)
+    found = url.parse(text)
+    url.login_for(found, {"PIP_INDEX_URL": text, "UV_INDEX": "x=https://u:p@h/simple"})
+    assert url.parse(found.opened).server == found.server, "taken apart again it is another server"
+    if found.scheme in ("http", "https"):
+        taken = parse_url(found.opened)
+        assert (taken.host or "").strip("[]").lower() == found.host.lower(), "another host is opened than is shown"
+        assert taken.auth is None, "a login is opened with it"
+    url.to_open(text)
+    url.named_file(text)
+    if url.is_file(text):
+        url.path_of(text)

@@ -42,6 +42,7 @@ def explain(data: bytes) -> None:
     list(explanation_lines(told, joined=False))
 
 
+_MOVING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _SHOWN = ["\x1b[31m", "\x9b", "\u202e", "\u200b", "\r\n", "\x00", "\x7f", "\udcff", "\U000e0001", "a", "é", "\u2028"]
 
 
@@ -55,9 +56,26 @@ def clean(data: bytes) -> None:
         except UnicodeDecodeError:
             continue
         shown = cleaned(text)
-        assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cf", "Cs", "Zl", "Zp"}, (
+        assert not {unicodedata.category(char) for char in shown} & _MOVING, (
             "something that moves the cursor or is not shown is let through"
         )
+
+
+_QUOTES = ["$(x)", "`", "'", '"', "\\", "&", "|", ";", "<", ">", "{", "*", "?", "~", "#", "=", "-", "--x", " ", "\n"]
+
+
+@reader("command-line", lambda: [text for text in TEXTS if text], partial(text_of, words=[*_SHOWN, *_QUOTES]))
+def command_line(data: bytes) -> None:
+    """A stranger's word in a line that we advise to type: it stays one word, and nothing in it is hidden."""
+    import shlex
+
+    from flash_doctor.system.commands import command
+
+    text = data.decode("utf-8", "replace")
+    line = command("flash-doctor plan --want {} --python x", text)
+    if line is not None:
+        assert shlex.split(line) == ["flash-doctor", "plan", "--want", text, "--python", "x"], "it is not one word"
+        assert not {unicodedata.category(char) for char in str(line)} & _MOVING, "it hides something"
 
 
 _SECRETS = [

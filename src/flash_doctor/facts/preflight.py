@@ -218,7 +218,8 @@ def _release(row: Row) -> Version:
 def _pattern(row: Row) -> re.Pattern[str]:
     text = row.text("pattern")
     try:
-        return re.compile(text, re.IGNORECASE)
+        # what it is compared with may hold a line feed, and the last row is to fit whatever it is
+        return re.compile(text, re.IGNORECASE | re.DOTALL)
     except re.error as error:
         row.fault("pattern", f"{error}")
         return re.compile("")

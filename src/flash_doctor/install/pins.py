@@ -48,7 +48,7 @@ class Pins:
             demand_private(folder)
             demand_trusted(path)
         try:
-            return accept(decode(cls, read_json(path)))
+            return accept(decode(cls, read_json(path, unique=True)))
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, BadInput) as error:

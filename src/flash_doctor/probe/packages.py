@@ -26,6 +26,7 @@ from flash_doctor.model import (
 from flash_doctor.probe.unfinished import unfinished_fixes
 from flash_doctor.system.bounds import count_of, read_json
 from flash_doctor.system.files import read_regular
+from flash_doctor.system.inside import can_exist
 from flash_doctor.system.redact import secrets
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def described(raw: Any) -> Described:
 
 def _text(value: Any) -> str:
     """A text that can be a path, too."""
-    if not isinstance(value, str) or "\0" in value:
+    if not isinstance(value, str) or not can_exist(value):
         message = f"{str(value)[:80]!r} stands where a text is expected"
         raise TypeError(message)
     return value

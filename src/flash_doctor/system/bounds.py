@@ -30,6 +30,7 @@ DEPTH = 64  # far below the interpreter's limit, which what walks over the value
 DIGITS = 40
 LONGEST_INTEGER = 4300  # digits that int() takes; the first releases of Python 3.10 have no such limit
 MOST_ROWS = 1 << 18
+_LONGEST_VALUE = 1 << 17
 _MOST_TAGS = 4096
 _LONGEST_NAME = 1024  # characters; a file system takes 255 bytes
 
@@ -161,13 +162,16 @@ def csv_rows(text: str, *, rows: int = MOST_ROWS, separator: str = ",") -> Itera
     """The rows of a text of separated values, as RECORD is one; empty ones are left out.
 
     Raises:
-        ValueError: malformed (a value of more than 128 kB is), or more than `rows` rows.
+        ValueError: malformed, more than `rows` rows, or a value of more than 128 kB.
     """
     found = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         for number, row in enumerate(found):
             if number >= rows:
                 _refuse(f"it has more than {rows} rows")
+            # csv's own limit is one for the whole process, and readers of data files have raised it
+            if max(map(len, row), default=0) > _LONGEST_VALUE:
+                _refuse(f"row {number + 1} holds a value of more than {_LONGEST_VALUE} characters")
             if row:
                 yield row
     except csv.Error as error:

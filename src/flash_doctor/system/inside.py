@@ -26,7 +26,7 @@ class Inside:
     def path(self, name: str) -> Path | None:
         """The path, absolute and without `..`; None when it leads out, or is one of the folders itself."""
         plain = _normal(name if name.startswith("/") else f"{self.base}/{name}")
-        return Path(plain) if "\0" not in plain and self._holds(plain) else None
+        return Path(plain) if can_exist(plain) and self._holds(plain) else None
 
     def outside(self, paths: Iterable[Path]) -> list[Path]:
         """Those of the paths that lead out."""
@@ -42,6 +42,14 @@ class Inside:
             known = self._folders[folder] = any(_below(_real(folder or "/"), home) for home in self.homes)
         # a home's own parent is outside, so the home itself is too; of a home in a home its name tells
         return known and bool(name) and plain not in self.homes
+
+
+def can_exist(path: str) -> bool:
+    """Whether the system takes such a path: no zero byte, and no half of a character, as JSON may hold."""
+    try:
+        return "\0" not in path and (path.isascii() or bool(os.fsencode(path)))
+    except UnicodeEncodeError:
+        return False
 
 
 def _normal(path: str) -> str:

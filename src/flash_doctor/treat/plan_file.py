@@ -65,7 +65,7 @@ def read_plan(path: Path, wheels: Callable[[], Iterable[Wheel]]) -> Plan:
 
 def _claimed(path: Path) -> Claimed[Plan]:
     try:
-        document = read_json(path, limit=_LIMIT)
+        document = read_json(path, limit=_LIMIT, unique=True)
     except (OSError, ValueError) as error:
         message = f"the plan {path} cannot be read"
         raise BadInput(message, evidence=(str(error),), advice=_ADVICE) from error
