@@ -34,6 +34,7 @@ OWNERS = {
     "resolve/sources/overlay.py": {"_accept"},
     "resolve/sources/renew.py": {"_accept"},
     "inquiry.py": {"_accept"},
+    "target.py": {"_accept"},  # pip-api
     "probe/packages.py": {"_accept"},  # direct_url.json
     "probe/question.py": {"_accept"},  # NVML's child
     "probe/toolkit.py": {"_accept"},
