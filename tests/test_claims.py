@@ -35,6 +35,7 @@ OWNERS = {
     "resolve/sources/renew.py": {"_accept"},
     "inquiry.py": {"_accept"},
     "system/redact.py": {"_accept"},  # another machine's document, to be kept
+    "target.py": {"_accept"},  # pip-api
     "probe/packages.py": {"_accept"},  # direct_url.json
     "probe/question.py": {"_accept"},  # NVML's child
     "probe/toolkit.py": {"_accept"},

@@ -8,12 +8,13 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flash_doctor.command import Command
 from flash_doctor.errors import BadInput, TargetError
 from flash_doctor.inquiry import ADVICE
 from flash_doctor.model import Target
+from flash_doctor.system.bounds import read_json
 from flash_doctor.system.paths import current_folder
 from flash_doctor.system.programs import find_program, isolated, tool_environment
 from flash_doctor.system.redact import cut
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from flash_doctor.command import Runner
+    from flash_doctor.system.claims import Claimed
 
 
 def find_target(
@@ -168,10 +170,19 @@ def requirements_of(lines: Sequence[str], runner: Runner) -> list[tuple[str, str
     )
     done = runner.run(command)
     try:
-        return [one if isinstance(one, str) else (one[0], one[1]) for one in json.loads(done.text)]
-    except ValueError as error:
+        return _accept(read_json(done.text), len(lines))
+    except (ValueError, TypeError) as error:
         message = "pip-api, with which requirements files are read, does not answer"
         raise BadInput(message, evidence=done.errors.strip().splitlines()[-5:]) from error
+
+
+def _accept(claim: Claimed[Any], asked: int) -> list[tuple[str, str] | str]:
+    """One answer for each line: a complaint, or a name and a rest."""
+    answers = [one if isinstance(one, str) else (str(one[0]), str(one[1])) for one in claim.unproved()]
+    if len(answers) != asked:
+        message = f"{len(answers)} answers came to {asked} lines"
+        raise ValueError(message)
+    return answers
 
 
 # What it reads may end it (pip-api has argparse look at the line), and what it prints is not the answer.

@@ -69,6 +69,24 @@ def told(errand: Errand, output: str, **more: Any) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.parametrize("opened", [".", ".."])
+def test_a_node_runs_nothing_out_of_a_folder_that_others_can_write(
+    shipment: Shipment, cache: Path, tmp_path: Path, opened: str
+) -> None:
+    """Another user who can rename in the cache, or above it, puts his own doctor in the place of ours."""
+    errand = Errand(host_only=True, shipment=shipment)
+    on_node(errand)
+    (kept,) = cache.iterdir()
+    ran = tmp_path / "ran"
+    (kept / "flash_doctor" / "node.py").write_text(f"open({str(ran)!r}, 'a').close()\n")
+    on_node(errand)
+    assert ran.exists(), "our own folder is believed"
+    ran.unlink()
+    (cache / opened).chmod(0o777)
+    assert told(errand, on_node(errand).stdout)["schema"] == "flash-doctor/report/1"
+    assert not ran.exists()
+
+
 def test_equal_doctors_are_equal_packages_and_hold_what_a_check_needs(shipment: Shipment) -> None:
     assert pack() == shipment
     names = set(zipfile.ZipFile(io.BytesIO(shipment.data)).namelist())

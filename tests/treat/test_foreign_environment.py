@@ -18,7 +18,7 @@ import pytest
 from clinic import Clinic, install_step, write_plan
 from flash_doctor.errors import ForeignTarget
 from flash_doctor.system import foreign
-from users import SOURCE, STRANGER, as_root, meeting_place, python_of
+from users import SOURCE, STRANGER, as_root, meeting_place, python_of, run_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,6 +185,25 @@ def test_exit_codes_and_output_are_those_of_the_command(lab: Lab) -> None:
     document = json.loads(done.stdout)
     assert (done.returncode, document["schema"]) == (document["exit_code"], "flash-doctor/report/1")
     assert document["target"]["python"] == str(lab.clinic.venv / "bin" / "python")
+
+
+@as_root
+def test_a_colleagues_environment_that_lets_us_write_is_told_and_treated(lab: Lab) -> None:
+    """A lab's: it belongs to one of them, and its group may write it."""
+    wheel, einops = lab.clinic.flash("2.8.3"), lab.clinic.einops()
+    plan = write_plan(lab.clinic, install_step("flash-attn", "2.8.3", wheel), install_step("einops", "0.8.1", einops))
+    lab.give()
+    for path in (lab.clinic.venv, *lab.clinic.venv.rglob("*")):
+        os.chown(path, STRANGER + 1, STRANGER, follow_symlinks=False)
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | 0o060 | (0o2010 if path.is_dir() else 0))
+    words = ["fix", "--plan", str(plan), "--yes", "--import-only", "--python", str(lab.clinic.venv)]
+    done = run_as(STRANGER, [str(lab.doctor), "-m", "flash_doctor", *words], environ={})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.count(f"belongs to uid {STRANGER + 1}") == 1
+    new = lab.clinic.site / "flash_attn" / "__init__.py"
+    assert (new.stat().st_uid, new.stat().st_gid, stat.S_IMODE(new.stat().st_mode)) == (STRANGER, STRANGER, 0o664)
+    assert lab.who_ran() == {str(STRANGER)}
 
 
 # -- who the owner is

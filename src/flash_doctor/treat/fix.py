@@ -20,7 +20,7 @@ from flash_doctor.treat.gather import Gatherer, pinned
 from flash_doctor.treat.judge import staged_faults
 from flash_doctor.treat.operate import Operation
 from flash_doctor.treat.options import choose_installer
-from flash_doctor.treat.patient import Patient, admitted, examine, note_unfinished
+from flash_doctor.treat.patient import Patient, admitted, examine, note_owner, note_unfinished
 from flash_doctor.treat.practice import Practice
 from flash_doctor.treat.prescribe import Prescription
 from flash_doctor.treat.proving import NOT_RUN, library_of, prove
@@ -53,6 +53,7 @@ def fix(target: Target, prescription: Prescription, practice: Practice) -> Outco
     """
     try:
         with ending_by_exception(), admitted(target, practice.runner) as patient:
+            note_owner(patient, practice.desk)
             practice.note_cache()
             if patient.recovered:
                 practice.desk.note(f"an earlier fix had been cut off and was undone first: {patient.recovered}")
@@ -66,6 +67,7 @@ def show(target: Target, prescription: Prescription, practice: Practice) -> Outc
     """What `fix` would do; nothing is locked, fetched or changed."""
     patient = examine(target, practice.runner)
     note_unfinished(patient.environment, practice.desk)
+    note_owner(patient, practice.desk)
     practice.note_cache()
     return _Fix(patient, prescription, practice).show()
 

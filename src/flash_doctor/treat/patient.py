@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from flash_doctor.model import Absent, Environment, Packages, Python, Target, Un
 from flash_doctor.probe import probe
 from flash_doctor.signals import uninterrupted
 from flash_doctor.system.commands import command, in_sentence
+from flash_doctor.system.owner import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -97,6 +99,13 @@ def note_unfinished(environment: Environment, desk: Desk) -> None:
 def note_cut_off(desk: Desk) -> None:
     """Say that an earlier fix was cut off, and what undoes it."""
     desk.note("an earlier fix was cut off half way; flash-doctor rollback --unfinished undoes it")
+
+
+def note_owner(patient: Patient, desk: Desk) -> None:
+    """Say that the environment is a colleague's, who lets us write it: what comes in will be ours, not his."""
+    owner = patient.site.stat().st_uid
+    if os.geteuid() not in {0, owner}:
+        desk.note(f"this environment belongs to {user_name(owner)}; the files that come in will be yours")
 
 
 @contextmanager
