@@ -17,6 +17,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 import schema_of
+from claimed import decoded
 from flash_doctor.codec import encode
 from flash_doctor.errors import EXIT_CODES, BadInput, DoctorError
 from flash_doctor.model import Report, Severity
@@ -67,14 +68,23 @@ def test_any_report_is_valid_and_comes_back_the_same(value: Report, code: int) -
     assert text.isascii()
     assert text.count("\n") == 1
     validator("report-1.json").validate(json.loads(text))
-    assert load_report(text) == value
+    back = load_report(text)
+    nothing_was_masked = text == json.dumps(report_document(value, code)) + "\n"
+    assert back == value or not nothing_was_masked
+    assert load_report(to_json(report_document(back, code))) == back
+
+
+def of_nobody(value: Report) -> Report:
+    """The same report from a folder that is nobody's home: a document does not say whose home it was."""
+    return decoded(Report, json.loads(json.dumps(encode(value)).replace("/home/ada", "/opt/ada")))
 
 
 @pytest.mark.parametrize("make", PATIENTS.values(), ids=PATIENTS)
 def test_the_patients_are_valid_and_come_back_the_same(make: Callable[[], Report]) -> None:
-    text = to_json(report_document(make(), 1))
+    value = of_nobody(make())
+    text = to_json(report_document(value, 1))
     validator("report-1.json").validate(json.loads(text))
-    assert load_report(text) == make()
+    assert load_report(text) == value
 
 
 def test_the_contract_has_the_promised_keys() -> None:
@@ -198,7 +208,7 @@ def test_every_error_has_a_code_of_the_schema() -> None:
 
 
 def test_a_lone_surrogate_of_a_path_survives() -> None:
-    value = report(finding("T001", Severity.ERROR, "/tmp/\udcff"))
+    value = of_nobody(report(finding("T001", Severity.ERROR, "/tmp/\udcff")))
     assert load_report(to_json(report_document(value, 1))) == value
     assert encode(value)["findings"][0]["subject"] == "/tmp/\udcff"
 

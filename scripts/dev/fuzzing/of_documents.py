@@ -111,7 +111,7 @@ def releases(data: bytes) -> None:
     from flash_doctor.system.bounds import read_json
 
     try:
-        found = read_json(data)
+        found = read_json(data).unproved()
     except ValueError as error:
         raise BadInput(str(error)) from error
     refresh(_book(), list(read_releases(found)), source="fuzz", date="2026-01-01", knows_cuda=facts().drivers.knows)
@@ -300,10 +300,11 @@ _OPTIONS = [
     "requirements", lambda: [_REQUIREMENTS.replace("-r other.txt\n", "")], partial(text_of, words=_OPTIONS), slow=True
 )
 def requirements(data: bytes) -> None:
+    from flash_doctor.command import SystemRunner
     from flash_doctor.probe.requirements import read_requirements
 
     markers = {"python_version": "3.11", "sys_platform": "linux", "python_full_version": "3.11.7"}
-    read_requirements(file("requirements.txt", data), markers, {"HOME": "/home/ada"})
+    read_requirements(file("requirements.txt", data), markers, {"HOME": "/home/ada"}, SystemRunner())
 
 
 _LINES = [
@@ -413,7 +414,7 @@ def _never_refused(text: str) -> None:
     from flash_doctor.system import url
 
     try:
-        url.public(text), url.without_login(text), url.is_file(text), url.file_name(text)
+        url.public(text), url.is_file(text), url.file_name(text)
         url.redirected("https://h/a", text)
     except DoctorError as error:
         message = "a function refuses, and says that it never does"

@@ -280,15 +280,16 @@ class _Asked:
 @reader("target", _targets, json_value, slow=True)
 def target(data: bytes) -> None:
     """The whole of what is composed from a target's answer; the files that it names are looked for on this disk."""
+    from flash_doctor.command import SystemRunner
     from flash_doctor.errors import BadInput
     from flash_doctor.probe.compose import Parts, read_patient
     from flash_doctor.system.bounds import read_json
 
     try:
-        value = read_json(data, finite=False)
+        value = read_json(data, finite=False).unproved()
     except ValueError as error:
         raise BadInput(str(error)) from error
-    read_patient(_Asked(value), {"HOME": "/nowhere"}, None, Parts({}))  # type: ignore[arg-type]
+    read_patient(_Asked(value), {"HOME": "/nowhere"}, None, Parts({}), SystemRunner())  # type: ignore[arg-type]
 
 
 @reader("target-output", lambda: [[["site"], {"python": {}}]], json_value)
