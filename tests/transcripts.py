@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _BLOCK = re.compile(r"(<!-- (run|then): ([^\n]+?) -->\n```console\n\$ [^\n]*\n)(.*?)(```)", re.DOTALL)
 # a wheel that was built just now has a hash of its own; the first that is told is shown as the first of these
-_FRESH_HASH = re.compile(r"[0-9a-f]{12}(?=…, sha256 of that very file)")
+_FRESH_HASH = re.compile(r"[0-9a-f]{12}(?=…, sha256 (?:of that very file|named by the plan file))")
 _SHOWN_HASHES = ("5f0c2e9ab714", "c81e7d40b2f6")
 _TREATMENTS = ("fix", "rollback", "bundle")
 # what another day, another disk, another Python or another compiler changes, as long as what stands in its place
