@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -187,3 +188,17 @@ def test_rollback_without_all_of_the_old_files_changes_nothing(clinic: Clinic) -
 
 def test_a_device_that_is_none_is_a_usage_error(clinic: Clinic) -> None:
     assert clinic.run("fix", "--yes", "--device", "xyz").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["LD_PRELOAD", "PYTHONPATH", "PATH", "CC", "CFLAGS", "BASH_ENV", "max_jobs", "MAX_JOBS "]
+)
+def test_a_plan_sets_no_variable_of_its_own_choice(tmp_path: Path, name: str) -> None:
+    build = {
+        "action": "build", "name": "x", "requirement": "x==1", "because": "", "settings": {name: "1"}, "jobs": 1,
+        "minutes": 1, "memory": 1,
+    }  # fmt: skip
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"schema": "flash-doctor/plan/1", "steps": [build], "because": [], "goal": {}}))
+    with pytest.raises(BadInput, match=re.escape(name)):
+        read_plan(path, tuple)

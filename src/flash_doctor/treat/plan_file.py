@@ -23,6 +23,7 @@ from packaging.version import Version
 from flash_doctor.codec import decode
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.install.fetch import in_folders
+from flash_doctor.install.settings import accept_settings
 from flash_doctor.model.plan import Build, Install, Plan, Remove, Step
 from flash_doctor.model.wheel import HashState, Wheel
 from flash_doctor.system.bounds import read_json
@@ -149,7 +150,7 @@ def _accepted(step: Step, path: str, genuine: _Genuine) -> Step:
         message = f"{path}: no machine has so many jobs, minutes or bytes"
         raise BadInput(message)
     needs = tuple(_accepted_file(need, f"{path}.needs[{index}]", genuine) for index, need in enumerate(step.needs))
-    return replace(_accepted_file(step, path, genuine), needs=needs)
+    return replace(_accepted_file(step, path, genuine), settings=accept_settings(step.settings), needs=needs)
 
 
 def _demand_name(name: NormalizedName, path: str) -> None:
