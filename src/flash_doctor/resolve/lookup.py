@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from packaging.utils import NormalizedName, canonicalize_name
-from packaging.version import Version
+from packaging.utils import NormalizedName
+from packaging.version import InvalidVersion, Version
 
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.model import known
 from flash_doctor.model.plan import Install, Plan
 from flash_doctor.resolve.steps import TORCH
 from flash_doctor.system.claims import LARGEST, Claimed, is_sha256
-from flash_doctor.system.requirement import readable
+from flash_doctor.system.requirement import readable, valid_name
 from flash_doctor.system.url import named_file
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ def accept(claim: Claimed[Answer]) -> Found:
     """
     answer = claim.unproved()
     try:
-        name = canonicalize_name(str(answer.name), validate=True)
+        name = valid_name(str(answer.name))
         version = Version(str(answer.version))
-    except ValueError as error:  # InvalidName and InvalidVersion are
+    except (BadInput, InvalidVersion) as error:
         message = f"{claim.origin} names no distribution and version: {str(error)[:200]}"
         raise BadInput(message) from error
     url = str(answer.url)

@@ -28,6 +28,7 @@ from flash_doctor.model.plan import Build, Install, Plan, Remove, Step
 from flash_doctor.model.wheel import HashState, Wheel
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import LARGEST, Claimed, is_sha256
+from flash_doctor.system.requirement import valid_name
 from flash_doctor.system.url import Address, named_file, parse, public, to_open
 
 if TYPE_CHECKING:
@@ -156,8 +157,8 @@ def _accepted(step: Step, path: str, genuine: _Genuine) -> Step:
 def _demand_name(name: NormalizedName, path: str) -> None:
     """It becomes a word of commands and a part of file names: one as the specification writes it, and nothing else."""
     try:
-        canonicalize_name(name, validate=True)
-    except ValueError as error:
+        valid_name(name)
+    except BadInput as error:
         message = f"{path}.name: {name!r} is no name of a distribution"
         raise BadInput(message) from error
 
