@@ -63,7 +63,7 @@ SENTENCES = (
     "task {} failed with {}: out of memory pool slots, retrying",
     "downloading {}... error 1, retrying from mirror {}",
     "fatal: {} not a valid object name (ignored)",
-    "WARN broker {} cannot be opened yet",
+    "WARN broker {} is not reachable yet",
     "{} undefined, using the default {}",
     "loss 2.31 step 5 warn {} packed {}",
     "missing optional field {} in {}, not an error",
@@ -124,7 +124,6 @@ def _short_matching(rnd: Rnd) -> str:
     return f"{''.join(rnd.choices(string.ascii_letters, k=4))} error 803\n"
 
 
-# the rows that this dictionary names are the tests' parameters
 KINDS: dict[str, Callable[[Rnd], str | bytes]] = {
     "uuid": lambda rnd: f"{STAMP.format(1, 2)} WARN worker request {an_id(rnd, 'uuid')} not found in cache, retrying\n",
     "letters": lambda rnd: f"fail{''.join(rnd.choices(string.ascii_lowercase, k=5))}\n",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-import time
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -15,6 +14,7 @@ from flash_doctor.explain import explain
 from flash_doctor.explain.cleaning import clean_line
 from flash_doctor.explain.reading import SMALL, Log
 from flash_doctor.model.explanation import Explanations
+from flash_doctor.system.linear import Work
 
 GLIBC = "ImportError: /lib64/libc.so.6: version `GLIBC_2.32' not found (required by /x/flash_attn_2_cuda.so)"
 NOISE = "step {} loss=1.234 grad_norm=0.5 learning_rate=1e-5\n"
@@ -98,10 +98,10 @@ def test_a_pipe_that_drips() -> None:
 
 
 def test_a_line_of_a_hundred_megabytes() -> None:
-    line = b"x error y " * 5_000_000
-    start = time.perf_counter()
-    assert families(line + b" " + GLIBC.encode() + line) == ["glibc-too-old"]
-    assert time.perf_counter() - start < 20
+    line, work = b"x error y " * 5_000_000, Work()
+    answer = explain(io.BytesIO(line + b" " + GLIBC.encode() + line), FACTS, None, work)
+    assert [item.family for item in answer.explanations] == ["glibc-too-old"]
+    assert work.steps < 100 * 2 * len(line)
 
 
 def test_no_text_at_all() -> None:
@@ -139,7 +139,7 @@ def test_memory_stays_bounded() -> None:
         "print(next(line.split()[1] for line in status.splitlines() if line.startswith('VmHWM')))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) * 1024 < 100e6
+    assert int(done.stdout) * 1024 < 60e6
 
 
 def test_what_is_read_is_counted_only_once() -> None:

@@ -34,20 +34,22 @@ if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.facts.complaints import Complaint
     from flash_doctor.model import Remedy, Report
+    from flash_doctor.system.linear import Work
 
 _CLUE_LINES = 40
 _VAGUE = 35  # complaints up to this rank say only that something failed: what a question asks says more
 
 
-def explain(stream: Readable, facts: Facts, report: Report | None = None) -> Explanations:
+def explain(stream: Readable, facts: Facts, report: Report | None = None, work: Work | None = None) -> Explanations:
     """Read a log once and say what it complains about.
 
     `report` is what `doctor check` found on the machine of the log: it tells apart causes that share a message.
+    In `work` it is counted what the reading cost.
 
     Raises:
         BadFacts: the catalogue or another fact file breaks an invariant.
     """
-    matcher = Matcher(facts.complaints)
+    matcher = Matcher(facts.complaints, work)
     sightings, failures, log = Sightings(facts.complaints, matcher), Failures(), Log(stream, _Sifter(matcher))
     surroundings = deque[str](maxlen=_CLUE_LINES)
     for excerpt in log.excerpts():

@@ -29,8 +29,8 @@ _PREFIXES = re.compile(
 
 
 def clean_text(text: str) -> list[str]:
-    r"""Its lines (ended by `\n` or `\r`) without escapes and launcher prefixes; inner spaces stay."""
-    text = text.replace("\r", "\n")
+    r"""Its lines (ended by `\n` or `\r`) without escapes and launcher prefixes; inner spaces stay, as plain ones."""
+    text = text.replace("\r", "\n").replace("\u00a0", " ").replace("\u3000", " ")
     text = _ESCAPES.sub("", text) if "\x1b" in text else text
     text = "\n".join(map(str.strip, _CONTROL.sub("", text).split("\n")))
     text, changed = _PREFIXES.subn("", text)

@@ -41,9 +41,9 @@ class Hit:
 class Matcher:
     """The patterns of one catalogue, on one log."""
 
-    def __init__(self, complaints: Complaints) -> None:
+    def __init__(self, complaints: Complaints, work: Work | None = None) -> None:
         self._patterns, self._owners = complaints.patterns, complaints.by_pattern
-        self.work = Work()
+        self.work = work or Work()
         self._allowed, self._read = AT_FIRST, 0
         self._tried = Counter[int]()
         self._refused: set[int] = set()

@@ -23,7 +23,7 @@ BEFORE, AFTER = 6144, 4096  # bytes of context
 FLOW = 4  # lines that a wrapped message may take
 WRAPPED = 240  # columns: a longer line was not wrapped
 HEAD = 1 << 16
-CROWD = 200  # candidates in one block, or their shapes: more are told apart by their shape, or sifted
+CROWD = 100  # candidates in one block, or their shapes: more are told apart by their shape, or sifted
 _DULL_AFTER = 8  # lines of one shape without a complaint
 _SHAPES_AT_MOST = 20_000  # of which a number is kept each
 
@@ -154,6 +154,10 @@ class _Dull:
         self._counts.update(shapes)
         self.shapes.update(shape for shape in shapes if self._counts[shape] >= _DULL_AFTER)
 
+    def knows(self, block: bytes) -> bool:
+        """Whether every line of a block is of such a shape."""
+        return self.shapes.issuperset(map(hash, without_digits(block.replace(b"\r", b"\n")).split(b"\n")))
+
     def add(self, shapes: set[int]) -> None:
         """These hold no trigger at all."""
         if len(self.shapes) < _SHAPES_AT_MOST:
@@ -208,7 +212,8 @@ class _Window:
                 start, stop = _line_bounds(self.text, at, self.searched)
                 found[start] = stop
                 if len(found) > CROWD:
-                    return self._of_new_shape(Lines(self.text[self.searched : end]), end)
+                    block = self.text[self.searched : end]
+                    return () if self.dull.knows(block) else self._of_new_shape(Lines(block), end)
                 at = lowered.find(trigger, max(stop, at + 1), end)
         return _apart(found)
 
