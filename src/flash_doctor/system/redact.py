@@ -52,7 +52,8 @@ _PRIVATE = "PRIVATE KEY-----"
 _PASSES = 6  # secrets, then people; a mask may show what it stood beside
 # most texts of a document are names, versions and paths: none of them holds what this does not find
 _SUSPICIOUS = re.compile(
-    r"[@=:\\~|>]|[\w.+/-]{20}|\s-|^-|(?i:pass|pwd|token|key|auth|/home|/users|login|identif|basic|bearer)"
+    r"[@=:\\~|>]|[\w.+/-]{20}|\s-|^-"
+    r"|(?i:pass|pwd|secret|token|cred|key|signature|jwt|cookie|auth|/home|/users|login|identif|basic|bearer)"
 )
 # one of these stands in every text in which the searches of that name find something
 _STEMS = ("pass", "pwd", "secret", "token", "cred", "key", "signature", "jwt", "cookie", "auth", "sig=")
