@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, IndexSetting, Part, Unknown
-from flash_doctor.system.bounds import read_toml
 from flash_doctor.system.files import read_regular
 from flash_doctor.system.redact import secrets
 
@@ -140,9 +140,13 @@ def _of_uv(places: Places) -> Iterator[tuple[str, str]]:
 
 
 def _table(text: str, path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
-        return read_toml(text)
-    except ValueError as error:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, a number of too many digits; nested without end
         message = f"{path} is no valid TOML: {error}"
         raise BadInput(message) from error
 
