@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SOURCE = Path(__file__).parents[1] / "src" / "flash_doctor"
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -114,6 +119,60 @@ def test_programs_are_found_in_one_place() -> None:
     finder = SOURCE / "system" / "programs.py"
     others = [str(path) for path in MODULES if path != finder and "which(" in path.read_text(encoding="utf-8")]
     assert not others
+
+
+# what begins with a program's name and is no command: sentences, and a version
+SAID = {
+    ("cli/__init__.py", "flash-doctor {}"),
+    ("diagnose/shadows.py", "flash-doctor was started in {}"),
+    ("probe/smi.py", "nvidia-smi says {}"),
+    ("render/codes.py", "flash-doctor {}:"),
+}
+COMMAND = re.compile(
+    r"\s*(?:flash-doctor|pip|uv|sudo|apt|apt-get|export|unset|conda|git|chmod|chown|rm|mv|srun|scontrol|docker|curl|sh"
+    r"|nvidia-smi|python3?) "
+)
+
+
+def made_of_pieces(path: Path) -> Iterator[str]:
+    """The beginning of each text that is put together from a constant and something else."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mod)):
+            yield str(node.left.value) if isinstance(node.left, ast.Constant) else ""
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
+            yield str(node.func.value.value) if isinstance(node.func.value, ast.Constant) else ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_commands_are_written_in_one_place(path: Path) -> None:
+    """system/commands.py quotes; whoever else joins a command forgets it one day."""
+    name = str(path.relative_to(SOURCE))
+    if name == "system/commands.py":
+        return
+    said = tuple(begin for module, begin in SAID if module == name)
+    joined = [text for text in made_of_pieces(path) if COMMAND.match(text)]
+    assert [text for text in joined if not said or not text.startswith(said)] == []
+
+
+# values that prove by their type that something was done, and the modules that may make one
+MAKERS = {
+    "CommandLine": {"system/commands.py"},
+    "Redacted": {"system/redact.py", "render/console.py"},
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_value_that_proves_something_is_made_by_its_owner(kind: str) -> None:
+    calls = {
+        str(path.relative_to(SOURCE))
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == kind
+    }
+    assert calls == MAKERS[kind]
 
 
 def test_no_registry_host_is_named() -> None:

@@ -143,6 +143,22 @@ def test_a_bundle_named_relative_to_where_one_stands(clinic: Clinic, place: str)
         assert clinic.run("rollback").returncode == 0
 
 
+def test_a_plan_may_come_through_a_pipe(clinic: Clinic) -> None:
+    """As in `fix --plan <(flash-doctor plan --json)`."""
+    plan = write_plan(clinic, install_step("einops", "0.8.1", clinic.einops("usb")))
+    doctor = clinic.run("--version", target=False).args[0]
+    script = f'exec "$0" fix --dry-run --python "$1" --plan <(cat "{plan}")'
+    done = subprocess.run(
+        ["bash", "-c", script, doctor, str(clinic.venv)],
+        capture_output=True,
+        text=True,
+        env=clinic.environ(),
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "install einops 0.8.1" in done.stdout
+
+
 def run_in(clinic: Clinic, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The doctor, called in the clinic's own folder."""
     old = clinic.run("--version").args[0]

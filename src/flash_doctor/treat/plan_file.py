@@ -10,13 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    canonicalize_name,
     parse_sdist_filename,
-    parse_wheel_filename,
 )
 from packaging.version import Version
 
@@ -26,9 +21,9 @@ from flash_doctor.install.fetch import in_folders
 from flash_doctor.install.settings import accept_settings
 from flash_doctor.model.plan import Build, Install, Plan, Remove, Step
 from flash_doctor.model.wheel import HashState, Wheel
-from flash_doctor.system.bounds import read_json
+from flash_doctor.system.bounds import read_json, wheel_name
 from flash_doctor.system.claims import LARGEST, Claimed, is_sha256
-from flash_doctor.system.requirement import valid_name
+from flash_doctor.system.requirement import parse as parse_requirement, specifiers, valid_name
 from flash_doctor.system.url import Address, named_file, parse, public, to_open
 
 if TYPE_CHECKING:
@@ -67,7 +62,9 @@ def read_plan(path: Path, wheels: Callable[[], Iterable[Wheel]]) -> Plan:
 
 def _claimed(path: Path) -> Claimed[Plan]:
     try:
-        document = read_json(path, limit=_LIMIT, unique=True)
+        with path.open("rb") as file:  # a pipe will do: --plan <(...)
+            text = file.read(_LIMIT + 1)
+        document = read_json(text, limit=_LIMIT, unique=True, origin=str(path))
     except (OSError, ValueError) as error:
         message = f"the plan {path} cannot be read"
         raise BadInput(message, evidence=(str(error),), advice=_ADVICE) from error
@@ -200,16 +197,17 @@ def _local(step: Step, sources: Sources) -> Step:
 def _version(step: Install | Build, path: str) -> Version | None:
     """The step's version; its requirement becomes a line of a requirements file, so it must be one, and agree."""
     try:
-        wanted = Requirement(step.requirement)
-    except InvalidRequirement as error:
-        message = f"{path}.requirement: {error}"
+        wanted = parse_requirement(step.requirement)
+    except BadInput as error:
+        message = f"{path}.requirement: {error.message}"
         raise BadInput(message) from error
-    if canonicalize_name(wanted.name) != step.name or wanted.url or "\n" in step.requirement:
+    if wanted.name != step.name or wanted.url:
         message = f"{path}.requirement: {step.requirement!r} is not {step.name}"
         raise BadInput(message)
-    exact = [clause.version for clause in wanted.specifier if clause.operator == "==" and "*" not in clause.version]
+    clauses = specifiers(wanted.specifier)
+    exact = [clause.version for clause in clauses if clause.operator == "==" and "*" not in clause.version]
     version = step.version or (Version(exact[0]) if len(exact) == 1 else None)
-    if version is not None and not wanted.specifier.contains(version, prereleases=True):
+    if version is not None and not wanted.admits(version):
         message = f"{path}.version: {version} is not what {step.requirement} asks for"
         raise BadInput(message)
     return version
@@ -218,9 +216,8 @@ def _version(step: Install | Build, path: str) -> Version | None:
 def _demand_file(step: Install | Build, address: Address, path: str) -> None:
     """The address names a wheel, or a source to be compiled, of that distribution and version."""
     try:
-        parts = parse_wheel_filename if isinstance(step, Install) else parse_sdist_filename
-        name, version = parts(address.name)[:2]
-    except (InvalidWheelFilename, InvalidSdistFilename) as error:
+        name, version = (wheel_name if isinstance(step, Install) else parse_sdist_filename)(address.name)[:2]
+    except ValueError as error:  # InvalidSdistFilename is one
         message = f"{path}.url: {address.shown} names no {'wheel' if isinstance(step, Install) else 'source'}"
         raise BadInput(message, evidence=(str(error),)) from error
     if name != step.name or (step.version is not None and version.public != step.version.public):

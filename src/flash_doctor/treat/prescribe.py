@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from flash_doctor.errors import NoPlanFound
@@ -16,6 +15,7 @@ from flash_doctor.model.plan import Build, Install, NoPlan, Plan, Remove
 from flash_doctor.resolve.lookup import Lookup
 from flash_doctor.resolve.steps import unmet
 from flash_doctor.resolve.wish import FLASH, read_goal
+from flash_doctor.system.requirement import parse, specifiers
 from flash_doctor.system.url import public
 from flash_doctor.treat.consult import Request, Scene, consult
 from flash_doctor.treat.judge import installed_faults
@@ -141,7 +141,7 @@ def _done(step: Step, patient: Patient, facts: Facts) -> bool:
     if package is None or known_loss(package):
         return False
     if isinstance(step, Build):
-        wanted = Requirement(step.requirement).specifier
+        wanted = specifiers(parse(step.requirement).specifier)
         return wanted.contains(package.raw_version, prereleases=True) and not flash_faults(patient, step.name, facts)
     if known(package.url) is not None:
         return step.url is not None and known(package.url) == public(step.url)

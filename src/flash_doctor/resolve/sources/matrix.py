@@ -8,7 +8,6 @@ What a wheel's name does not tell is in `faults`: which rows (`where`), what is 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from flash_doctor.model.matrix import Origin
 from flash_doctor.model.wheel import Evidence, HashState, KnownFault, Wheel, WheelFamily
 from flash_doctor.resolve.sources.names import distribution, gpu_code, platform, release, tags, version
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.claims import is_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,7 +33,6 @@ COLUMNS = (
 )
 HEAD = ("publisher", "url", "hash", "sources", "requires", "faults", "columns", "families")
 EFFECTS = {"cxx11abi", "glibc", "newer_torch", "broken"}
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 Row = dict[str, Any]
 
@@ -232,7 +231,7 @@ class _Book:
 
     def _check_hashes(self) -> None:
         for name, value in self.hashes.items():
-            if not isinstance(value, str) or not _HASH.fullmatch(value):
+            if not isinstance(value, str) or not is_sha256(value):
                 raise self.bad(name, "sha256", "a sha256 is 64 lower-case hexadecimal digits")
 
     def _check_used(self, keys: set[str]) -> None:

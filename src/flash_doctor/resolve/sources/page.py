@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from urllib.parse import urldefrag, urljoin
 from flash_doctor.errors import BadInput
 from flash_doctor.resolve.sources.assets import Asset
 from flash_doctor.system.bounds import read_json
+from flash_doctor.system.claims import is_sha256
 from flash_doctor.system.redact import cut
 from flash_doctor.system.url import parse
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 _LIMIT = 64 << 20  # characters; what is fetched is cut before
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def read_page(body: bytes, url: str, release: str) -> Iterator[Asset]:
@@ -58,7 +57,7 @@ def page_files(body: bytes, url: str) -> Iterator[PageFile]:
         except ValueError as error:
             message = f"the page of the index names {cut(address, 200)!r}, which is no address"
             raise BadInput(message) from error
-        fits = sha256 if sha256 and _HASH.fullmatch(sha256) else None
+        fits = sha256 if sha256 and is_sha256(sha256) else None
         yield PageFile(name=whole.name, address=whole.opened, sha256=fits, size=size)
 
 
