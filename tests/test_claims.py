@@ -28,6 +28,7 @@ OWNERS = {
     "install/pins.py": {"accept"},
     "resolve/lookup.py": {"accept"},  # an index's answer, by uv, pip or a page
     "resolve/sources/page.py": {"_accept"},
+    "resolve/sources/index.py": {"_accept"},  # uv's lock
     "resolve/sources/pip_index.py": {"_accept"},
     "resolve/sources/pip_pages.py": {"_accept"},
     "resolve/sources/matrix.py": {"_accept"},
@@ -37,6 +38,7 @@ OWNERS = {
     "system/redact.py": {"_accept"},  # another machine's document, to be kept
     "target.py": {"_accept"},  # pip-api
     "probe/packages.py": {"_accept"},  # direct_url.json
+    "probe/indexes.py": {"_accept"},  # uv.toml, pyproject.toml
     "probe/question.py": {"_accept"},  # NVML's child
     "probe/toolkit.py": {"_accept"},
     "verify/__init__.py": {"_accept"},

@@ -69,6 +69,7 @@ def test_null_and_nan_in_json() -> None:
         '["loss", 1.5]',
         '{"loss": [1.5, 2.5]}',
         "{'loss': __import__('os').system('true')}",
+        "\x1b[{'loss': 1.5}",
     ],
 )
 def test_what_is_no_record(line: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, strategies as st
 
-from flash_doctor.system.bounds import count_of, csv_rows, read_json, record_rows, tags_of, wheel_name
+from flash_doctor.system.bounds import count_of, csv_rows, read_json, read_toml, record_rows, tags_of, wheel_name
 from memory import peak_of
 
 if TYPE_CHECKING:
@@ -170,3 +170,26 @@ def test_no_name_of_a_wheel(name: str) -> None:
 def test_a_name_of_a_wheel() -> None:
     name, version, tags = wheel_name("Flash_Attn-2.8.3+cu12-1-cp311-cp311-linux_x86_64.whl")
     assert (name, str(version), len(tags)) == ("flash-attn", "2.8.3+cu12", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a = 0x" + "f" * 5000, "digits"),
+        ("a = [{b = 1" + "0" * 60 + "}]", "digits"),
+        ("a = " + "[" * 70 + "]" * 70, "deep"),
+        ("a = " + "[" * 5000 + "]" * 5000, "deep"),
+        (".".join("a" * 5000) + " = 1", "deep"),
+        ("x = 'y'\n" * 200_000, "longer than"),
+        ("a = ", ""),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_toml_beyond_the_bounds(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why or "Invalid") as caught:
+        read_toml(text)
+    assert str(caught.value)
+
+
+def test_toml_within_them() -> None:
+    assert read_toml("a = [1, {b = -1e3}]\n[c.d]\ne = 2026-01-01\n").unproved()["a"] == [1, {"b": -1000.0}]

@@ -106,6 +106,9 @@ def json_lines(random: Random, seeds: Sequence[Any]) -> bytes:
 _WORD = re.compile(r"\w+|[^\w\s]|[ \t]+|\r?\n")
 
 
+_LONGEST_TEXT = 4 << 20  # bytes: what doubles and doubles again measures the machine, not the reader
+
+
 def text_of(random: Random, seeds: Sequence[str], words: Sequence[str] = ()) -> bytes:
     """A text: words and lines of a seed exchanged, doubled, moved, and mixed with those of its language."""
     pieces = _WORD.findall(random.choice(seeds))
@@ -128,7 +131,7 @@ def text_of(random: Random, seeds: Sequence[str], words: Sequence[str] = ()) -> 
             pieces[at] = word(pieces[at], random)
         else:
             pieces[at:at] = [str(random.choice(NUMBERS))]
-    data = "".join(pieces).encode("utf-8", "surrogatepass")
+    data = "".join(pieces).encode("utf-8", "surrogatepass")[:_LONGEST_TEXT]
     return damaged(random, [data]) if random.randrange(25) == 0 else data
 
 

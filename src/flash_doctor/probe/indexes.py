@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, IndexSetting, Part, Unknown
+from flash_doctor.system.bounds import read_toml
 from flash_doctor.system.files import read_regular
 from flash_doctor.system.redact import secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flash_doctor.system.claims import Claimed
+
+_LONGEST_VALUE = 64 << 10  # characters of one setting: shlex takes seconds for a megabyte
 _KEYS = ("index-url", "extra-index-url", "find-links")
 _VARIABLES = (
     *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"),
@@ -104,6 +107,9 @@ def _of_pip_file(text: str, path: Path) -> Iterator[tuple[str, str]]:
 
 def _words(value: str, path: Path, key: str) -> list[str]:
     try:
+        if len(value) > _LONGEST_VALUE:
+            message = f"it has {len(value)} characters"
+            raise ValueError(message)
         return shlex.split(secrets(value), comments=True)
     except ValueError as error:
         message = f"{path} is no pip configuration file: {key}: {error}"
@@ -140,15 +146,16 @@ def _of_uv(places: Places) -> Iterator[tuple[str, str]]:
 
 
 def _table(text: str, path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, a number of too many digits; nested without end
+        return _accept(read_toml(text))
+    except ValueError as error:
         message = f"{path} is no valid TOML: {error}"
         raise BadInput(message) from error
+
+
+def _accept(claim: Claimed[dict[str, Any]]) -> dict[str, Any]:
+    """As it is: each member's type is looked at where it is taken out, and addresses are masked."""
+    return claim.unproved()
 
 
 def _inner(table: dict[str, Any], name: str) -> dict[str, Any]:

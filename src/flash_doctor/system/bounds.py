@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -79,6 +80,37 @@ def read_json(
         _refuse(_too_deep(depth))
     _check_depth(value, depth)
     return Claimed(value, origin or (str(source) if isinstance(source, Path) else "a text"))
+
+
+def read_toml(
+    text: str, *, limit: int = 1 << 20, depth: int = DEPTH, digits: int = DIGITS, origin: str = ""
+) -> Claimed[dict[str, Any]]:
+    """The table of a TOML text that anybody may have written, as their claim; the bounds are those of `read_json`.
+
+    Raises:
+        ValueError: it is no TOML, or out of these bounds.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    if len(text) > limit:
+        _refuse(f"it is longer than {limit} characters")
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        _refuse(_too_deep(depth))
+    _check_depth(table, depth)
+    _check_integers(table, 10**digits, digits)
+    return Claimed(table, origin or "a text")
+
+
+def _check_integers(value: object, most: int, digits: int) -> None:
+    """Within the depth that was checked before; hexadecimal ones have no limit in the parser."""
+    if isinstance(value, int) and not -most < value < most:
+        _refuse(f"a number of more than {digits} digits")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_integers(inner, most, digits)
 
 
 def _refuse(why: str) -> NoReturn:

@@ -139,8 +139,10 @@ def in_bare_logins(text: str) -> Iterator[Range]:
     position = text.find("@")
     while position >= 0:
         start = position - len(re.split(r"\s", text[max(0, position - 265) : position])[-1])
-        found = _SPACE.search(text, position)
-        stop = min(found.start() if found else len(text), position + 265)
+        # not further than the word can count, or a text without spaces would be searched anew from every `@`
+        far = min(len(text), position + 265)
+        found = _SPACE.search(text, position, far)
+        stop = found.start() if found else far
         word = text[start:stop]
         user = _BARE_USER.search(word) if "://" not in word else None
         end = _last(word, _SURE_HOST) if user else -1

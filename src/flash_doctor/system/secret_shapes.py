@@ -21,7 +21,7 @@ _TOKENS = (
     r"sk-[A-Za-z0-9_-]{16,}|xai-[\w-]{20,}|gsk_[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{20,}|pplx-[A-Za-z0-9]{20,}",
     r"tgp_v1_[\w-]{20,}|fw_[A-Za-z0-9]{22,}|nvapi-[\w-]{20,}|rpa_[A-Z0-9]{30,}|jina_[a-f0-9]{32,}|pcsk_[\w-]{20,}",
     r"lsv2_[ps][tk]_[a-f0-9_]{20,}|tvly-[\w-]{16,}|wandb_v\d_[A-Za-z0-9_]{16,}",
-    r"(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{12,}|ABSK[A-Za-z0-9+/=]{40,}|AIza[\w-]{20,}",
+    r"(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{12,}\w*|ABSK[A-Za-z0-9+/=]{40,}|AIza[\w-]{20,}",
     r"ya29\.[\w.-]{10,}|1//0[\w-]{20,}|GOCSPX-[\w-]{16,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}",
     r"xox[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}|SG\.[\w-]{10,}\.[\w-]{10,}",
     r"dckr_[a-z]{2,4}_[\w-]{16,}|npm_[A-Za-z0-9]{20,}|pypi-[\w-]{20,}|rubygems_[a-f0-9]{32,}|cio[A-Za-z0-9]{32}",

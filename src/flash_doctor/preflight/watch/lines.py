@@ -64,7 +64,9 @@ class LogReader:
 
     def _found(self, line: bytes) -> Iterator[Record]:
         text = _plain(line)
-        begin = text.index("{")
+        begin = text.find("{")
+        if begin < 0:  # it stood in a sequence that only colours
+            return
         rank = _RANK.search(text[:begin][-200:])
         stream = next((group for group in rank.groups() if group), "") if rank else ""
         for raw, excerpt in _dicts(text[begin:]):

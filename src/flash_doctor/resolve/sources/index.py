@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.resolve.lookup import Answer, Found, IndexUnreachable, Question, accept
+from flash_doctor.system.bounds import read_toml
 from flash_doctor.system.claims import Claimed
 from flash_doctor.system.paths import current_folder
 from flash_doctor.system.programs import find_program, tool_environment
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
 
 # uv ends with 1 when there is no solution, with 2 when it could not do its work (no connection, a wrong option)
 _NOT_ASKED = 2
+_LONGEST_LOCK = 16 << 20  # characters; a torch with everything has some 100,000
 # uv reads the nearest of these in its folder or above, where /tmp is anybody's: empty ones of ours are the nearest.
 # The user's and the system's own settings are read besides, which --no-config would forbid. And an interpreter is
 # named, since a .venv above would be run.
@@ -109,15 +107,19 @@ def read_lock(text: str, question: Question) -> Iterator[Found]:
     """
     from packaging.pylock import Pylock, PylockValidationError
 
-    try:
-        lock = Pylock.from_dict(tomllib.loads(text))
-    except (ValueError, RecursionError, PylockValidationError) as error:  # TOMLDecodeError is a ValueError
-        message = f"the answer of uv is no lock file: {error}"
-        raise BadInput(message) from error
     environment = _markers(question)
-    for package in lock.packages:
-        if package.marker is None or package.marker.evaluate(environment):
-            yield _found(package)
+    try:
+        lock = Pylock.from_dict(_accept(read_toml(text, limit=_LONGEST_LOCK)))
+        fitting = [one for one in lock.packages if one.marker is None or one.marker.evaluate(environment)]
+    except (ValueError, PylockValidationError) as error:  # also of a marker that compares what is no version
+        message = f"the answer of uv is no lock file: {cut(str(error), 200)}"
+        raise BadInput(message) from error
+    yield from map(_found, fitting)
+
+
+def _accept(claim: Claimed[dict[str, Any]]) -> dict[str, Any]:
+    """As it is: `Pylock` looks at its shape, and `lookup.accept` at what it names."""
+    return claim.unproved()
 
 
 def _markers(question: Question) -> Any:
