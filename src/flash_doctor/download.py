@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import DoctorError
-from flash_doctor.http import ATTEMPTS, LARGEST, SLOWEST, HttpError, chunks, get, number, rest
+from flash_doctor.http import ATTEMPTS, SLOWEST, HttpError, chunks, get, number, rest
 from flash_doctor.part_file import CHUNK, PartFile
+from flash_doctor.system.files import LARGEST
 from flash_doctor.system.url import file_name, is_file, path_of, public
 
 if TYPE_CHECKING:

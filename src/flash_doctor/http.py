@@ -36,7 +36,6 @@ SLOWEST = 1024  # bytes per second; less than that for SILENCE_SECONDS is silenc
 ATTEMPTS, PAUSE_SECONDS, LONGEST_PAUSE, REDIRECTS = 4, 0.05, 60.0, 10
 # answers that a later try may mend (RFC 9110, 15.5 and 15.6; RFC 6585 for 429)
 _AGAIN = {429, 500, 502, 503, 504}
-LARGEST = 32 << 30  # bytes; many times the largest wheel there is: an answer without end must not fill the disk
 _LOGIN_WANTED = {401, 403}
 _LOGIN = "If it wants a user name and a password, put them into ~/.netrc: machine HOST login USER password PASSWORD"
 

@@ -6,7 +6,8 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from flash_doctor.http import LARGEST, HttpError, chunks, get, number
+from flash_doctor.http import HttpError, chunks, get, number
+from flash_doctor.system.files import LARGEST
 from flash_doctor.system.url import public
 
 if TYPE_CHECKING:

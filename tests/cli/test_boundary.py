@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import NoReturn
 import pytest
 from jsonschema import Draft202012Validator
 
-from flash_doctor.cli import COMMANDS
+from flash_doctor.cli import COMMANDS, boundary
 from flash_doctor.cli.boundary import error_text, run, wants_json, write_file
 from flash_doctor.cli.exit_code import exit_code
 from flash_doctor.errors import BadInput, CommandFailed, NoPlanFound
@@ -123,6 +124,36 @@ def test_a_defect_shows_its_traceback_only_when_asked(
 def test_an_error_says_what_how_we_know_and_what_next() -> None:
     error = BadInput("no such file", evidence=("looked in /x\x1b[2J",), advice="name another")
     assert error_text(error) == ("flash-doctor: error: no such file\n  - looked in /x\\x1b[2J\n  Next: name another\n")
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "::error file=a.py,line=1::{}",
+        "      ::add-mask::{}",
+        "::stop-commands::{}",
+        "x ##[add-matcher]{}",
+        "##vso[task.prependpath]{}",
+        "a ##teamcity[buildStatus text='{}']",
+    ],
+)
+def test_a_strangers_words_give_a_build_machine_no_order(order: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """GitHub, Azure and TeamCity read a job's output for commands."""
+    told = order.format("words")
+    for text in (told, f"one\n{told}\nthree"):
+        boundary.emit(redact(text))
+        boundary.say(redact(text))
+        for shown in capsys.readouterr():
+            assert "words" in shown
+            assert not re.search(r"(?m)^\s*::|##\w*\[", shown)
+
+
+@pytest.mark.parametrize(
+    "text", ["::operator new(unsigned long)", "at::Tensor::", "## Summary", "c10::error::x", "::at::"]
+)
+def test_other_words_stay_as_they_are(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    boundary.emit(redact(text))
+    assert capsys.readouterr().out == text
 
 
 def test_json_is_asked_for_by_an_option_only() -> None:

@@ -199,7 +199,7 @@ def test_tokens_go_by_their_shape(prefix: str, body: str, before: str, after: st
 
 SECRET = "s3cr3tVALUEz"
 KINDS = items(
-    """
+    r"""
 Authorization: Bearer S
 Authorization: Basic S
 authorization: token S
@@ -242,6 +242,32 @@ credentials: {"password": "S"}
 echo S | docker login --password-stdin
 password is S
 --hf-token S
+['python', 'train.py', '--hf-token', 'S', '--epochs', '3']
+["--password", "S"]
+argv: [\"--api-key\", \"S\"]
+url=https%3A%2F%2Fada%3As3cr3tVALUEz%40host.example%2Fsimple
+url=https%253A%252F%252Fada%253As3cr3tVALUEz%2540host.example%252Fsimple
+next=%2Flogin%3Fpassword%3Ds3cr3tVALUEz
+%22password%22%3A%20%22S%22
+&quot;password&quot;:&quot;S&quot;
+&#34;token&#34;: &#34;S&#34;
+https:\/\/ada:S@host.example\/simple
+https:\u002f\u002fada:S@host.example
+\u0022password\u0022\u003a \u0022S\u0022
+https:/ada:S@host.example/r.txt: there is no such file
+password\x1b[0m=\x1b[31ms3cr3tVALUEz\x1b[0m
+{"name": "HF_TOKEN", "value": "S"}
+name: DB_PASSWORD, value: S
+- name: HF_TOKEN⏎  value: S
+<add key="password" value="S"/>
+KAGGLE_KEY=S
+{"username":"ada","key":"S"}
+--pw S
+pw=S
+password：S
+Passwort: S
+contraseña=S
+密码: S
 -----BEGIN RSA PRIVATE KEY----- Ss3cr3tVALUEzs3cr3tVALUEz -----END RSA PRIVATE KEY-----
 -----BEGIN OPENSSH PRIVATE KEY-----⏎S⏎S⏎-----END OPENSSH PRIVATE KEY-----
 """

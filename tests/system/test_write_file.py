@@ -138,6 +138,23 @@ def test_another_users_link_is_refused(tmp_path: Path, sticky: int) -> None:
 
 
 @as_root
+def test_another_users_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """He would hold a cron job of root's for ever, or read along."""
+    place = tmp_path / "place"
+    place.mkdir()
+    place.chmod(0o1777)
+    os.mkfifo(place / "report.json")
+    os.chown(place / "report.json", STRANGER, STRANGER)
+    (tmp_path / "mine").symlink_to(place / "report.json")
+    done = subprocess.run(
+        [sys.executable, "-c", WRITES, str(tmp_path / "mine")], env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert "PermissionError" in done.stderr
+    assert "a pipe of another user's" in done.stderr
+
+
+@as_root
 def test_root_writes_into_another_users_folder_where_no_link_misleads(tmp_path: Path) -> None:
     os.chown(tmp_path, STRANGER, STRANGER)
     write_file(tmp_path / "report.json", "new")

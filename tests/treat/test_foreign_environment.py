@@ -225,6 +225,35 @@ def test_one_foreign_part_is_enough(tmp_path: Path, part: str) -> None:
 
 
 @as_root
+@pytest.mark.parametrize(
+    "name", ["SITE/evil.pth", "SITE/sitecustomize.py", "SITE/usercustomize/__init__.py", "LIB/enum.py", "ADDED"]
+)
+def test_a_start_file_of_another_user_is_enough(lab: Lab, name: str) -> None:
+    """In a folder of root's that others may write into; ADDED: in a folder that a .pth file of root's names."""
+    venv = lab.place / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    site = next(venv.glob("lib/python3*/site-packages"))
+    site.chmod(0o1777)
+    project = lab.place / "project"
+    project.mkdir()
+    (site / "project.pth").write_text(f"# a comment\n{project}\n")
+    path = project / "sitecustomize.py" if name == "ADDED" else venv / name
+    path = {"SITE": site, "LIB": site.parent}.get(name.partition("/")[0], path.parent) / path.name
+    if "/__init__" in name:
+        path = site / "usercustomize"
+        path.mkdir()
+    lab.signed.mkdir()
+    code = _SIGNS.format(folder=str(lab.signed))
+    (path / "__init__.py" if path.is_dir() else path).write_text(code)
+    os.chown(path, STRANGER, STRANGER)
+    lab.run("check", "--python", str(venv))
+    assert "0" not in lab.who_ran()
+    with pytest.raises(ForeignTarget) as caught:
+        foreign.demand_ours(venv / "bin" / "python")
+    assert (caught.value.uid, str(path) in caught.value.evidence[0]) == (STRANGER, True)
+
+
+@as_root
 def test_the_interpreter_behind_it_counts_too(tmp_path: Path) -> None:
     base, venv = tmp_path / "base", tmp_path / "venv"
     (base / "bin").mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 DEBUG = "FLASH_DOCTOR_DEBUG"
+# what a build machine takes for a command where it stands in a job's output: GitHub's at the start of a row, the older
+# form and those of Azure and TeamCity anywhere. A log or a package may hold such words.
+_ORDERS = re.compile(
+    r"(?m)^([ \t]*:)(?=:(?:add-|remove-|set-|save-|stop-|internal-|debug|notice|warning|error|group|endgroup|echo)"
+    r"[^\n]*::)"
+    r"|#(?=#(?:\[|vso\[|teamcity\[))"
+)
 
 
 class Defect(DoctorError):
@@ -122,10 +130,10 @@ def emit(text: Redacted) -> None:
 
 
 def _write(text: str, stream: TextIO) -> None:
-    """A terminal with few characters gets the others spelt out."""
+    """A terminal with few characters gets the others spelt out, and no build machine an order."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
-    stream.write(text)
+    stream.write(_ORDERS.sub(r"\g<0> ", text) if "::" in text or "##" in text else text)
     stream.flush()
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flash_doctor.errors import DoctorError, InstallFailed
+from flash_doctor.system.files import LARGEST
+from flash_doctor.system.owner import is_trusted
 from flash_doctor.system.private import make_private
 from flash_doctor.system.url import file_name, is_file, path_of
 
@@ -69,7 +71,7 @@ def nearby(url: str, sha256: str | None, sources: Sources) -> Path | None:
     name = file_name(url)
     if sha256 and (kept := _place(sources.cache, sha256, name)).is_file():
         return kept
-    if is_file(url) and (local := path_of(url)).is_file() and (not sha256 or hash_of(local) == sha256):
+    if is_file(url) and _fits(local := path_of(url), sha256):
         return local
     return in_folders(url, sha256, sources)
 
@@ -78,7 +80,12 @@ def in_folders(url: str, sha256: str | None, sources: Sources) -> Path | None:
     """The file of that name in one of the folders, absolute, when its hash fits (where there is one)."""
     name = file_name(url)
     there = [folder.resolve() / name for folder in sources.folders if name]
-    return next((path for path in there if path.is_file() and (not sha256 or hash_of(path) == sha256)), None)
+    return next((path for path in there if _fits(path, sha256)), None)
+
+
+def _fits(path: Path, sha256: str | None) -> bool:
+    """A file with holes may be of any size: no time is lost on one that no wheel could be."""
+    return path.is_file() and path.stat().st_size <= LARGEST and (not sha256 or hash_of(path) == sha256)
 
 
 def fetch(wanted: Wanted, sources: Sources, progress: Progress | None = None) -> Fetched:
@@ -90,8 +97,10 @@ def fetch(wanted: Wanted, sources: Sources, progress: Progress | None = None) ->
         HashMismatch: it is another file than was promised.
     """
     found = nearby(wanted.url, wanted.sha256, sources)
-    if found is not None:
+    if found is not None and _stays(found, sources.cache):
         return _fetched(found, wanted.sha256)
+    if found is not None:
+        return _arrive(found.as_uri(), wanted, sources.cache, progress)
     if copied := _from_shared(wanted, sources, progress):
         return copied
     if not sources.network:
@@ -100,6 +109,11 @@ def fetch(wanted: Wanted, sources: Sources, progress: Progress | None = None) ->
     if sources.mirror and wanted.sha256:  # only a hash tells whether a mirror has the right file
         return _from_mirror(sources.mirror, wanted, sources.cache, progress)
     return _arrive(wanted.url, wanted, sources.cache, progress)
+
+
+def _stays(path: Path, cache: Path) -> bool:
+    """Whether nobody can exchange the file after it was hashed; of any other place a copy of ours is used."""
+    return cache in path.parents or is_trusted(path)
 
 
 def _fetched(path: Path, sha256: str | None) -> Fetched:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 from flash_doctor.system.paths import current_folder
 
 LIMIT = 16 * 1024 * 1024
+LARGEST = 32 << 30  # bytes; many times the largest wheel there is: what has no end must not fill a disk, or cost hours
 _LINKS = 40  # as the kernel: more in one path are a loop
 _HERE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -49,7 +50,8 @@ def write_file(path: Path, content: str) -> None:
     """Write a file whole or not at all, in the mode of the one that it replaces; a new one gets what umask leaves.
 
     A pipe or device is written to, never replaced. Our own links are followed and stay, root's too; another user's is
-    refused, be it the file or a folder on the way: he would choose which of our files is overwritten.
+    refused, be it the file or a folder on the way: he would choose which of our files is overwritten. So is his pipe:
+    he would read along, or never read and hold us for ever.
 
     Args:
         path: where the user wants it.
@@ -64,6 +66,7 @@ def write_file(path: Path, content: str) -> None:
         if there is None or stat.S_ISREG(there.st_mode):
             _replace(name, folder, content.encode(), there)
         else:
+            _demand_no_trap(name, there)
             _write_into(name, folder, content.encode())
     finally:
         os.close(folder)
@@ -144,6 +147,13 @@ def _replace(name: str, folder: int, data: bytes, before: os.stat_result | None)
         with suppress(OSError):
             os.unlink(draft, dir_fd=folder)
         raise
+
+
+def _demand_no_trap(name: str, there: os.stat_result) -> None:
+    """Refuse a pipe or socket of another user's; devices are root's to make, and a terminal is its user's."""
+    made = stat.S_ISFIFO(there.st_mode) or stat.S_ISSOCK(there.st_mode)
+    if made and there.st_uid not in {0, os.geteuid()}:
+        raise PermissionError(errno.EPERM, f"it is a pipe of another user's (uid {there.st_uid})", name)
 
 
 def _write_into(name: str, folder: int, data: bytes) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SETTINGS = "pyvenv.cfg"
+# what `site` runs or reads before any program: he who may write into a folder of packages can leave them in root's
+_STARTING = ("*.pth", "sitecustomize*", "usercustomize*")
+_LONGEST_PTH = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +65,36 @@ def _places(python: Path) -> Iterator[Path]:
 
 
 def _libraries(prefix: Path) -> Iterator[Path]:
-    """The standard library and the folders of packages."""
+    """The standard library with its modules, the folders of packages, and what a start runs of them."""
     for library in ("lib", "lib64"):
         for version in (prefix / library).glob("python*"):
             yield from (version.parent, version)
-            yield from (version / name for name in ("site-packages", "dist-packages"))
+            yield from version.glob("*")
+            for name in ("site-packages", "dist-packages"):
+                yield version / name
+                yield from _start_files(version / name)
+
+
+def _start_files(packages: Path) -> Iterator[Path]:
+    """Those in a folder of packages, and in the folders that a .pth file adds to the path."""
+    for pattern in _STARTING:
+        yield from packages.glob(pattern)
+    for listing in packages.glob("*.pth"):
+        for folder in _added(listing):
+            for pattern in _STARTING[1:]:
+                yield from folder.glob(pattern)
+
+
+def _added(listing: Path) -> Iterator[Path]:
+    """The folders that a .pth file names."""
+    try:
+        lines = read_regular(listing, _LONGEST_PTH).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        name = line.strip()
+        if name and "\0" not in name and not name.startswith(("#", "import ", "import\t")):
+            yield listing.parent / name
 
 
 def _base(settings: Path) -> Path | None:

@@ -52,13 +52,16 @@ _PRIVATE = "PRIVATE KEY-----"
 _PASSES = 6  # secrets, then people; a mask may show what it stood beside
 # most texts of a document are names, versions and paths: none of them holds what this does not find
 _SUSPICIOUS = re.compile(
-    r"[@=:\\~|>]|[\w.+/-]{20}|\s-|^-"
+    r"[@=:：%&\\~|>\x1b]|[\w.+/-]{20}|\s-|^-"
     r"|(?i:pass|pwd|secret|token|cred|key|signature|jwt|cookie|auth|/home|/users|login|identif|basic|bearer)"
 )
 # one of these stands in every text in which the searches of that name find something
-_STEMS = ("pass", "pwd", "secret", "token", "cred", "key", "signature", "jwt", "cookie", "auth", "sig=")
+_STEMS = (
+    *("pass", "pwd", "pw", "secret", "token", "cred", "key", "signature", "jwt", "cookie", "auth", "sig="),
+    *("kennwort", "contrase", "senha", "парол", "密码", "密碼", "パスワード"),
+)
 _HEADERS = ("authorization", "bearer", "basic", "cookie", "wandb", "login", "api")
-_OPTIONS = ("password", "identified", "echo", "wandb")
+_OPTIONS = ("password", "identified", "echo", "wandb", "username")
 _IN_RUNS = re.compile(r"[\w.+/=:-]{15}")
 
 
@@ -101,7 +104,7 @@ def edits(text: str, hide: Hide = Hide.PEOPLE) -> list[Edit]:
     own_name = (person.home and person.home in text) or (person.name and person.name in text)
     if not own_name and not _SUSPICIOUS.search(text):
         return []
-    found = [(start, stop, MASK) for start, stop in _secret_ranges(text)]
+    found = [(start, stop, MASK) for start, stop in (*_secret_ranges(text), *_quoted_ranges(text))]
     if changes := _changing(text, found):
         return changes  # people are looked for in what these leave: `p4ss@host` is no e-mail address
     if hide is Hide.PEOPLE:
@@ -200,6 +203,16 @@ def _list(values: Iterable[Any], hide: Hide, seen: dict[str, str], key: str) -> 
 def _after(word: str, value: str, hide: Hide, seen: dict[str, str]) -> Any:
     """The word of a command line after an option that calls it secret."""
     return _of_key(word, value, hide, seen) if word.startswith("-") and " " not in word else _walked(value, hide, seen)
+
+
+def _quoted_ranges(text: str) -> Iterator[tuple[int, int]]:
+    """Secrets whose names or joints are quoted, for an address, for HTML or JSON, or coloured."""
+    from flash_doctor.system.secret_plain import plain
+
+    if meant := plain(text):
+        for start, stop in _secret_ranges(meant.text):
+            if start < stop:
+                yield meant.origin(start, stop)
 
 
 def _secret_ranges(text: str) -> Iterator[tuple[int, int]]:

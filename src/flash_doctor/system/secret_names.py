@@ -16,11 +16,12 @@ _SECRET_PLURALS = ("api", "access", "auth", "secret", "refresh", "bearer", "gith
 # numbers, folders and calls are no such secret
 _WEAK = ("token", "auth", "cookie", "cred", "credential", "jwt", "pass", "sig", "signature")
 _BEFORE = re.compile(r"([A-Za-z]+)[\s\"'`:]{1,3}$")
+_PASSWORDS = ("passw", "passphrase", "kennwort", "contrase", "senha", "пароль", "密码", "密碼", "パスワード")
 SETTERS = {"setenv", "env", "arg", "set", "export"}
 _NAME_SIGNS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _WORDS = (
     r"passw(?:or)?d|pass_?phrase|passcode|pass|pwd|secret|token|credential|cred|key|shared_?access_?signature|jwt|cookie"
-    r"|auth|sig(?:nature)?"
+    r"|auth|sig(?:nature)?|pw|passwort|kennwort|contrase(?:ñ|n)a|senha|пароль|密码|密碼|パスワード"
 )
 _SUFFIX = r"s?(?:[_-]?(?:value|string|hash|base64|b64|plain|raw|id|prod|dev|test|staging|old|new|key|text|\d{1,3}))?"
 
@@ -35,7 +36,9 @@ def named() -> re.Pattern[str]:
             \s{{0,3}}(?:
                 :\s{{0,3}}(?:str|bytes|any|secretstr|optional\[\w{{1,12}}\])(?:\s?\|\s?none)?\s{{0,3}}=(?![=~])
               | (?::=|=(?![=~>])|＝)
-              | (?P<colon>:(?![:/])|:(?=/(?!/))|[=-]>)
+              | (?P<colon>:(?![:/])|:(?=/(?!/))|：|[=-]>)
+              | (?:,|[,;]?\s{{1,8}}|\\{{0,3}}["'],)\s{{0,3}}\\{{0,3}}["']?value\\{{0,3}}["']?\s{{0,3}}[:=]
+              | (?P<comma>,\s{{0,3}}(?=\\{{0,3}}["']))
             )\s{{0,3}}(?P<block>[|>][-+]?[ \t]{{0,3}}\n)?
           | \s{{0,3}}(?P<cell>[|│])\s{{0,3}}
           | (?P<tag>>)
@@ -69,7 +72,9 @@ class Name(NamedTuple):
         return cls(
             name=text[begin : found.end("word")].lstrip("-").lower(),
             before=before[1].lower() if before else "",
-            joint=next((kind for kind in ("colon", "cell", "tag", "is", "space") if found[kind] is not None), ""),
+            joint=next(
+                (kind for kind in ("colon", "comma", "cell", "tag", "is", "space") if found[kind] is not None), ""
+            ),
             loud=whole.isupper() and ("_" in whole or "-" in whole),
             dashed=whole.startswith("-"),
             plural=found["suffix"][:1].lower() == "s",
@@ -80,7 +85,7 @@ class Name(NamedTuple):
     @property
     def may_be_secret(self) -> bool:
         """False for `pad_token`, `max_tokens`, `/etc/passwd: no such file`, and words that nothing is joined to."""
-        if self.joint == "colon" and self.after_slash:
+        if (self.joint == "colon" and self.after_slash) or (self.joint == "comma" and not self.dashed):
             return False
         if self.joint == "space" and not (self.dashed or self.loud or self.before in SETTERS or self.is_set):
             return False
@@ -96,7 +101,7 @@ class Name(NamedTuple):
 
     @property
     def is_password(self) -> bool:
-        return "passw" in self.name or "passphrase" in self.name
+        return any(word in self.name for word in _PASSWORDS)
 
     @property
     def is_set(self) -> bool:
@@ -122,6 +127,8 @@ def means_it(text: str, found: re.Match[str], name: Name) -> bool:
         return left.removesuffix(left[-1:] if left[-1:] in "_-. " else "").endswith(KEYS)
     if word == "pass":
         return before in {"_", "-"} or (not before.isalnum() and before not in {"/", "-"} and name.joint == "")
+    if word == "pw":
+        return (not before.isalnum() and name.joint in {"", "colon", "comma"}) or name.dashed
     if word in {"sig", "signature"}:
         return before in {"?", "&", ";"}
     if word in {"auth", "cred", "jwt"}:

@@ -155,7 +155,7 @@ def _is_secret(name: Name, value: _Value) -> bool:
         return _numbers_are_secret(name, plain)
     if _FOLDER.fullmatch(told) and (name.is_weak or name.names_a_file):
         return False
-    if name.joint == "space":
+    if name.joint in {"space", "comma"}:
         return _after_a_space(name, value)
     if name.joint == "is" or (name.joint == "cell" and not name.loud):
         return _RANDOM.fullmatch(told) is not None or (name.is_password and not _goes_on(told))

@@ -7,7 +7,7 @@ _KEYS_TEXT = """
     api access account secret private auth encryption signing signature master storage shared subscription service
     ssh license licence client deploy admin root user consumer application app session project gpg pgp tls ssl rsa
     jwt webhook host function functions write wandb hf hub openai anthropic comet neptune groq mistral cohere aws
-    azure gcp google together replicate
+    azure gcp google together replicate kaggle databricks modal runpod
 """
 KEYS = tuple(_KEYS_TEXT.split())
 # what ends in "token" and is one of a model's
