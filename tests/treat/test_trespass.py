@@ -67,6 +67,9 @@ def flash_with(clinic: Clinic, files: dict[str, bytes | str]) -> None:
         ("flash_attn-2.8.3.data/data/pyvenv.cfg", "belongs to no package that is replaced"),
         ("flash_attn-2.8.3.data/scripts/activate", "belongs to no package that is replaced"),
         ("torch/lib", "a file would take its place"),
+        (".flash-doctor/20200101T000000-000000-1/journal.json", "a place of flash-doctor's own"),
+        ("flash_attn/.flash-doctor/old/0", "a place of flash-doctor's own"),
+        ("flash_attn-2.8.3.data/data/.flash-doctor/x", "a place of flash-doctor's own"),
     ],
 )
 def test_a_wheel_that_would_overwrite_what_is_not_its_own_is_refused(clinic: Clinic, name: str, words: str) -> None:
@@ -102,6 +105,19 @@ def test_a_wheel_whose_names_lead_elsewhere_is_refused(clinic: Clinic, installer
     assert done.returncode == 4, done.stdout
     assert "wants to write outside of the environment" in done.stderr
     assert snapshot(clinic.folder) == before
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_a_pip_conf_of_the_environment_sends_nothing_elsewhere(clinic: Clinic, installer: str) -> None:
+    """pip works in the target's interpreter, whose prefix is a place of settings that --isolated still reads."""
+    clinic.flash()
+    clinic.einops()
+    outside = clinic.folder / "outside"
+    settings = f"[global]\nlog = {outside}/log\n[install]\nroot = {outside}/root\ntarget = {outside}/target\n"
+    (clinic.venv / "pip.conf").write_text(settings)
+    done = clinic.fix("--installer", installer)
+    assert done.returncode == 0, done.stderr
+    assert not outside.exists()
 
 
 def test_a_package_folder_that_is_a_link_to_a_checkout_is_left_alone(clinic: Clinic) -> None:

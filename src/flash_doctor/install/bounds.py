@@ -1,4 +1,4 @@
-"""What staged files may not do in a target: leave it, take the place of a folder, or overwrite what others own."""
+"""What staged files may not do in a target: leave it, take a folder's place or ours, overwrite what others own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import filecmp
 from typing import TYPE_CHECKING
 
 from flash_doctor.install.files import is_there
+from flash_doctor.install.journal_text import FOLDER
 from flash_doctor.install.swap import destinations, recorded, staged_site
 from flash_doctor.system.inside import Inside
 
@@ -39,7 +40,9 @@ def trespasses(
     brought = _names(staged)
     found: list[str] = []
     for path, source in sorted(arriving.items()):
-        if not ours(path):
+        if FOLDER in source.relative_to(staged).parts:
+            found.append(f"{path} is a place of flash-doctor's own, where journals lie")
+        elif not ours(path):
             found.append(f"{path.parent} leads out of the target by a link, and files would be written there")
         elif path.is_dir() and not path.is_symlink():
             found.append(f"{path} is a folder, and a file would take its place")

@@ -17,7 +17,11 @@ TIMEOUT = 1800.0
 
 
 class Pip:
-    """`pip --python TARGET install --prefix STAGE`, from files and hashes alone."""
+    """`pip --python TARGET install --prefix STAGE`, from files and hashes alone.
+
+    pip works in the target's interpreter, whose prefix may hold a pip.conf that --isolated still reads: it could send
+    files (`root`) and the log elsewhere. Without a network nothing of any configuration is needed.
+    """
 
     name = "pip"
 
@@ -30,5 +34,5 @@ class Pip:
                 "--break-system-packages", "--prefix", str(prefix), "--requirement", str(requirements),
             ),
             timeout=TIMEOUT,
-            environment=tool_environment(os.environ),
+            environment={**tool_environment(os.environ), "PIP_CONFIG_FILE": os.devnull},
         )  # fmt: skip

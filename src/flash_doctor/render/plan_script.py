@@ -32,6 +32,8 @@ _START = """\
 
 set -eu
 umask 022
+# no pip.conf, which could send files elsewhere
+export PIP_CONFIG_FILE=/dev/null
 python=${PYTHON:-python3}
 case $python in
 /*) ;;
