@@ -34,7 +34,7 @@ families=driver,gpu
   unchecked=0
 }
 # the checkout's own, made by scripts/doctor, where none is on PATH
-root=${BASH_SOURCE[0]%/*}/../..
+root=${script%/*}/..
 
 # Data, never run: a NAME=value a line, # before a comment. Without the usual file, what stands above holds.
 read_settings() {
@@ -61,7 +61,7 @@ read_settings() {
 is_ours() {
   local owner mode kind
   IFS=' ' read -r owner mode kind < <(stat --dereference --format='%u %a %F' -- "$1" 2>/dev/null)
-  [[ $kind == regular* && ($owner == 0 || $owner == "$EUID") ]] && ((!(8#$mode & 8#022)))
+  [[ $kind == regular* && ($owner == 0 || $owner == "${EUID:-0}") ]] && ((!(8#$mode & 8#022)))
 }
 
 # shellcheck disable=SC2034 # for those who source this

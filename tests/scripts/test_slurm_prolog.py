@@ -215,13 +215,16 @@ USERS_VARIABLES = {
     "families": "host",
     "root": "/home/ada",
     "early": "forged",
+    "script": "{folder}/evil/script",
+    "BASH_SOURCE": "{folder}/evil/script",
+    "BASH_ARGV0": "{folder}/evil/script",
 }
 
 
 def test_no_variable_of_the_job_reaches_the_doctor(node: Node) -> None:
     evil = node.folder / "evil"
-    evil.mkdir()
-    for name in ("touch", "sitecustomize.py"):
+    (evil / "lib").mkdir(parents=True)
+    for name in ("touch", "sitecustomize.py", "lib/slurm.sh"):
         (evil / name).write_text("open('ran', 'w')" if name.endswith("py") else "touch ran\n")
     doctor = node.doctor(
         f'pwd >{node.folder}/asked; printf "%s\\n" "$@" >>{node.folder}/asked; env -0 >{node.folder}/env; {HEALTHY}'
