@@ -34,6 +34,7 @@ families=driver,gpu
   unchecked=0
 }
 # the checkout's own, made by scripts/doctor, where none is on PATH
+# shellcheck disable=SC2154 # of the script that sources this
 root=${script%/*}/..
 
 # Data, never run: a NAME=value a line, # before a comment. Without the usual file, what stands above holds.
