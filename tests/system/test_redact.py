@@ -254,7 +254,7 @@ next=%2Flogin%3Fpassword%3Ds3cr3tVALUEz
 https:\/\/ada:S@host.example\/simple
 https:\u002f\u002fada:S@host.example
 \u0022password\u0022\u003a \u0022S\u0022
-https:/ada:S@host.example/r.txt: there is no such file
+https:/ada:S@h/r.txt: there is no such file
 password\x1b[0m=\x1b[31ms3cr3tVALUEz\x1b[0m
 {"name": "HF_TOKEN", "value": "S"}
 name: DB_PASSWORD, value: S
