@@ -124,17 +124,17 @@ def _machine(name: str) -> Any:
     def calls(folder: Path) -> Iterator[Call]:
         report = _record(folder, name)
         shutil.copytree(CASES / "sick-07-t4-flash-and-bf16", folder, dirs_exist_ok=True)
-        yield from both("check", "--for", report)
-        yield from both("plan", "--for", report, "--offline")
+        yield call("check", "--for", report, "--output", "report.json", writes="report.json")
+        # a plan takes as long as all the rest: one form of it for each machine
+        yield both("plan", "--for", report, "--offline")[len(name) % 2]
         yield call("preflight", "config.yaml", "--for", report)
 
     return calls
 
 
 def _check(folder: Path) -> Iterator[Call]:
-    for name in (ward.HEALTHY, "flash-built-for-newer-torch", "torch-absent", "nvml-hangs", "seed"):
-        if name not in ward.names():
-            continue
+    (folder / "train.log").write_text(f"ImportError: /venv/flash_attn_2_cuda.so: undefined symbol: {SYMBOL_210}\n")
+    for name in (ward.HEALTHY, "flash-built-for-newer-torch", "torch-absent", "nvml-hangs"):
         report = _record(folder, name, f"{name}.json")
         for option in (
             "--strict", "--fail-on warning", "--only driver,gpu", "--only flash-attention", "--host-only",
@@ -144,7 +144,7 @@ def _check(folder: Path) -> Iterator[Call]:
         yield from (call("check", "--for", report, COLUMNS=columns) for columns in ("20", "40", "200"))
         yield call("check", "--for", report, FORCE_COLOR="1", TERM="xterm-256color")
         yield call("check", "--for", report, FORCE_COLOR="1", TERM="xterm-256color", NO_COLOR="1")
-        yield call("explain", "train.log", "--for", report) if (folder / "train.log").exists() else call("--version")
+        yield from both("explain", "train.log", "--for", report)
 
 
 def _described(machine: dict[str, str]) -> tuple[str, ...]:
@@ -168,12 +168,12 @@ def _plans(_: Path) -> Iterator[Call]:
         words = ("plan", "--offline", *H100, "--torch", torch)
         yield from (call(*words, "--format", form) for form in ("table", "json", "requirements", "pylock", "script"))
         yield from (call(*words, COLUMNS=columns) for columns in ("40", "200"))
-        yield from both(*words, "--all")
         yield from both(*words, "--why", "flash_attn-2.8.3")
         yield from both(*words, "--allow", "torch,build,risky")
         yield from both(*words, "--want", "torch==2.9.1")
         yield from both(*words, "--want", "flash-attn-3")
         yield call(*words, FLASH_DOCTOR_PROGRAM="scripts/doctor")
+    yield call("plan", "--offline", *H100, "--torch", FOUND, "--all")
     for stack in ("seed-stack", "seed"):
         yield from both("plan", "--offline", *H100, "--stack", stack)
 

@@ -10,8 +10,8 @@ A book is a file in `tests/golden/commands/`: calls of the command line, each wi
     > # TYPE flash_doctor_fleet_nodes gauge             a row of the file that was written
     ! flash-doctor: error: ...                          a row of stderr
 
-Where the last row has no end, `\\` follows in a row of its own. What an earlier call in the book printed, and the
-`environment` of a report that the book told before, are not told twice.
+Where the last row has no end, `\\` follows in a row of its own. What an earlier call in the book printed is not told
+twice; of the `environment` of a report only what differs is told, from the report of `--for` or the one told before.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import re
 import shlex
 import sys
@@ -33,14 +32,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-import re2
-
 from flash_doctor.__main__ import answer
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from flash_doctor.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -124,10 +117,7 @@ def room() -> Iterator[Path]:
 
 @contextmanager
 def steady(folder: Path) -> Iterator[None]:
-    """The same variables, umask, clock, disk and width everywhere.
-
-    Facts are parsed and patterns compiled once for all calls: that is half the time of most.
-    """
+    """The same variables, umask, clock, disk and width everywhere."""
     environ = {
         "PATH": os.defpath,
         "HOME": str(folder / "home"),
@@ -137,9 +127,7 @@ def steady(folder: Path) -> Iterator[None]:
         "TERM": "dumb",
         "FLASH_DOCTOR_DATA": str(folder / "data"),
         "FLASH_DOCTOR_CACHE": str(folder / "cache"),
-        "FLASH_DOCTOR_FACTS": str(folder / "facts"),
     }
-    (folder / "facts").symlink_to(ROOT / "wheel_matrix")
     before, umask = Path.cwd(), os.umask(0o022)
     with ExitStack() as stack:
         stack.callback(time.tzset)
@@ -149,26 +137,18 @@ def steady(folder: Path) -> Iterator[None]:
         stack.callback(os.chdir, before)
         stack.enter_context(patch("os.statvfs", lambda _: _DISK))
         stack.enter_context(patch("time.time", lambda: _NOW))
-        stack.enter_context(patch.object(re2, "compile", _compile))
-        stack.enter_context(patch.object(tomllib, "loads", _toml))
+        stack.enter_context(_facts_read_once())
         yield
 
 
-_really_compile, _really_load = re2.compile, tomllib.loads
+@contextmanager
+def _facts_read_once() -> Iterator[None]:
+    """One `Facts` for all calls: reading it takes most of the time of most of them, and changes nothing in it."""
+    with patch("flash_doctor.facts.Facts", _facts):
+        yield
 
 
-@cache
-def _compile(*given: Any, **more: Any) -> Any:
-    return _really_compile(*given, **more)
-
-
-@cache
-def _pickled(text: str) -> bytes:
-    return pickle.dumps(_really_load(text))
-
-
-def _toml(text: str) -> Any:
-    return pickle.loads(_pickled(text))
+_facts = cache(Facts)
 
 
 def said(each: Call, folder: Path) -> Said:
@@ -201,6 +181,8 @@ class Pages:
 
     def add(self, each: Call, answer: Said) -> None:
         typed = each.typed()
+        if "--for" in each.words[:-1]:
+            self.environment = _environment_in(self.folder / each.words[each.words.index("--for") + 1])
         rows = tuple(_cut([*self._out("|", answer.out), *self._out(">", answer.file)]))
         first = self.told.setdefault(rows, typed)
         if first != typed and len(rows) > 1:
@@ -217,9 +199,8 @@ class Pages:
 
     def _laid_out(self, document: dict[str, Any]) -> list[str]:
         if "environment" in document:
-            same = document["environment"] == self.environment
-            self.environment = document["environment"]
-            document = {**document, "environment": "as above"} if same else document
+            before, self.environment = self.environment, document["environment"]
+            document = {**document, "environment": _differing(self.environment, before)}
         return laid_out(document)
 
     def _steady(self, text: str) -> str:
@@ -227,6 +208,23 @@ class Pages:
         for pattern, shown in _UNSTEADY.items():
             text = re.sub(pattern, shown, text)
         return text
+
+
+def _differing(new: Any, old: Any) -> Any:
+    """Of an object the keys whose value is another one than before, down to the values themselves."""
+    if not isinstance(new, dict) or not isinstance(old, dict):
+        return new
+    return {
+        **{key: _differing(value, old.get(key)) for key, value in new.items() if key not in old or value != old[key]},
+        **{key: "is no longer there" for key in old if key not in new},
+    }
+
+
+def _environment_in(report: Path) -> object:
+    try:
+        return json.loads(report.read_text(encoding="utf-8")).get("environment")
+    except (OSError, ValueError):
+        return None
 
 
 def _cut(rows: list[str]) -> list[str]:
