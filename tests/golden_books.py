@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,8 +189,8 @@ def _stacks(folder: Path) -> Iterator[Call]:
 
 
 def _matrix(_: Path) -> Iterator[Call]:
-    yield from both("matrix", "lint")
     yield call("matrix", "show")
+    yield from both("matrix", "lint")
     for part in ("dao-ailab", "flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE", "cp312-cp312-win"):
         yield call("matrix", "show", part)
     yield from both("matrix", "show", "flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-cp312")
@@ -200,7 +202,11 @@ def _fleet(folder: Path) -> Iterator[Call]:
     nodes = folder / "nodes"
     nodes.mkdir()
     for number in range(1, 9):
-        differs = {3: reports.OLD_TORCH, 5: reports.OLD_FLASH, 7: {"variables": {"NCCL_PROTO": "LL"}}}.get(number, {})
+        differs: dict[str, Any] = {
+            3: reports.OLD_TORCH,
+            5: reports.OLD_FLASH,
+            7: {"variables": {"NCCL_PROTO": "LL"}},
+        }.get(number, {})
         findings = [reports.finding("F601", plannable=True)] if number == 5 else []
         name = f"gpu{number:03}"
         (nodes / f"{name}.json").write_text(reports.text(name, differs, findings=findings))
@@ -238,6 +244,7 @@ def _watch(folder: Path) -> Iterator[Call]:
 
 def _abi(folder: Path) -> Iterator[Call]:
     bare = ("-nostdlib",)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     extension(folder, "fits", references([SYMBOL_280]), *bare)
     extension(folder, "newer", references([SYMBOL_210]), *bare)
     extension(folder, "nowhere", references(["_ZN3c104cuda7nowhereEv"]), *bare)
@@ -245,15 +252,14 @@ def _abi(folder: Path) -> Iterator[Call]:
     extension(folder, "gpu", gpu_code(80, 90), *bare)
     extension(folder, "torch", references([SYMBOL_280]), *bare, *needs(folder, "libc10.so", "libtorch.so"))
     shared(folder / "plain.so", "int one(void) { return 1; }", *bare)
-    whole = (folder / "fits.so").read_bytes()
-    (folder / "cut.so").write_bytes(whole[: len(whole) // 2])
+    (folder / "cut.so").write_bytes(b"\x7fELF\x02\x01\x01")
     (folder / "text.so").write_text("no library\n")
-    files = {"thing/__init__.py": "", "thing_cuda.so": (folder / "newer.so").read_bytes()}
+    files: dict[str, bytes | str] = {"thing/__init__.py": "", "thing_cuda.so": (folder / "newer.so").read_bytes()}
     wheel = build_wheel(folder, "thing", "1.0", files, tag="cp312-cp312-linux_x86_64")
     for name in sorted(path.name for path in folder.glob("*.so")):
-        yield from both("abi", name)
-    yield from both("abi", wheel.name)
-    yield from both("abi", "fits.so", "newer.so", "plain.so")
+        yield from both("abi", name, "--python", "venv")
+    yield from both("abi", wheel.name, "--python", "venv")
+    yield from both("abi", "fits.so", "newer.so", "plain.so", "--python", "venv")
 
 
 def _lint_setup(folder: Path) -> Iterator[Call]:
@@ -271,11 +277,13 @@ def _lint_setup(folder: Path) -> Iterator[Call]:
 
 
 def _codes(folder: Path) -> Iterator[Call]:
-    yield call("explain", "--list")
+    yield from both("explain", "--list")
     listed = said(call("explain", "--list", "--json"), folder)
     codes = [row["code"] for row in json.loads(listed.out)["explanations"]]
     for code in codes:
-        yield from both("explain", code)
+        yield call("explain", code)
+    for code in codes[::25]:
+        yield call("explain", code, "--json")
 
 
 def _logs(folder: Path, texts: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -16,39 +16,43 @@ twice; of the `environment` of a report only what differs is told, from the repo
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import io
 import json
 import os
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from flash_doctor.__main__ import answer
-from flash_doctor.facts import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 TREE = Path(__file__).parent / "golden" / "commands"
-_SHOWN = "/tmp/fd-golden-1"
+_SHOWN, _SHOWN_FACTS = "/tmp/fd-golden-1", "/tmp/fd-golden-0/facts"
 _WIDTH = 118
-_LONG, _HEAD = 600, 60  # rows
+_LONG, _HEAD = 12_000, 60  # rows
 # what another day or another Python changes
 _UNSTEADY = {
     r"\(\d+ days? old\)": "(0 days old)",
     r"(?<=python)3\.\d+\b": "3.12",
 }
 _NOW = 1_795_000_000.0  # 18 November 2026, in seconds since 1970
+READ_ONCE = ("flash_doctor.facts.Facts", "flash_doctor.resolve.sources.overlay.load_wheels")
 _DISK = os.statvfs_result((4096, 4096, 26_214_400, 16_777_216, 16_777_216, 10_000_000, 9_000_000, 9_000_000, 0, 255))
 
 
@@ -127,6 +131,7 @@ def steady(folder: Path) -> Iterator[None]:
         "TERM": "dumb",
         "FLASH_DOCTOR_DATA": str(folder / "data"),
         "FLASH_DOCTOR_CACHE": str(folder / "cache"),
+        "FLASH_DOCTOR_FACTS": str(_facts()),
     }
     before, umask = Path.cwd(), os.umask(0o022)
     with ExitStack() as stack:
@@ -137,18 +142,43 @@ def steady(folder: Path) -> Iterator[None]:
         stack.callback(os.chdir, before)
         stack.enter_context(patch("os.statvfs", lambda _: _DISK))
         stack.enter_context(patch("time.time", lambda: _NOW))
-        stack.enter_context(_facts_read_once())
+        for name, reader in read_once().items():
+            stack.enter_context(patch(name, reader))
         yield
 
 
-@contextmanager
-def _facts_read_once() -> Iterator[None]:
-    """One `Facts` for all calls: reading it takes most of the time of most of them, and changes nothing in it."""
-    with patch("flash_doctor.facts.Facts", _facts):
-        yield
+@cache
+def _facts() -> Path:
+    """The facts by another path, whose length does not depend on where the checkout lies; one for the whole process."""
+    folder = tempfile.mkdtemp(prefix="fd-", dir="/tmp")
+    atexit.register(shutil.rmtree, folder)
+    (Path(folder) / "facts").symlink_to(ROOT / "wheel_matrix")
+    return Path(folder) / "facts"
 
 
-_facts = cache(Facts)
+def read_once() -> dict[str, Callable[..., Any]]:
+    """Ours in place of what reads facts: one answer for all calls, since reading takes most of the time of most.
+
+    It changes no word. A name that is gone is passed over, so that a module may be renamed: the tree then takes longer.
+    """
+    found = {}
+    for name in READ_ONCE:
+        with suppress(ImportError, AttributeError):
+            found[name] = _once(resolve_name(name))
+    return found
+
+
+@cache
+def _once(read: Callable[..., Any]) -> Callable[..., Any]:
+    answers: dict[object, Any] = {}
+
+    def reader(*given: Any, **named: Any) -> Any:
+        asked = (given, repr(named))
+        if asked not in answers:
+            answers[asked] = read(*given, **named)
+        return answers[asked]
+
+    return reader
 
 
 def said(each: Call, folder: Path) -> Said:
@@ -167,7 +197,7 @@ def said(each: Call, folder: Path) -> Said:
         stream.seek(0)
         texts.append(stream.read())
     file = (folder / each.writes).read_text(encoding="utf-8") if each.writes else ""
-    return Said(code, *texts, file)
+    return Said(code, texts[0], texts[1], file)
 
 
 class Pages:
@@ -204,7 +234,7 @@ class Pages:
         return laid_out(document)
 
     def _steady(self, text: str) -> str:
-        text = text.replace(str(self.folder), _SHOWN)
+        text = text.replace(str(self.folder), _SHOWN).replace(str(_facts()), _SHOWN_FACTS)
         for pattern, shown in _UNSTEADY.items():
             text = re.sub(pattern, shown, text)
         return text
@@ -244,11 +274,11 @@ def _document(row: str) -> dict[str, Any] | None:
     """The JSON object of a row that is written as ours are, so that it can be broken without losing anything."""
     if not row.startswith("{"):
         return None
-    with ExitStack() as stack:
-        stack.push(lambda kind, *_: kind is not None and issubclass(kind, ValueError))
+    try:
         document: dict[str, Any] = json.loads(row)
-        return document if json.dumps(document) == row else None
-    return None
+    except ValueError:
+        return None
+    return document if json.dumps(document) == row else None
 
 
 def laid_out(value: Any, indent: int = 0, key: str = "", end: str = "") -> list[str]:
