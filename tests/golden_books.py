@@ -201,12 +201,10 @@ def _matrix(_: Path) -> Iterator[Call]:
 def _fleet(folder: Path) -> Iterator[Call]:
     nodes = folder / "nodes"
     nodes.mkdir()
+    slow: dict[str, Any] = {"variables": {"NCCL_PROTO": "LL"}}
+    odd: dict[int, dict[str, Any]] = {3: reports.OLD_TORCH, 5: reports.OLD_FLASH, 7: slow}
     for number in range(1, 9):
-        differs: dict[str, Any] = {
-            3: reports.OLD_TORCH,
-            5: reports.OLD_FLASH,
-            7: {"variables": {"NCCL_PROTO": "LL"}},
-        }.get(number, {})
+        differs = odd.get(number)
         findings = [reports.finding("F601", plannable=True)] if number == 5 else []
         name = f"gpu{number:03}"
         (nodes / f"{name}.json").write_text(reports.text(name, differs, findings=findings))
