@@ -24,9 +24,13 @@ sys.path[:] = own_path(sys.path, os.environ.get("PYTHONPATH", "") + os.pathsep +
 
 import contextlib  # noqa: E402 only now is the path ours
 import gc  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 from flash_doctor.cli.boundary import run  # noqa: E402
 from flash_doctor.system.scratch import remove  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main() -> None:
@@ -37,7 +41,7 @@ def main() -> None:
     """
     # looking for garbage among what imports allocate, all of it kept, would cost 8 ms
     gc.set_threshold(100_000)
-    code = run(_command, sys.argv[1:])
+    code = answer(sys.argv[1:])
     remove()  # os._exit asks nobody
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by whoever called us
         with contextlib.suppress(OSError, ValueError):
@@ -45,11 +49,16 @@ def main() -> None:
     os._exit(code)
 
 
-def _command() -> int:
-    # imported inside the boundary: even Ctrl-C during the imports ends in words
-    from flash_doctor.cli import main as command_line
+def answer(arguments: Sequence[str]) -> int:
+    """The exit code of a command line; whatever goes wrong is told, and nothing is raised."""
 
-    return command_line(sys.argv[1:])
+    def command() -> int:
+        # imported inside the boundary: even Ctrl-C during the imports ends in words
+        from flash_doctor.cli import main as command_line
+
+        return command_line(arguments)
+
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

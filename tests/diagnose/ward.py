@@ -57,7 +57,7 @@ def names() -> list[str]:
 @cache
 def patient(name: str) -> Patient:
     file = _read(name)
-    environment = decoded(Environment, _environment(name))
+    environment = decoded(Environment, recorded(name))
     return Patient(name, file["about"], tuple(file["fires"]), environment)
 
 
@@ -79,7 +79,7 @@ def _whole(name: str) -> str:
     if "environment" in file:
         environment, base_gpu = file["environment"], None
     else:
-        environment = _environment(file.get("base", HEALTHY))
+        environment = recorded(file.get("base", HEALTHY))
         base_gpu = (environment["gpus"].get("devices") or [None])[0]
         environment = merge(environment, file.get("set", {}))
     _fill_gpus(environment, base_gpu)
@@ -90,7 +90,8 @@ def _whole(name: str) -> str:
     return json.dumps(environment)
 
 
-def _environment(name: str) -> Json:
+def recorded(name: str) -> Json:
+    """The patient's environment as a report has it."""
     loaded: Json = json.loads(_whole(name))
     return loaded
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -75,7 +76,9 @@ def patient(venv: Path, tmp_path: Path, site: Path) -> Path:
             [str(uv().program), "pip", "install", "-q", "--offline", "--no-deps", "--link-mode", "copy",
              "--python", str(venv), str(wheel)], check=True,
         )  # fmt: skip
-    subprocess.run([str(venv / "bin" / "python"), "-c", "import flash_attn"], check=True)
+    compiling = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    subprocess.run([str(venv / "bin" / "python"), "-c", "import flash_attn"], env=compiling, check=True)
+    assert list((site / "flash_attn" / "__pycache__").glob("__init__*.pyc")), "there is nothing stale to be removed"
     return site
 
 
