@@ -92,7 +92,7 @@ def show(
     ]
     if not found:
         message = f"no wheel that is known has {text!r} in its name"
-        raise BadInput(message, advice="flash-doctor matrix show lists the publishers.")
+        raise BadInput(message, advice="`flash-doctor matrix show` lists the publishers.")
     if as_json:
         _emit_json(wheels_document(found, known.knowledge))
     elif text is None:

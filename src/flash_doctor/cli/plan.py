@@ -200,7 +200,7 @@ def _asked(machines: Machines, wanted: Wanted, wheelhouse: Path | None) -> tuple
     options = [(name.replace("_", "-"), value) for name, value in said.items() if value is not None]
     goal = {"want": wanted.want, "keep": wanted.keep, "allow": wanted.allow}
     options += [(name, value) for name, values in goal.items() for value in values]
-    return (program(os.environ), "plan", *(word for name, value in options for word in (f"--{name}", value)))
+    return (*program(os.environ), "plan", *(word for name, value in options for word in (f"--{name}", value)))
 
 
 def find_lookup(wheelhouse: Path | None) -> Lookup | None:

@@ -48,7 +48,7 @@ def command(
     wanted = check or name
     if wanted is None:
         message = "show which stack?"
-        raise BadInput(message, advice="flash-doctor stacks lists them; then: flash-doctor stacks show NAME")
+        raise BadInput(message, advice="`flash-doctor stacks` lists them; then: `flash-doctor stacks show NAME`")
     stack = find(facts.stacks, wanted)
     verdict = _check(stack, facts) if check else None
     code = HEALTHY if verdict is None else _CODES[verdict.consistent]

@@ -168,5 +168,5 @@ def _failed(tree: Path, text: str, how: str) -> InstallFailed:
     lines = [line for line in secrets(text).splitlines() if line.strip()]
     errors = [line for line in lines if "error:" in line or "fatal" in line.lower()]
     message = f"{tree.name} could not be compiled ({how})"
-    advice = "What was compiled is kept: after mending the cause, flash-doctor fix goes on from there."
+    advice = "What was compiled is kept: after mending the cause, `flash-doctor fix` goes on from there."
     return InstallFailed(message, evidence=[*errors[:3], *lines[-_LAST_LINES:]], advice=advice)

@@ -48,5 +48,5 @@ def accept_settings(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
 
 def _refused(name: str, why: str) -> BadInput:
     message = f"the plan sets {cut(name, 80)!r} for a compile, which a plan may not"
-    advice = "If you want it, set it yourself, in the environment that flash-doctor fix is called in."
+    advice = "If you want it, set it yourself, in the environment that `flash-doctor fix` is called in."
     return BadInput(message, evidence=(why,), advice=advice)

@@ -41,7 +41,7 @@ File = TypeVar("File", Install, Build)
 SCHEMA = "flash-doctor/plan/1"
 NAME = "plan.json"
 _LIMIT = 64 << 20  # bytes; a pipe or a device may never end
-_ADVICE = "Make one with: flash-doctor plan --json > plan.json"
+_ADVICE = "Make one with: `flash-doctor plan --json > plan.json`"
 # what the document says beside a step for whoever reads it, and what we look up ourselves
 _FOR_READERS = {"filename", "publisher", "evidence"}
 _PARTS = {

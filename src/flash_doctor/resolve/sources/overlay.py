@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.system.claims import Claimed
 
-AGAIN = "flash-doctor matrix refresh makes it anew"
+AGAIN = "`flash-doctor matrix refresh` makes it anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
