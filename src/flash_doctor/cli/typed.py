@@ -7,15 +7,22 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flash_doctor.system.commands import all_or_none, line_addressed, remedy_addressed, text_addressed
+from flash_doctor.system.commands import (
+    all_or_none,
+    line_addressed,
+    remedy_addressed,
+    shown_addressed,
+    text_addressed,
+)
 from flash_doctor.system.paths import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from flash_doctor.model import CommandLine
     from flash_doctor.model.explanation import Explanation, Explanations
     from flash_doctor.model.fleet import Comparison
+    from flash_doctor.render.text import Line, Span
 
 
 def python_of(arguments: Sequence[str]) -> str | None:
@@ -48,6 +55,18 @@ def typed_explanation(told: Explanation, python: str | None) -> Explanation:
 def typed_explanations(told: Explanations, python: str | None) -> Explanations:
     """All explanations of a log."""
     return replace(told, explanations=tuple(typed_explanation(each, python) for each in told.explanations))
+
+
+def typed_lines(lines: Iterable[Line], python: str | None = None) -> Iterator[Line]:
+    """Lines for a terminal: what stands there as a command, and commands in sentences."""
+    for line in lines:
+        yield replace(line, spans=tuple(replace(span, text=_span(span, python)) for span in line.spans))
+
+
+def _span(span: Span, python: str | None) -> str:
+    if span.style.name == "COMMAND":
+        return shown_addressed(span.text, python, program(os.environ))
+    return text_addressed(span.text, python, program(os.environ))
 
 
 def typed_comparison(told: Comparison) -> Comparison:

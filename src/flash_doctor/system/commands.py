@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.model import Finding, Goal, Python
 
-Word: TypeAlias = "str | Path | int | Version | Variable"
+Word: TypeAlias = "str | Path | int | Version | Variable | Caller"
 Program: TypeAlias = "str | tuple[str, ...]"  # as the user typed it: one word, or `python -m flash_doctor`
 
 OURS = "flash-doctor"
@@ -53,6 +53,18 @@ class Variable:
     """A word that is the value of a variable of the shell that runs the line; empty where it is not set."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The words at the beginning of a line that call us."""
+
+    words: tuple[str, ...]
+
+    def written(self) -> str | None:
+        first, *rest = self.words
+        program = _word(Path(first) if "/" in str(Path(first)) else first, "")
+        return " ".join([program, *map(_quoted, rest)]) if program and all(map(_is_shown, rest)) else None
 
 
 def command(template: str, *values: Word | Iterable[Word]) -> CommandLine | None:
@@ -132,10 +144,9 @@ def in_sentence(line: CommandLine | None) -> str:
     return _NO_LINE if line is None else line
 
 
-def called(program: Program) -> tuple[Word, ...]:
-    """The words that call us, as values of a template."""
-    first, *rest = (program,) if isinstance(program, str) else program
-    return (Path(first) if "/" in str(Path(first)) else first, *rest)
+def called(program: Program) -> Caller:
+    """The words that call us, as a value of a template."""
+    return Caller((program,) if isinstance(program, str) else program)
 
 
 def addressed(findings: Iterable[Finding], python: str | Path | None, program: Program) -> tuple[Finding, ...]:
@@ -159,7 +170,12 @@ def text_addressed(text: str, python: str | Path | None, program: Program) -> st
     """A text with our own commands in it, each between two backticks, in the same manner."""
     if OURS not in text:
         return text
-    return _IN_TEXT.sub(lambda found: f"`{in_sentence(line_addressed(CommandLine(found[1]), python, program))}`", text)
+    return _IN_TEXT.sub(lambda found: f"`{shown_addressed(found[1], python, program)}`", text)
+
+
+def shown_addressed(text: str, python: str | Path | None, program: Program) -> str:
+    """A line that is about to be shown, which went through this module before."""
+    return in_sentence(line_addressed(CommandLine(text), python, program))
 
 
 def line_addressed(line: CommandLine, python: str | Path | None, program: Program) -> CommandLine | None:
@@ -197,7 +213,7 @@ def _written(template: str, value_of: Callable[[str], Word | Iterable[Word]]) ->
 
 
 def _value(value: Word | Iterable[Word], before: str) -> str | None:
-    if isinstance(value, (str, Path, int, Version, Variable)):
+    if isinstance(value, (str, Path, int, Version, Variable, Caller)):
         return _word(value, before)
     quoted: list[str] = []
     for each in value:
@@ -212,6 +228,8 @@ def _word(value: Word, before: str) -> str | None:
     """One value, quoted; `before` is the line up to it."""
     if isinstance(value, Variable):
         return f'"${{{value.name}:-}}"' if _VARIABLE.fullmatch(value.name) else None
+    if isinstance(value, Caller):
+        return value.written()
     text = str(value)
     if not _is_shown(text):
         return None

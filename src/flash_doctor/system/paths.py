@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.system.programs import find_program
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -54,6 +52,8 @@ def program(environ: Mapping[str, str], words: Sequence[str] | None = None) -> t
     """
     if told := environ.get("FLASH_DOCTOR_PROGRAM"):
         return (told,)
+    from flash_doctor.system.programs import find_program  # which asks us for the current folder
+
     words = sys.orig_argv if words is None else words
     for at, word in enumerate(words[:8]):
         if words[at : at + 2] == ["-m", "flash_doctor"]:
