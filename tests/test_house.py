@@ -175,6 +175,25 @@ def test_a_value_that_proves_something_is_made_by_its_owner(kind: str) -> None:
     assert calls == MAKERS[kind]
 
 
+SECRET_WORDS = re.compile(r"(?i)^\W*(?:token|secret|passw\w*|credentials?|api\W{0,2}key)\W*$")
+OF_SECRETS = {f"system/{name}.py" for name in ("redact", "secret_addresses", "secret_shapes", "secret_values")}
+OF_SECRETS |= {f"system/{name}.py" for name in ("secret_names", "secret_words")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_names_that_say_secret_are_listed_in_one_place(path: Path) -> None:
+    """A second list lacks what the first one learns."""
+    if str(path.relative_to(SOURCE)) in OF_SECRETS:
+        return
+    for node in ast.walk(tree(path)):
+        words: list[str] = []
+        if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            words = [str(each.value) for each in node.elts if isinstance(each, ast.Constant)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words = node.value.split("|")
+        assert len([word for word in words if SECRET_WORDS.match(word)]) < 2, words
+
+
 def test_no_registry_host_is_named() -> None:
     hosts = ["py" + "pi.org", "python" + "hosted", "deb.deb" + "ian", "npm" + "js"]
     root = SOURCE.parents[1]

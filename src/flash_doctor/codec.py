@@ -20,6 +20,7 @@ from packaging.version import Version
 
 from flash_doctor.errors import BadInput
 from flash_doctor.system.claims import Claimed
+from flash_doctor.system.redact import cut
 
 T = TypeVar("T")
 Json = Any
@@ -162,7 +163,7 @@ def _decode_dataclass(kind: Any, data: Json, path: str) -> Any:
     if not isinstance(data, dict):
         raise _fault(path, kind, data)
     hints = _hints(kind)
-    if unknown := sorted(str(key)[:80] for key in data.keys() - _names(kind)):
+    if unknown := sorted(cut(str(key), 80) for key in data.keys() - _names(kind)):
         message = f"{path}.{unknown[0]}: no such key in {kind.__name__}"
         raise BadInput(message)
     values = {}

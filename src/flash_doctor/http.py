@@ -232,7 +232,7 @@ def chunks(response: Response, url: str, *, decode: bool = True) -> Iterator[byt
     elif encoding in {"gzip", "x-gzip"}:
         yield from _unpacked(_raw(response, url), url)
     else:
-        message = f"{public(url)} answers with a body packed as {encoding[:40]!r}, which was not asked for"
+        message = f"{public(url)} answers with a body packed as {cut(encoding, 40)!r}, which was not asked for"
         raise HttpError(message)
 
 

@@ -12,7 +12,7 @@ from flash_doctor.errors import CommandFailed, DoesNotStart, TargetError, TimedO
 from flash_doctor.model import Target
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.foreign import demand_ours
-from flash_doctor.system.redact import cut
+from flash_doctor.system.redact import cut, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,8 +149,8 @@ class RunningScript:
 
 def _evidence(completed: Completed) -> tuple[str, ...]:
     """How it ended and the last lines it printed."""
-    lines = [line for line in (completed.errors.strip() or completed.text.strip()).splitlines() if line.strip()]
-    return (f"exit code {completed.returncode}", *(cut(line, 200) for line in lines[-5:]))
+    lines = last_lines(completed.errors, 5) or last_lines(completed.text, 5)
+    return (f"exit code {completed.returncode}", *(cut(line, 200) for line in lines))
 
 
 def start_script(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.http import HttpError, chunks, get, number
 from flash_doctor.system.files import LARGEST
+from flash_doctor.system.redact import cut
 from flash_doctor.system.url import public
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _span(response: Response) -> tuple[int | None, int | None, int | None]:
 
 
 def _another(url: str, asked: tuple[int, int], response: Response, more: str = "") -> HttpError:
-    said = [f"{name}: {value[:80]}" for name in _TELLING if (value := response.headers.get(name))]
+    said = [f"{name}: {cut(value, 80)}" for name in _TELLING if (value := response.headers.get(name))]
     message = f"{public(url)} answered with another piece of the file than was asked for"
     answer = ", ".join([str(response.status_code), *said, *([more] if more else [])])
     evidence = (f"asked for bytes {asked[0]} to {asked[1]}", f"answered {answer}")

@@ -17,7 +17,7 @@ from flash_doctor.model import Target
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.paths import current_folder
 from flash_doctor.system.programs import find_program, isolated, tool_environment
-from flash_doctor.system.redact import cut
+from flash_doctor.system.redact import cut, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -173,7 +173,7 @@ def requirements_of(lines: Sequence[str], runner: Runner) -> list[tuple[str, str
         return _accept(read_json(done.text), len(lines))
     except (ValueError, TypeError) as error:
         message = "pip-api, with which requirements files are read, does not answer"
-        raise BadInput(message, evidence=done.errors.strip().splitlines()[-5:]) from error
+        raise BadInput(message, evidence=last_lines(done.errors, 5)) from error
 
 
 def _accept(claim: Claimed[Any], asked: int) -> list[tuple[str, str] | str]:

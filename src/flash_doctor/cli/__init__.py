@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from flash_doctor import __version__
 from flash_doctor.cli.boundary import emit, say, wants_json
 from flash_doctor.cli.lean import LeanCommand, LeanGroup
 from flash_doctor.errors import EXIT_CODES, BadInput
+from flash_doctor.system.paths import program
 from flash_doctor.system.redact import redact
 
 if TYPE_CHECKING:
@@ -50,7 +52,9 @@ def main(arguments: Sequence[str]) -> int:
         DoctorError: what the command could not do, for the boundary to tell.
     """
     try:
-        code = app(_named(arguments))(args=list(arguments), prog_name="flash-doctor", standalone_mode=False)
+        code = app(_named(arguments))(
+            args=list(arguments), prog_name=" ".join(program(os.environ)), standalone_mode=False
+        )
     except _UsageError as error:
         return _usage(error, arguments)
     except typer.Abort:
@@ -110,7 +114,7 @@ def _root(
 def _usage(error: Exception, arguments: Sequence[str]) -> int:
     """A usage error, told by typer itself, or as our error document; help for no command at all."""
     if wants_json(arguments):
-        raise BadInput(error.format_message(), advice="flash-doctor --help lists the commands and options")  # type: ignore[attr-defined]
+        raise BadInput(error.format_message(), advice="`flash-doctor --help` lists the commands and options")  # type: ignore[attr-defined]
     told = io.StringIO()
     error.show(file=told)  # type: ignore[attr-defined]
     say(redact(told.getvalue()))

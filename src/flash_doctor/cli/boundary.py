@@ -43,6 +43,9 @@ def run(command: Callable[[], int], arguments: Sequence[str]) -> int:
     try:
         return _by_owner(command, arguments)
     except DoctorError as error:
+        from flash_doctor.cli.typed import typed
+
+        error.advice = typed(error.advice, arguments)
         return tell(error, as_json=as_json)
     except KeyboardInterrupt:
         return tell(Interrupted(), as_json=as_json)

@@ -98,7 +98,7 @@ class _Machine:
         """Refuse a guess: what a build needs is chosen for the machine that compiles."""
         if self.python is None and self.recorded is None:
             message = "the plan compiles something, and what that needs depends on the machine that compiles it"
-            advice = "Name it: --for REPORT.json (from flash-doctor check --json there), or --python"
+            advice = "Name it: --for REPORT.json (from `flash-doctor check --json` there), or --python"
             raise BadInput(message, advice=advice)
 
     def examine(self, practice: Practice) -> Patient:

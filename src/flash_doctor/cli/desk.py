@@ -49,9 +49,10 @@ class TerminalDesk:
         return not self.yes and _asked("Trust it, and hold this address to it from now on?")
 
     def note(self, text: str) -> None:
+        from flash_doctor.cli.typed import typed
         from flash_doctor.render.text import clean
 
-        say(redact(f"flash-doctor: {clean(text)}\n"))
+        say(redact(f"flash-doctor: {clean(typed(text))}\n"))
 
     @contextmanager
     def working(self, what: str, unit: str = "") -> Iterator[Tick]:

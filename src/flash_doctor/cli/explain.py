@@ -11,6 +11,7 @@ import typer
 
 from flash_doctor.cli import explain_code
 from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.typed import typed_explanations
 from flash_doctor.errors import COULD_NOT_LOOK, HEALTHY, BadInput
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def command(
     if listed or not _is_log(subject):
         return explain_code.command(subject, listed=listed, as_json=as_json)
     with _opened(subject) as stream:
-        told = _explained(stream, _machine(python, report))
+        told = typed_explanations(_explained(stream, _machine(python, report)), python)
     code = COULD_NOT_LOOK if strict and told.unexplained else HEALTHY
     emit(_json(told, code) if as_json else text_of(told, joined=bool(python or report)))
     return code
@@ -62,7 +63,7 @@ def _is_log(subject: str) -> bool:
     path = Path(subject)
     if path.is_dir():
         message = f"{subject} is a folder"
-        raise BadInput(message, advice="name one log file, or pipe text in: ... 2>&1 | flash-doctor explain -")
+        raise BadInput(message, advice="name one log file, or pipe text in: `... 2>&1 | flash-doctor explain -`")
     if not path.exists() and ("/" in subject or "." in subject):
         message = f"there is no file {subject}"
         raise BadInput(message, advice="name a log file, - for stdin, or a code; --list lists the codes")

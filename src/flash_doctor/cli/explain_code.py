@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, TypeAlias
 
 from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.typed import typed_explanation
 from flash_doctor.errors import HEALTHY, BadInput
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 def command(code: str = "", *, listed: bool = False, as_json: bool = False) -> int:
     """Say what a code means, or list every code there is."""
-    groups = every_code() if listed else {"": find_codes(code)}
+    found = every_code() if listed else {"": find_codes(code)}
+    groups = {name: tuple(typed_explanation(each, None) for each in group) for name, group in found.items()}
     emit(_json(groups) if as_json else _list(groups) if listed else _text(groups[""]))
     return HEALTHY
 
@@ -83,7 +85,7 @@ def find_codes(code: str) -> tuple[Explanation, ...]:
         return family
     message = f"there is no code {code!r}" if code else "the code of a finding is missing"
     nearest = [f"{known[near].code}: {known[near].title}" for near in _nearest(wanted, list(known))]
-    raise BadInput(message, evidence=nearest, advice="flash-doctor explain --list lists every code")
+    raise BadInput(message, evidence=nearest, advice="`flash-doctor explain --list` lists every code")
 
 
 def _nearest(wanted: str, codes: list[str]) -> list[str]:

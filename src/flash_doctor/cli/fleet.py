@@ -166,12 +166,13 @@ class _Wishes:
 
 
 def _tell(found: Iterable[Node | Lost], wishes: _Wishes) -> int:
+    from flash_doctor.cli.typed import typed_comparison
     from flash_doctor.facts import Facts
     from flash_doctor.fleet.compare import compare as compared
     from flash_doctor.fleet.sources import read_one
 
     good = read_one(wishes.against) if wishes.against else None
-    comparison = compared(found, Facts().fleet, good)
+    comparison = typed_comparison(compared(found, Facts().fleet, good))
     code = exit_code(comparison, strict=wishes.strict)
     if wishes.prometheus:
         from flash_doctor.render.prometheus import metrics

@@ -12,6 +12,7 @@ import typer
 from flash_doctor.cli.boundary import emit
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.cli.plan_options import AllOption  # noqa: TC001 the same
+from flash_doctor.cli.typed import typed_lines
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadFacts, BadInput, DoctorError
 from flash_doctor.system.redact import redact
 
@@ -92,7 +93,7 @@ def show(
     ]
     if not found:
         message = f"no wheel that is known has {text!r} in its name"
-        raise BadInput(message, advice="flash-doctor matrix show lists the publishers.")
+        raise BadInput(message, advice="`flash-doctor matrix show` lists the publishers.")
     if as_json:
         _emit_json(wheels_document(found, known.knowledge))
     elif text is None:
@@ -198,7 +199,7 @@ def _emit_json(document: dict[str, Any]) -> None:
 def _emit_lines(lines: Iterable[Line]) -> None:
     from flash_doctor.render.console import to_text
 
-    emit(to_text(lines, sys.stdout))
+    emit(to_text(typed_lines(lines), sys.stdout))
 
 
 GROUP = {"lint": lint, "show": show, "coverage": coverage, "refresh": refresh}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.cli import plan_options as opt
 from flash_doctor.cli.boundary import emit, read_file, write_file
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
+from flash_doctor.cli.typed import python_of, typed_lines
 from flash_doctor.errors import HEALTHY, NO_PLAN, BadInput
 from flash_doctor.system.paths import program
 from flash_doctor.system.redact import Hide, Redacted, redact
@@ -200,7 +201,7 @@ def _asked(machines: Machines, wanted: Wanted, wheelhouse: Path | None) -> tuple
     options = [(name.replace("_", "-"), value) for name, value in said.items() if value is not None]
     goal = {"want": wanted.want, "keep": wanted.keep, "allow": wanted.allow}
     options += [(name, value) for name, values in goal.items() for value in values]
-    return (program(os.environ), "plan", *(word for name, value in options for word in (f"--{name}", value)))
+    return (*program(os.environ), "plan", *(word for name, value in options for word in (f"--{name}", value)))
 
 
 def find_lookup(wheelhouse: Path | None) -> Lookup | None:
@@ -236,7 +237,7 @@ def _write(form: opt.Format, consultation: Consultation, *, every: bool) -> Reda
         from flash_doctor.render.console import to_text
         from flash_doctor.render.plan import plan_lines
 
-        return to_text(plan_lines(consultation, every=every), sys.stdout)
+        return to_text(typed_lines(plan_lines(consultation, every=every), python_of(consultation.command)), sys.stdout)
     from flash_doctor.render.plan_files import WRITERS
 
     return redact(WRITERS[form.value](consultation), Hide.SECRETS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,8 @@ from flash_doctor.cli.exit_code import exit_code
 from flash_doctor.cli.options import FailOn
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, Environment, Report, Severity, Target, Unknown
+from flash_doctor.system.commands import addressed
+from flash_doctor.system.paths import program
 
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
@@ -65,6 +67,7 @@ def command(
     """
     place = Place(python=python, recorded=machine, given=given)
     report = judged(config, place, gpus=gpus, sample=data_sample, adapter=adapter)
+    report = replace(report, findings=addressed(report.findings, python, program(os.environ)))
     code = exit_code(report, strict=strict, fail_on=Severity(fail_on.value))
     emit(_json(report, code) if as_json else _text(report, config or adapter or Path()))
     return code
@@ -83,7 +86,7 @@ def judged(config: Path | None, place: Place, *, gpus: int | None, sample: int, 
         return _of_config(config, place, _asked(gpus, sample, adapter), facts)
     if adapter is None:
         message = "name a training configuration, or --adapter DIR"
-        raise BadInput(message, advice="flash-doctor preflight CONFIG.yaml")
+        raise BadInput(message, advice="`flash-doctor preflight CONFIG.yaml`")
     return _of_adapter(adapter, facts.preflight)
 
 
@@ -131,7 +134,7 @@ def _examined(place: Place, facts: Facts) -> Report:
         from flash_doctor.render.document import load_report
 
         recorded = load_report(read_file(place.recorded))
-        return diagnose(recorded.target, recorded.environment, facts)
+        return diagnose(recorded.target, recorded.environment, facts, program=program(os.environ))
     from flash_doctor.command import EndingRunner
     from flash_doctor.probe import probe
     from flash_doctor.target import find_target
@@ -140,7 +143,7 @@ def _examined(place: Place, facts: Facts) -> Report:
     with EndingRunner() as runner:
         environment = probe(target, runner)
     _note_unfinished(environment)
-    return diagnose(target, environment, facts)
+    return diagnose(target, environment, facts, program=program(os.environ))
 
 
 def _note_unfinished(environment: Environment) -> None:

@@ -40,7 +40,7 @@ def command(
     """
     if not argv:
         message = "the command is missing"
-        raise BadInput(message, advice="flash-doctor run -- python train.py")
+        raise BadInput(message, advice="`flash-doctor run -- python train.py`")
     tail = Tail(KEPT)
     try:
         returncode = pass_through(tuple(argv), tail)
@@ -58,10 +58,11 @@ def _code(returncode: int) -> int:
 
 def _explain(tail: Tail, output: Path | None, returncode: int) -> None:
     from flash_doctor.cli.explain import text_of
+    from flash_doctor.cli.typed import typed_explanations
     from flash_doctor.explain import explain
     from flash_doctor.facts import Facts
 
-    told = explain(io.BytesIO(tail.text), Facts())
+    told = typed_explanations(explain(io.BytesIO(tail.text), Facts()), None)
     say(joined((redact("\nflash-doctor: the command failed.\n"), text_of(told, joined=False))))
     if output:
         write_file(output, _json(told, returncode))

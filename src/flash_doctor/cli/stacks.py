@@ -10,6 +10,7 @@ import typer
 
 from flash_doctor.cli.boundary import emit
 from flash_doctor.cli.options import JsonOption  # noqa: TC001 typer reads the annotations
+from flash_doctor.cli.typed import typed_lines
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def command(
     wanted = check or name
     if wanted is None:
         message = "show which stack?"
-        raise BadInput(message, advice="flash-doctor stacks lists them; then: flash-doctor stacks show NAME")
+        raise BadInput(message, advice="`flash-doctor stacks` lists them; then: `flash-doctor stacks show NAME`")
     stack = find(facts.stacks, wanted)
     verdict = _check(stack, facts) if check else None
     code = HEALTHY if verdict is None else _CODES[verdict.consistent]
@@ -65,7 +66,7 @@ def _list(facts: Facts, begins: str | None, *, as_json: bool) -> int:
     from flash_doctor.render.stacks import list_document, list_lines
 
     stacks = [stack for name, stack in facts.stacks.items() if name.startswith(begins or "")]
-    emit(to_json(list_document(stacks)) if as_json else to_text(list_lines(stacks), sys.stdout))
+    emit(to_json(list_document(stacks)) if as_json else to_text(typed_lines(list_lines(stacks)), sys.stdout))
     return HEALTHY
 
 
@@ -92,4 +93,4 @@ def _text(stack: Stack, verdict: StackVerdict | None) -> Redacted:
     from flash_doctor.render.console import to_text
     from flash_doctor.render.stacks import stack_lines, verdict_lines
 
-    return to_text(verdict_lines(stack, verdict) if verdict else stack_lines(stack), sys.stdout)
+    return to_text(typed_lines(verdict_lines(stack, verdict) if verdict else stack_lines(stack)), sys.stdout)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.typed import typed_lines
 from flash_doctor.errors import INTERRUPTED, BadInput
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _tell(event: WatchEvent, exit_code: int | None, as_json: bool) -> None:
     from flash_doctor.render.console import to_text
     from flash_doctor.render.watch import event_line
 
-    emit(to_text([event_line(event)], sys.stdout))
+    emit(to_text(typed_lines([event_line(event)]), sys.stdout))
 
 
 def _has_reader() -> bool:

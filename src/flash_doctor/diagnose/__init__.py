@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.diagnose.registry import REGISTRY, Check, Result, all_checks
 from flash_doctor.diagnose.score import score
 from flash_doctor.model import Environment, Family, Finding, Report, Severity, Target
-from flash_doctor.system.commands import OURS, addressed
+from flash_doctor.system.commands import OURS, Program, addressed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,7 +49,7 @@ def diagnose(
     *,
     host_only: bool = False,
     only: tuple[Family, ...] = (),
-    program: str = OURS,
+    program: Program = OURS,
 ) -> Report:
     """Apply the checks that `host_only` and `only` leave (see `chosen_checks`), and sort what they found.
 

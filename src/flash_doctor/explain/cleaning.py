@@ -37,6 +37,11 @@ def clean_text(text: str) -> list[str]:
     return [line.strip() for line in text.split("\n")] if changed else text.split("\n")
 
 
+def without_signs(text: str) -> str:
+    """Without escapes and control signs; every space stays where it was."""
+    return _CONTROL.sub("", _ESCAPES.sub("", text) if "\x1b" in text else text)
+
+
 def clean_line(text: str) -> str:
     """One line without escapes and launcher prefixes; inner spaces stay."""
     return clean_text(text)[0]

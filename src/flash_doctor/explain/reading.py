@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from flash_doctor.explain.cleaning import clean_lines
 from flash_doctor.explain.crowd import LINE, OVERLAP, Crowd, Lines, without_digits
+from flash_doctor.explain.shown import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -88,6 +89,13 @@ class Excerpt:
         return clean_lines(self.raw, 1)[0]
 
     @cached_property
+    def seen(self) -> Seen:
+        """The line as it can be shown."""
+        before = _last_piece(self._text[max(0, self._start - BEFORE) : self._start])
+        after = _first_piece(self._text[self._stop : self._stop + AFTER])
+        return Seen(self.line, before, self.raw, after) if before or after else Seen(self.line)
+
+    @cached_property
     def flow(self) -> str:
         if len(self.line) > WRAPPED:
             return self.line
@@ -99,7 +107,7 @@ class Excerpt:
 
     def settle(self) -> Excerpt:
         """Compute all and let go of the block, so that it can be kept."""
-        _ = self.flow, self.around
+        _ = self.flow, self.around, self.seen
         self._text = b""
         return self
 
@@ -256,6 +264,14 @@ class _Window:
         self.text = self.text[offset:]
         self.searched = max(0, self.searched - offset)
         self.counted -= offset
+
+
+def _last_piece(text: bytes) -> bytes:
+    return text[max(text.rfind(b"\n"), text.rfind(b"\r")) + 1 :]
+
+
+def _first_piece(text: bytes) -> bytes:
+    return text.partition(b"\n")[0].partition(b"\r")[0]
 
 
 def _is_plain(line: bytes) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flash_doctor.explain.reading import Excerpt
+from flash_doctor.explain.shown import Seen
 from flash_doctor.explain.symbols import MissingSymbol, find_symbol
 from flash_doctor.facts.complaints import Complaint
 from flash_doctor.system.linear import Pattern
@@ -35,13 +36,13 @@ class Sighting:
     first: Excerpt
     symbol: MissingSymbol | None = None
     asked: bool = False  # told from the words of a question, not from a message
-    lines: dict[str, int] = field(default_factory=dict)
+    lines: dict[Seen, int] = field(default_factory=dict)
     count: int = 0
 
     def seen(self, excerpt: Excerpt) -> None:
         self.count += 1
         if len(self.lines) < _KEPT_LINES:
-            self.lines.setdefault(excerpt.line, excerpt.number)
+            self.lines.setdefault(excerpt.seen, excerpt.number)
 
 
 class Sightings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flash_doctor.explain.shown import shown
+from flash_doctor.explain.shown import Seen, shown
 from flash_doctor.model.explanation import LogLine
 from flash_doctor.system.linear import Pattern
 
@@ -40,14 +40,14 @@ class Failures:
     """The last lines that say that something failed, each once."""
 
     def __init__(self) -> None:
-        self._lines: dict[int, str] = {}  # by the number, in order
+        self._lines: dict[int, Seen] = {}  # by the number, in order
         self._last = ""
 
     def take(self, excerpt: Excerpt) -> None:
         """Look at one line."""
         line = excerpt.line
         if line != self._last and _FAILURE.begins(line.encode("utf-8", "replace")):
-            self._lines[excerpt.number] = self._last = line
+            self._lines[excerpt.number], self._last = excerpt.seen, line
             self._forget()
 
     def _forget(self) -> None:

@@ -56,7 +56,9 @@ def find(stacks: Mapping[str, Stack], name: str) -> Stack:
     if len(begun) == 1:
         return stacks[begun[0]]
     message = f"{len(begun)} stacks are called {name}…" if begun else f"there is no stack {name!r}"
-    raise BadInput(message, advice=f"`doctor stacks` lists them; for example {', '.join((begun or list(stacks))[:5])}.")
+    raise BadInput(
+        message, advice=f"`flash-doctor stacks` lists them; for example {', '.join((begun or list(stacks))[:5])}."
+    )
 
 
 def load(folder: Path) -> Mapping[str, Stack]:

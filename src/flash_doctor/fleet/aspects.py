@@ -13,6 +13,7 @@ from flash_doctor.errors import BadInput
 from flash_doctor.fleet.entry import Entry
 from flash_doctor.model import Absent
 from flash_doctor.model.machine import driver_number
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -94,7 +95,7 @@ def _torch(torch: Entry) -> Part[str]:
 
 def _torch_commit(torch: Entry) -> Part[str]:
     commit = torch.text_part("git")
-    return commit[:12] if isinstance(commit, str) else commit
+    return cut(commit, 12) if isinstance(commit, str) else commit
 
 
 def _cuda(torch: Entry) -> Part[str]:

@@ -18,6 +18,7 @@ from flash_doctor.fleet.gather import Answer
 from flash_doctor.fleet.reading import MAX_DOCUMENT
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.programs import find_program
+from flash_doctor.system.redact import last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +112,7 @@ def _answers(output: str, errors: str, mark: str) -> Iterator[Answer]:
     lines = output.split(f"\n@@{mark} ")[1:]
     begun = _read(_Opening, lines[0]) if lines else None
     if begun is None:
-        words = [line for line in errors.strip().splitlines() if line.strip()][-3:]
+        words = last_lines(errors, 3)
         message = "the Ray cluster does not answer"
         raise BadInput(
             message, evidence=words, advice="Is it running, and is the address right? ray status --address …"

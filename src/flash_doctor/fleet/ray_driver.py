@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 UNHIDE = {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_FAILURE = 10_000  # characters; it is masked where it is shown, and cut much shorter
 
 
 def examine(package: bytes, stub: str, arguments: list[str], seconds: float, limit: int) -> tuple[str, str]:
@@ -66,7 +67,7 @@ def answer(ray: Any, reference: object, name: str, sent: float, limit: int) -> d
         if len(output) + len(failure) > 2 * limit:
             output, failure = "", "it answered more than %d MiB" % (2 * limit >> 20)
     except Exception as error:  # whatever Ray raises for a node that died, left or cannot start a worker
-        output, failure = "", "%s: %s" % (type(error).__name__, " ".join(str(error).split())[:250])
+        output, failure = "", "%s: %s" % (type(error).__name__, " ".join(str(error).split())[:_FAILURE])
     return {"node": name, "sent": sent, "received": time.time(), "output": output, "failure": failure}
 
 

@@ -27,7 +27,6 @@ LOST = "flash-doctor/fleet-lost/1"
 
 MAX_DOCUMENT = 8 * 1024 * 1024  # bytes: a target with 10,000 distributions; a parsed one takes 20 times as much
 _MAX_AILMENTS = 200
-_JUDGED = 1000  # characters of what is no report that are looked at for what it says
 _PDSH = 128 * 1024 - 1  # characters that pdsh 2.34 keeps of a line, measured
 _BEFORE, _BEHIND = '"packages": ', ', "torch": '
 _MAX_SHARED = 256 * 1024  # characters: 32 lists of packages are kept
@@ -62,7 +61,7 @@ def parse_document(text: str) -> Entry:
     try:
         data = _sharing_packages(text)
     except ValueError as error:
-        begin = cut(text.strip()[:_JUDGED], 100)
+        begin = cut(text.strip(), 100)
         message = f"it says {begin!r}" if begin and begin[0] not in "{[" else f"it is no JSON ({cut(str(error), 100)})"
         raise BadInput(message) from None
     if not isinstance(data, dict):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.model.fleet import Node
 
-_ADVICE = "Make one on each node with: flash-doctor check --json > NODE.json"
+_ADVICE = "Make one on each node with: `flash-doctor check --json > NODE.json`"
 
 
 def read_all(places: Iterable[str], stream: BinaryIO) -> Iterator[Node | Lost]:
@@ -101,9 +101,9 @@ def read_one(path: Path) -> Node:
     """
     if not path.is_file():
         message = f"{path}: there is no such file"
-        raise BadInput(message, advice="Make it on a good node with: flash-doctor check --json > good-node.json")
+        raise BadInput(message, advice="Make it on a good node with: `flash-doctor check --json > good-node.json`")
     found = next(_file(path))
     if isinstance(found, Lost):
         message = f"{path} is no report of a good node: {found.why}"
-        raise BadInput(message, advice="Make it on a good node with: flash-doctor check --json > good-node.json")
+        raise BadInput(message, advice="Make it on a good node with: `flash-doctor check --json > good-node.json`")
     return found

@@ -22,6 +22,7 @@ from flash_doctor.system.archive import BadArchive, extract
 from flash_doctor.system.owner import is_trusted, open_trusted
 from flash_doctor.system.private import make_private
 from flash_doctor.system.programs import tool_environment
+from flash_doctor.system.redact import secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,8 +165,8 @@ def compile_wheel(
 
 def _failed(tree: Path, text: str, how: str) -> InstallFailed:
     """The line that says it best comes first: a compiler's error, else the end."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in secrets(text).splitlines() if line.strip()]
     errors = [line for line in lines if "error:" in line or "fatal" in line.lower()]
     message = f"{tree.name} could not be compiled ({how})"
-    advice = "What was compiled is kept: after mending the cause, flash-doctor fix goes on from there."
+    advice = "What was compiled is kept: after mending the cause, `flash-doctor fix` goes on from there."
     return InstallFailed(message, evidence=[*errors[:3], *lines[-_LAST_LINES:]], advice=advice)

@@ -105,7 +105,7 @@ def fetch(wanted: Wanted, sources: Sources, progress: Progress | None = None) ->
         return copied
     if not sources.network:
         message = f"{wanted.name} is not in {', '.join(map(str, sources.folders)) or 'the cache'}"
-        raise InstallFailed(message, advice="Make the bundle again, for this plan: flash-doctor bundle DIR")
+        raise InstallFailed(message, advice="Make the bundle again, for this plan: `flash-doctor bundle DIR`")
     if sources.mirror and wanted.sha256:  # only a hash tells whether a mirror has the right file
         return _from_mirror(sources.mirror, wanted, sources.cache, progress)
     return _arrive(wanted.url, wanted, sources.cache, progress)

@@ -17,6 +17,7 @@ from flash_doctor.errors import BadInput
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.inside import Inside
 from flash_doctor.system.owner import open_trusted
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from flash_doctor.system.claims import Claimed
@@ -173,12 +174,12 @@ class _Proof:
     def entry(self, name: str) -> Path:
         path = self.inside.path(name)
         if path is None or (not self.our_own and f"/{FOLDER}/" in f"/{name}/"):
-            self.faults.append(f"not inside: {name[:200]!r}")
+            self.faults.append(f"not inside: {cut(name, 200)!r}")
         return path or Path(name.replace("\0", ""))
 
     def folder(self, name: str) -> Path:
         """No link either: what is done to a folder would be done to the one that it leads to."""
         path = self.entry(name)
         if os.path.islink(path):  # noqa: PTH114 Path.is_symlink raises for a name that is too long
-            self.faults.append(f"a link: {name[:200]!r}")
+            self.faults.append(f"a link: {cut(name, 200)!r}")
         return path

@@ -14,6 +14,7 @@ from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed, is_sha256
 from flash_doctor.system.owner import demand_trusted
 from flash_doctor.system.private import demand_private, make_private
+from flash_doctor.system.redact import cut
 from flash_doctor.system.url import parse, public
 
 if TYPE_CHECKING:
@@ -76,6 +77,6 @@ def accept(claim: Claimed[Pins]) -> Pins:
     for pin in claim.unproved().pins:
         parse(pin.url)
         if not is_sha256(pin.sha256):
-            message = f"{pin.sha256[:80]!r} is no sha256"
+            message = f"{cut(pin.sha256, 80)!r} is no sha256"
             raise BadInput(message)
     return claim.unproved()

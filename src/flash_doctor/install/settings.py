@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,12 +41,12 @@ def accept_settings(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], 
         if name not in ALLOWED:
             raise _refused(name, f"a plan may set {', '.join(ALLOWED)}")
         if not re.fullmatch(ALLOWED[name], value, re.ASCII):
-            raise _refused(name, f"its value is {value[:80]!r}")
+            raise _refused(name, f"its value is {cut(value, 80)!r}")
         accepted[name] = value
     return tuple(accepted.items())
 
 
 def _refused(name: str, why: str) -> BadInput:
-    message = f"the plan sets {name[:80]!r} for a compile, which a plan may not"
-    advice = "If you want it, set it yourself, in the environment that flash-doctor fix is called in."
+    message = f"the plan sets {cut(name, 80)!r} for a compile, which a plan may not"
+    advice = "If you want it, set it yourself, in the environment that `flash-doctor fix` is called in."
     return BadInput(message, evidence=(why,), advice=advice)

@@ -16,6 +16,7 @@ from flash_doctor.errors import InstallFailed
 from flash_doctor.install.names import check_names, entries_of
 from flash_doctor.install.swap import staged_site, staged_sites
 from flash_doctor.system.bounds import record_rows
+from flash_doctor.system.redact import last_lines
 from flash_doctor.system.url import public
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def stage(wheels: Sequence[LocalWheel], folder: Path, target: Target, installer:
     done = runner.run(installer.unpack(requirements, prefix, target))
     if done.returncode:
         message = f"{installer.name} could not unpack what was fetched"
-        raise InstallFailed(message, evidence=(done.errors + done.text).strip().splitlines()[-8:])
+        raise InstallFailed(message, evidence=last_lines(done.errors + done.text, 8))
     (prefix / ".lock").unlink(missing_ok=True)  # uv's own, no file of a package
     site = _one_site(prefix)
     _check_whole(wheels, site)

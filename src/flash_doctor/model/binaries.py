@@ -43,7 +43,8 @@ class CudaArchs:
     def __post_init__(self) -> None:
         for text in (*self.sass, *self.ptx):
             if not ARCHITECTURE.fullmatch(text):
-                message = f"{text[:40]!r} is no GPU architecture"
+                shown = repr(text) if len(text) <= 40 else f"a text of {len(text)} characters"
+                message = f"{shown} is no GPU architecture"
                 raise ValueError(message)
 
 

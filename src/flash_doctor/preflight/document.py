@@ -34,6 +34,7 @@ _TRUE = {"yes", "true", "on"}
 _FALSE = {"no", "false", "off"}
 # what PyYAML leaves a text: an exponent without a point before it, or without a sign
 _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*([eE][-+]?[0-9]+|\.[0-9_]*[eE][0-9]+)")
+_FROM_HERE = "it cannot be parsed from here on"
 _TAB_WHY = "a tab in the indentation; YAML allows only spaces there"
 _TAB_BEHIND = "a tab behind a value or a colon; PyYAML, which reads it in the training program, takes only spaces"
 _TAG = "tag:yaml.org,2002:"
@@ -125,7 +126,7 @@ def read_document(path: Path) -> Document | Malformed:
         why = _tab_why(text, mark) if "'\\t'" in str(error.problem) else error.problem or str(error)
         return _malformed(path, text, mark.line if mark else 0, mark.column if mark else 0, why)
     except (YAMLError, *_PARSER_FAULTS) as error:
-        return _malformed(path, text, parser.reader.line, 0, f"it cannot be parsed from here on: {error!r:.200}")
+        return _malformed(path, text, parser.reader.line, 0, f"{_FROM_HERE}: {cut(repr(error), 200)}")
     builder = _Builder(path, plain_exponents=path.suffix == ".json")
     value = builder.build(node, "", 0) if node is not None else None
     if builder.unknown_tag:

@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from flash_doctor.model.part import Part, Unknown
 from flash_doctor.system.files import read_regular
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,6 @@ def version_in(text: str, pattern: re.Pattern[str] = _NUMBERS) -> Part[Version]:
     """The version that `pattern` finds (its last group, else the whole match)."""
     found = pattern.search(text)
     try:
-        return Version(found[found.lastindex or 0]) if found else Unknown(unknown=f"no version in {text[:80]!r}")
+        return Version(found[found.lastindex or 0]) if found else Unknown(unknown=f"no version in {cut(text, 80)!r}")
     except ValueError as error:  # InvalidVersion, or more digits than int takes
         return Unknown(unknown=str(error))

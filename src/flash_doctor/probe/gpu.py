@@ -17,6 +17,7 @@ from flash_doctor.probe.loader import compat_library, locate
 from flash_doctor.probe.question import NvmlAnswer
 from flash_doctor.probe.visible import visibility
 from flash_doctor.system.programs import find_program
+from flash_doctor.system.secret_names import says_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,6 @@ _NVML_VERSION = re.compile(r"^\d+\.(\d+\.\d+(?:\.\d+)*)$")  # "12.550.54.15": NV
 _SETTLED = ("NVML_ERROR_DRIVER_NOT_LOADED", "NVML_ERROR_LIB_RM_VERSION_MISMATCH")
 _WELL = Absent(absent="it answered without an error")
 _PREFIXES = ("CUDA_", "NVIDIA_", "LD_", "NCCL_", "TORCH", "PYTORCH_", "TRITON_", "FLASH_ATTENTION_", "PYTHON")
-_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|AUTH")
 
 
 class _Reading(NamedTuple):
@@ -51,7 +51,7 @@ def relevant_variables() -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if name.startswith(_PREFIXES) and not _SECRET.search(name)
+        if name.startswith(_PREFIXES) and not says_secret(name)
     }
 
 

@@ -27,7 +27,7 @@ from flash_doctor.probe.unfinished import unfinished_fixes
 from flash_doctor.system.bounds import count_of, read_json
 from flash_doctor.system.files import read_regular
 from flash_doctor.system.inside import can_exist
-from flash_doctor.system.redact import secrets
+from flash_doctor.system.redact import cut, secrets
 
 if TYPE_CHECKING:
     from flash_doctor.system.claims import Claimed
@@ -61,13 +61,13 @@ def described(raw: Any) -> Described:
         return Described(python, packages, binary_owners(raw), closed_site(raw, python))
     except (TypeError, ValueError, AttributeError, LookupError) as error:
         message = "the target's Python does not answer as the doctor's script does: something answers in its place"
-        raise TargetError(message, evidence=(f"{type(error).__name__}: {str(error)[:200]}",)) from error
+        raise TargetError(message, evidence=(f"{type(error).__name__}: {cut(str(error), 200)}",)) from error
 
 
 def _text(value: Any) -> str:
     """A text that can be a path, too."""
     if not isinstance(value, str) or not can_exist(value):
-        message = f"{str(value)[:80]!r} stands where a text is expected"
+        message = f"{cut(str(value), 80)!r} stands where a text is expected"
         raise TypeError(message)
     return value
 
@@ -186,7 +186,7 @@ def parse_version(text: str) -> Part[Version]:
     try:
         return Version(text)
     except ValueError:  # InvalidVersion is one, and so is a number of more digits than int() takes
-        return Unknown(unknown=f"{text[:80]!r} is no version that PEP 440 knows")
+        return Unknown(unknown=f"{cut(text, 80)!r} is no version that PEP 440 knows")
 
 
 class _Origin(NamedTuple):

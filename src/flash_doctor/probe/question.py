@@ -17,6 +17,7 @@ from flash_doctor.model import Gpu, Part, Unknown
 from flash_doctor.probe.loader import WSL_FOLDER
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.proc import survives
+from flash_doctor.system.redact import cut, last_lines
 
 if TYPE_CHECKING:
     from flash_doctor.command import Runner, Running
@@ -105,8 +106,8 @@ def _parse(child: Running) -> NvmlAnswer | str | Unknown:
     with contextlib.suppress(ValueError, BadInput):
         return _accept(decode(NvmlAnswer, read_json(lines[-1] if lines else "", origin="NVML")))
     end = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-    said = done.errors.strip().splitlines()[-1:] or ["nothing on stderr"]
-    why = f"asking NVML ended with {end}: {said[0][:200]}"
+    said = last_lines(done.errors, 1) or ["nothing on stderr"]
+    why = f"asking NVML ended with {end}: {cut(said[0], 200)}"
     return why if -done.returncode in _CRASHES and _is_asking(done.stdout) else Unknown(unknown=why)
 
 

@@ -24,7 +24,7 @@ PLAN = "flash-doctor/plan/1"
 MAX_REPORT = 64 * 1024 * 1024  # characters: ten times the report of a target with 10,000 distributions
 _MAX_DIGITS = 20  # only numbers that a machine can have
 _OF_DOCUMENT = {"schema", "verdict", "exit_code"}  # what the document has beside the report's own fields
-_FROM_CHECK = "Make a report with: flash-doctor check --json > report.json"
+_FROM_CHECK = "Make a report with: `flash-doctor check --json > report.json`"
 
 Document = dict[str, Any]
 

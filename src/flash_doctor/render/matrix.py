@@ -32,7 +32,7 @@ def overview_lines(wheels: Sequence[Wheel], origins: Iterable[Origin], knowledge
     when = f", refreshed {knowledge.refreshed}" if knowledge.refreshed else ", never refreshed"
     yield Line((span(f"{len(wheels)} wheels; shipped facts of {knowledge.shipped}{when}."),))
     yield from (Line((span(text, Style.WARN),)) for text in knowledge.warnings)
-    yield Line((span("flash-doctor matrix show TEXT tells the wheels whose name has that text."),))
+    yield Line((span("`flash-doctor matrix show TEXT` tells the wheels whose name has that text."),))
 
 
 def wheel_lines(found: Sequence[Wheel], *, every: bool) -> Iterator[Line]:

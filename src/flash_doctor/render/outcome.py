@@ -15,13 +15,14 @@ from flash_doctor.model.wheel import HashState
 from flash_doctor.render.plan import hash_text, is_local, size_text
 from flash_doctor.render.proof import LEVELS, agreement_lines, speed_lines
 from flash_doctor.render.text import BLANK, Line, Span, Style, count, finding_lines, span
-from flash_doctor.system.commands import command, in_sentence
+from flash_doctor.system.commands import called, command, in_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from flash_doctor.model import CommandLine
     from flash_doctor.model.outcome import Change, Outcome, PastFix, Rollback, Sheet
+    from flash_doctor.system.commands import Program
 
 OUTCOME = "flash-doctor/outcome/1"
 ROLLBACK = "flash-doctor/rollback/1"
@@ -119,12 +120,12 @@ def _cost(sheet: Sheet) -> str:
     return f"{fetched}{built}. {sheet.installer} unpacks beside the environment; then files are swapped in one by one."
 
 
-def outcome_lines(outcome: Outcome, program: str) -> tuple[Line, ...]:
+def outcome_lines(outcome: Outcome, program: Program) -> tuple[Line, ...]:
     """How it ended, with commands for who calls us `program`; the sheet is shown apart, before."""
     return tuple(_outcome(outcome, program))
 
 
-def _outcome(outcome: Outcome, program: str) -> Iterator[Line]:
+def _outcome(outcome: Outcome, program: Program) -> Iterator[Line]:
     if outcome.sheet.changes:
         yield BLANK
     yield Line((span(_word(outcome), _STYLES[outcome.state]), Span(".")))
@@ -136,10 +137,10 @@ def _outcome(outcome: Outcome, program: str) -> Iterator[Line]:
     if outcome.receipt:
         yield Line((span(f"Receipt: {outcome.receipt}", Style.DIM),), first="  ", verbatim=True)
         yield Line((span(f"{size_text(outcome.kept)} of old files are kept. To undo:"),), first="  ", rest="  ")
-        yield _command(command("{} rollback --python {}", Path(program), _python(outcome)))
+        yield _command(command("{} rollback --python {}", called(program), _python(outcome)))
     if outcome.state is State.UNVERIFIED:
         yield Line((Span("  To prove it where the GPU is free:"),))
-        yield _command(command("{} verify --python {}", Path(program), _python(outcome)))
+        yield _command(command("{} verify --python {}", called(program), _python(outcome)))
 
 
 def _word(outcome: Outcome) -> str:
@@ -198,9 +199,9 @@ def _when(fix: str) -> str:
         return fix
 
 
-def bundle_lines(files: Sequence[Path], size: int, folder: Path, program: str) -> tuple[Line, ...]:
+def bundle_lines(files: Sequence[Path], size: int, folder: Path, program: Program) -> tuple[Line, ...]:
     """What lies in a bundle, and what to do with it."""
-    fix = command("{} fix --bundle {}", Path(program), folder)
+    fix = command("{} fix --bundle {}", called(program), folder)
     return (
         Line((Span("Packed", Style.GOOD), span(f": {count(len(files), 'file')}, {size_text(size)}, in {folder}"))),
         *(Line((span(path.name),), first="  ", verbatim=True) for path in files),

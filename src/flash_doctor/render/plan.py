@@ -189,14 +189,15 @@ def _way(number: int, way: Alternative, consultation: Consultation) -> Iterator[
 def _next(consultation: Consultation) -> Iterator[Line]:
     answer = consultation.answer
     own = consultation.command
+    at = own.index("plan") if "plan" in own else 1
     here = _ELSEWHERE.isdisjoint(own)
     if isinstance(answer, NoPlan) and answer.command:
         text: str = answer.command
     elif not isinstance(answer, NoPlan) and answer.steps and here:
-        text = in_sentence(words(own[0], "fix", *own[2:]))
+        text = in_sentence(words(*own[:at], "fix", *own[at + 1 :]))
     elif not isinstance(answer, NoPlan) and answer.steps:
         asked = in_sentence(words(*own, "--json", "--output", "plan.json"))
-        there = in_sentence(words(own[0], "fix", "--plan", "plan.json"))
+        there = in_sentence(words(*own[:at], "fix", "--plan", "plan.json"))
         yield BLANK
         yield Line((Span("Next: "), span(asked, Style.COMMAND)), verbatim=True)
         yield Line((Span("there: "), span(there, Style.COMMAND)), verbatim=True)
@@ -213,7 +214,7 @@ def _age(knowledge: Knowledge) -> Iterator[Line]:
     since = "" if days is None else f" ({count(days, 'day')} old)"
     told = f"Facts: shipped {knowledge.shipped}"
     told += f", refreshed {knowledge.refreshed}{since}" if knowledge.refreshed else f"{since}, never refreshed"
-    told += "; newer ones: flash-doctor matrix refresh" if old else ""
+    told += "; newer ones: `flash-doctor matrix refresh`" if old else ""
     yield Line((span(told, Style.WARN if old else Style.DIM),))
     for warning in knowledge.warnings:
         yield Line((span(warning, Style.WARN),))

@@ -185,4 +185,4 @@ def _written(line: CommandLine | None) -> CommandLine:
 
 def _unwritable(why: str) -> NoPlanFound:
     message = "the plan cannot be written as a script"
-    return NoPlanFound(message, evidence=(why,), advice="Let the doctor carry it out: flash-doctor fix")
+    return NoPlanFound(message, evidence=(why,), advice="Let the doctor carry it out: `flash-doctor fix`")

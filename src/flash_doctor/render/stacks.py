@@ -28,7 +28,13 @@ def list_lines(stacks: Iterable[Stack]) -> Iterator[Line]:
             row = (span(f"{stack.name}  "), span(stack.check, _STYLE[stack.check]), span(wrong, Style.WARN))
             yield Line(row, first="  ", rest="      ")
     yield BLANK
-    yield Line((span("flash-doctor stacks show NAME tells one, stacks --check NAME asks the index about it."),))
+    yield Line(
+        (
+            span(
+                "`flash-doctor stacks show NAME` tells one, `flash-doctor stacks --check NAME` asks the index about it."
+            ),
+        )
+    )
 
 
 def stack_lines(stack: Stack) -> Iterator[Line]:

@@ -27,6 +27,7 @@ from flash_doctor.model import (
     Torch,
     Unknown,
 )
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
@@ -80,7 +81,7 @@ def _version(what: str, text: str) -> Version:
     try:
         return Version(text)
     except ValueError as error:  # InvalidVersion is one, and so is a number of more digits than int() takes
-        message = f"{what} {text[:80]!r} is no version"
+        message = f"{what} {cut(text, 80)!r} is no version"
         raise BadInput(message) from error
 
 
@@ -111,7 +112,7 @@ def capability_of(name: str, facts: Facts) -> Capability:
     if len(found) == 1:
         return found.pop()
     meant = ", ".join(map(str, sorted(found)))
-    shown = repr(name[:80])
+    shown = repr(cut(name, 80))
     message = f"GPU {shown} could have compute capability {meant}" if found else f"GPU {shown} is not known"
     raise BadInput(message, advice="Write its compute capability instead, as in --gpu sm_90.")
 
@@ -128,7 +129,7 @@ def _gpus(text: str, facts: Facts) -> Part[Gpus]:
     for word in text.split(","):
         match = _COUNTED.fullmatch(word.strip())
         if match is None or int(match[2] or 1) == 0:
-            message = f"GPU {word[:80]!r} cannot be read"
+            message = f"GPU {cut(word, 80)!r} cannot be read"
             raise BadInput(message, advice="Write a product and a count, as in H100x8.")
         capability = capability_of(match[1], facts)
         devices += [_gpu(len(devices) + number, match[1], capability) for number in range(int(match[2] or 1))]

@@ -13,6 +13,7 @@ from flash_doctor.model import known
 from flash_doctor.model.plan import Install, Plan
 from flash_doctor.resolve.steps import TORCH
 from flash_doctor.system.claims import LARGEST, Claimed, is_sha256
+from flash_doctor.system.redact import cut
 from flash_doctor.system.requirement import readable, valid_name
 from flash_doctor.system.url import named_file
 
@@ -73,7 +74,7 @@ def accept(claim: Claimed[Answer]) -> Found:
         name = valid_name(str(answer.name))
         version = Version(str(answer.version))
     except (BadInput, InvalidVersion) as error:
-        message = f"{claim.origin} names no distribution and version: {str(error)[:200]}"
+        message = f"{claim.origin} names no distribution and version: {cut(str(error), 200)}"
         raise BadInput(message) from error
     url = str(answer.url)
     named_file(url)

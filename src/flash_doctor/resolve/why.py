@@ -33,7 +33,9 @@ def why(answer: Plan | NoPlan, wanted: str, wheels: Wheels, seat: Seat) -> tuple
     if name not in wheels.names:
         near = difflib.get_close_matches(name, wheels.names, n=3)
         message = f"no publisher in the matrix has {name}"
-        raise BadInput(message, advice=f"Near it: {', '.join(near)}." if near else "`doctor matrix show` lists them.")
+        raise BadInput(
+            message, advice=f"Near it: {', '.join(near)}." if near else "`flash-doctor matrix show` lists them."
+        )
     refused = {id(one.wheel): one for one in answer.rejected}
     lines = []
     for wheel in wheels.names[name]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 
 from flash_doctor.system.files import open_regular
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     import io
@@ -196,7 +197,7 @@ class _Tree:
         if name.startswith("/") or ".." in parts:
             _refuse(f"{name} leads out of the folder")
         if len(parts) > self.limits.depth:
-            _refuse(f"{name[:200]} lies more than {self.limits.depth} folders deep")
+            _refuse(f"{cut(name, 200)} lies more than {self.limits.depth} folders deep")
         return posixpath.normpath(name)
 
     def _copy(self, name: str, first: str) -> None:

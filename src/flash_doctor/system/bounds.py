@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from flash_doctor.system.claims import Claimed
 from flash_doctor.system.files import LIMIT, read_regular
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +160,7 @@ def _finite(text: str) -> float:
 
 
 def _no_number(text: str) -> NoReturn:
-    message = f"{text[:20]} is no finite number"
+    message = f"{cut(text, 20)} is no finite number"
     raise ValueError(message)
 
 
@@ -168,7 +169,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        message = f"the key {twice[:80]!r} stands twice in one object"
+        message = f"the key {cut(twice, 80)!r} stands twice in one object"
         raise ValueError(message)
     return found
 
@@ -186,7 +187,7 @@ def count_of(value: object) -> int:
             number = -1
         if 0 <= number < 1 << 63:
             return number
-    message = f"{str(value)[:80]} is no number of something"
+    message = f"{cut(str(value), 80)} is no number of something"
     raise ValueError(message)
 
 
@@ -233,10 +234,10 @@ def tags_of(text: str) -> frozenset[Tag]:
 
     parts = text.split("-")
     if len(parts) != 3:
-        message = f"{text[:80]!r} is no tag"
+        message = f"{cut(text, 80)!r} is no tag"
         raise ValueError(message)
     if math.prod(part.count(".") + 1 for part in parts) > _MOST_TAGS:
-        _refuse(f"{text[:80]!r} stands for more than {_MOST_TAGS} tags")
+        _refuse(f"{cut(text, 80)!r} stands for more than {_MOST_TAGS} tags")
     return parse_tag(text)
 
 

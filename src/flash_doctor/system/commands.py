@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from flash_doctor.model import Finding, Goal, Python
 
-Word: TypeAlias = "str | Path | int | Version | Variable"
+Word: TypeAlias = "str | Path | int | Version | Variable | Caller"
+Program: TypeAlias = "str | tuple[str, ...]"  # as the user typed it: one word, or `python -m flash_doctor`
 
 OURS = "flash-doctor"
 PLAN, FIX = CommandLine(f"{OURS} plan"), CommandLine(f"{OURS} fix")
@@ -39,7 +40,12 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAMES_VARIABLE = re.compile(r"(?:^|[\s;&|])(?:export|unset)(?:\s+[A-Za-z_]\w*)*\s+$")
 # our commands that change or look at the target: they must name it, since they may be typed anywhere
-_ABOUT_TARGET = re.compile(rf"^{OURS} (?:plan|fix|verify|rollback|check(?!.* --host-only))(?!.* --python)")
+_ABOUT_TARGET = re.compile(
+    rf"^{OURS} (?:plan|fix|verify|rollback|abi|preflight|bundle|check(?!.* --host-only))(?![\w-])"
+    r"(?!.* --(?:python|for|facts)(?![\w-]))"
+)
+_OURS_BEGIN = re.compile(rf"(?:^|(?<=[|;&] )){OURS} ")
+_IN_TEXT = re.compile(r"`([^`\n]{1,500})`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,18 @@ class Variable:
     """A word that is the value of a variable of the shell that runs the line; empty where it is not set."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The words at the beginning of a line that call us."""
+
+    words: tuple[str, ...]
+
+    def written(self) -> str | None:
+        first, *rest = self.words
+        program = _word(Path(first) if "/" in str(Path(first)) else first, "")
+        return " ".join([program, *map(_quoted, rest)]) if program and all(map(_is_shown, rest)) else None
 
 
 def command(template: str, *values: Word | Iterable[Word]) -> CommandLine | None:
@@ -126,7 +144,12 @@ def in_sentence(line: CommandLine | None) -> str:
     return _NO_LINE if line is None else line
 
 
-def addressed(findings: Iterable[Finding], python: str | Path | None, program: str) -> tuple[Finding, ...]:
+def called(program: Program) -> Caller:
+    """The words that call us, as a value of a template."""
+    return Caller((program,) if isinstance(program, str) else program)
+
+
+def addressed(findings: Iterable[Finding], python: str | Path | None, program: Program) -> tuple[Finding, ...]:
     """The findings with our own commands as they can be typed: called as `program`, about `python`.
 
     Without `python` no interpreter was looked at, and none is named.
@@ -137,19 +160,44 @@ def addressed(findings: Iterable[Finding], python: str | Path | None, program: s
     )
 
 
-def remedy_addressed(remedy: Remedy, python: str | Path | None, program: str) -> Remedy:
+def remedy_addressed(remedy: Remedy, python: str | Path | None, program: Program) -> Remedy:
     """One remedy, in the same manner."""
-    return advice(remedy.text, *(_addressed(line, python, program) for line in remedy.commands), goal=remedy.goal)
+    lines = (line_addressed(line, python, program) for line in remedy.commands)
+    return advice(text_addressed(remedy.text, python, program), *lines, goal=remedy.goal)
 
 
-def _addressed(line: CommandLine, python: str | Path | None, program: str) -> CommandLine | None:
-    if not line.startswith(f"{OURS} "):
+def text_addressed(text: str, python: str | Path | None, program: Program) -> str:
+    """A text with our own commands in it, each between two backticks, in the same manner."""
+    if OURS not in text:
+        return text
+    return _IN_TEXT.sub(lambda found: f"`{shown_addressed(found[1], python, program)}`", text)
+
+
+def shown_addressed(text: str, python: str | Path | None, program: Program) -> str:
+    """A line that is about to be shown, which went through this module before."""
+    return in_sentence(line_addressed(CommandLine(text), python, program))
+
+
+def line_addressed(line: CommandLine, python: str | Path | None, program: Program) -> CommandLine | None:
+    """One line, in the same manner; ours may be the last of several programs in it."""
+    begin = next((found.start() for found in _OURS_BEGIN.finditer(line) if _is_complete(line[: found.start()])), None)
+    if begin is None:
         return line
     option = command(" --python {}", Path(python)) if python else CommandLine("")
-    called = command("{}", Path(program) if "/" in program else program)
-    if option is None or called is None:
+    who = command("{}", called(program))
+    if option is None or who is None:
         return None
-    return CommandLine(called + _ABOUT_TARGET.sub(lambda match: match[0] + option, line).removeprefix(OURS))
+    own = _ABOUT_TARGET.sub(lambda match: match[0] + option, line[begin:]).removeprefix(OURS)
+    return CommandLine(f"{line[:begin]}{who}{own}")
+
+
+def _is_complete(text: str) -> bool:
+    """Whether no quote is open at its end."""
+    try:
+        shlex.split(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _written(template: str, value_of: Callable[[str], Word | Iterable[Word]]) -> CommandLine | None:
@@ -165,7 +213,7 @@ def _written(template: str, value_of: Callable[[str], Word | Iterable[Word]]) ->
 
 
 def _value(value: Word | Iterable[Word], before: str) -> str | None:
-    if isinstance(value, (str, Path, int, Version, Variable)):
+    if isinstance(value, (str, Path, int, Version, Variable, Caller)):
         return _word(value, before)
     quoted: list[str] = []
     for each in value:
@@ -180,6 +228,8 @@ def _word(value: Word, before: str) -> str | None:
     """One value, quoted; `before` is the line up to it."""
     if isinstance(value, Variable):
         return f'"${{{value.name}:-}}"' if _VARIABLE.fullmatch(value.name) else None
+    if isinstance(value, Caller):
+        return value.written()
     text = str(value)
     if not _is_shown(text):
         return None

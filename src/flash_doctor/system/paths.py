@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -43,6 +44,24 @@ def current_folder() -> Path:
         return Path(os.devnull)
 
 
-def program(environ: Mapping[str, str]) -> str:
-    """How the user calls us; scripts/doctor says that it was called, since `flash-doctor` is then not on PATH."""
-    return environ.get("FLASH_DOCTOR_PROGRAM") or "flash-doctor"
+def program(environ: Mapping[str, str], words: Sequence[str] | None = None) -> tuple[str, ...]:
+    """How the user calls us: `doctor`, `.venv/bin/flash-doctor`, `python -m flash_doctor`.
+
+    `words` is the command line of this process. scripts/doctor says that it was called, since `flash-doctor` is then
+    not on PATH; who calls our code in another manner is told `flash-doctor`.
+    """
+    if told := environ.get("FLASH_DOCTOR_PROGRAM"):
+        return (told,)
+    from flash_doctor.system.programs import find_program  # which asks us for the current folder
+
+    words = sys.orig_argv if words is None else words
+    for at, word in enumerate(words[:8]):
+        if words[at : at + 2] == ["-m", "flash_doctor"]:
+            return (*words[: at + 2],)
+        name = os.path.basename(word)  # noqa: PTH119 a path as it was typed
+        if at and name in {"doctor", "flash-doctor"}:
+            # the shell looks a bare name up, and gives the path that it found
+            return (name,) if find_program(name, environ.get("PATH", os.defpath)) == Path(word) else (word,)
+        if at and not word.startswith("-"):
+            break
+    return ("flash-doctor",)

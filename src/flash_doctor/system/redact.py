@@ -49,6 +49,8 @@ class Hide(Enum):
 
 _KEY_LINE = re.compile(r"\s*(?:[A-Za-z0-9+/]{1,80}={0,2}|[\w-]{1,20}: .{0,80}|\*{3})\s*")
 _PRIVATE = "PRIVATE KEY-----"
+_SLACK = 1 << 13  # characters: longer than a private key of 8192 bits, a signed address, a JWT
+_TAIL = 1 << 16  # characters of an output of which the last lines are told
 _PASSES = 6  # secrets, then people; a mask may show what it stood beside
 # most texts of a document are names, versions and paths: none of them holds what this does not find
 _SUSPICIOUS = re.compile(
@@ -87,14 +89,48 @@ def secrets(text: str) -> str:
 
 
 def cut(text: str, limit: int, *, mark: str = "") -> str:
-    """At most `limit` characters of the text, masked before it is cut; `mark` says that it was."""
-    text = secrets(text)
-    return text if len(text) <= limit else f"{text[: limit - len(mark)]}{mark}"
+    """At most `limit` characters of the text, masked before it is cut; `mark` says that it was.
+
+    Of a long text no more is read than shows whole every secret that begins where it is cut.
+    """
+    whole = len(text) <= limit + _SLACK
+    text = secrets(text) if whole else between(text[: limit + _SLACK], 0, limit, Hide.SECRETS)
+    return text if whole and len(text) <= limit else f"{text[: limit - len(mark)]}{mark}"
 
 
-def log_line(text: str, limit: int) -> str:
-    """A line of a stranger's log: without secrets, people and the addresses of a network, cut after that."""
-    text = redact(text)
+def last_lines(text: str, most: int) -> list[str]:
+    """The last lines that are not empty, at most `most`, masked before they are parted: a key has many of them."""
+    piece = text[-_TAIL - _SLACK :]
+    told = between(piece, max(0, len(piece) - _TAIL), len(piece), Hide.SECRETS)
+    return [line for line in told.splitlines() if line.strip()][-most:]
+
+
+def between(text: str, start: int, stop: int, hide: Hide = Hide.PEOPLE) -> str:
+    """A piece of a text, masked as a part of the whole: a secret that goes on beyond it is one mask."""
+    for changes in passes(text, hide):
+        start, stop = _moved(start, changes, to_end=False), _moved(stop, changes, to_end=True)
+        text = _applied(text, changes)
+    return text[start:stop]
+
+
+def _moved(place: int, changes: Sequence[Edit], *, to_end: bool) -> int:
+    """Where a place is after these changes; in the middle of one, at its start or its end."""
+    moved = place
+    for start, stop, instead in changes:
+        if place <= start:
+            break
+        if place < stop:
+            return moved - (place - start) + (len(instead) if to_end else 0)
+        moved += len(instead) - (stop - start)
+    return moved
+
+
+def log_line(text: str, limit: int, *, before: str = "", after: str = "") -> str:
+    """A line of a stranger's log: without secrets, people and the addresses of a network, cut after that.
+
+    `before` and `after` are what is known of the rest of the line, where it was too long to be read whole.
+    """
+    text = between(f"{before}{text}{after}", len(before), len(before) + len(text))
     return _applied(text, _merged(network(text)))[:limit]
 
 

@@ -17,6 +17,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from flash_doctor.errors import BadInput
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -141,7 +142,7 @@ def valid_name(text: str) -> NormalizedName:
         BadInput: it is no name by the specification: ASCII letters, digits, and `.`, `-`, `_` between them.
     """
     if len(text) > LONGEST or not _NAME.fullmatch(text):
-        message = f"{text[:80]!r} is no name of a distribution"
+        message = f"{cut(text, 80)!r} is no name of a distribution"
         raise BadInput(message)
     return _normalized(text)
 
@@ -155,7 +156,7 @@ def valid_version(text: str) -> Version:
     if len(text) <= LONGEST:
         with contextlib.suppress(InvalidVersion):
             return Version(text)
-    message = f"{text[:80]!r} is no version"
+    message = f"{cut(text, 80)!r} is no version"
     raise BadInput(message)
 
 
@@ -169,7 +170,7 @@ def specifiers(text: str) -> SpecifierSet:
     if len(text) <= LONGEST:
         with contextlib.suppress(InvalidSpecifier):
             return SpecifierSet(text)
-    message = f"{text[:80]!r} is no version specifier"
+    message = f"{cut(text, 80)!r} is no version specifier"
     raise BadInput(message)
 
 
@@ -218,8 +219,8 @@ def _why_not(line: str) -> BadInput:
     try:
         valid_name(Parsed(line).name)
     except (InvalidRequirement, BadInput, RecursionError) as error:
-        return BadInput(f"{line[:120]!r} is no requirement: {_first_line(error)}")
-    return BadInput(f"{line[:120]!r} is no requirement")
+        return BadInput(f"{cut(line, 120)!r} is no requirement: {_first_line(error)}")
+    return BadInput(f"{cut(line, 120)!r} is no requirement")
 
 
 def _check_marker(marker: str) -> None:
@@ -233,7 +234,7 @@ def _check_marker(marker: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error).partition("\n")[0][:200]
+    return "it is nested too deeply" if isinstance(error, RecursionError) else cut(str(error).partition("\n")[0], 200)
 
 
 @lru_cache(maxsize=4096)

@@ -26,6 +26,18 @@ _WORDS = (
 _SUFFIX = r"s?(?:[_-]?(?:value|string|hash|base64|b64|plain|raw|id|prod|dev|test|staging|old|new|key|text|\d{1,3}))?"
 
 
+# for a variable's name alone, whatever its value is: RUNPOD_SECRET_db, NVIDIA_AUTHORIZATION, MYAPIKEY
+_IN_VARIABLE = re.compile(
+    rf"(?i)(?:^|_)(?:{_WORDS})s?(?=_|$)|(?:^|_)o?auth|passw|passphrase|secret|token|credential|api_?key|private_?key"
+)
+_OF_A_FILE = ("_PATH", "_FILE", "_DIR")
+
+
+def says_secret(variable: str) -> bool:
+    """Whether a variable of this name may hold a secret, and not the path of one: such a value is not even kept."""
+    return _IN_VARIABLE.search(variable) is not None and not variable.upper().endswith(_OF_A_FILE)
+
+
 @cache
 def named() -> re.Pattern[str]:
     """A word that says secret, and how its value is joined to it."""

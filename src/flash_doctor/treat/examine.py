@@ -52,5 +52,5 @@ def _installed(patient: Patient, library: str | None) -> tuple[str, Version | No
     wanted = library or next(iter(found), None)
     if wanted is None or wanted not in found:
         message = f"{library or 'flash-attention'} is not installed in {patient.target.python}"
-        raise BadInput(message, advice="Install it: flash-doctor fix")
+        raise BadInput(message, advice="Install it: `flash-doctor fix`")
     return wanted, None

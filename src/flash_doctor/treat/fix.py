@@ -115,7 +115,7 @@ class _Fix:
             plan = settle_builds(plan, self.patient, self.practice)
         if plan.manual:
             message = "the plan begins with something that only you can do"
-            raise NoPlanFound(message, evidence=plan.manual, advice="Do that, then run flash-doctor fix again.")
+            raise NoPlanFound(message, evidence=plan.manual, advice="Do that, then run `flash-doctor fix` again.")
         refuse(self.patient, [step.name for step in plan.steps], system=self.practice.options.system)
         return plan
 
@@ -245,7 +245,7 @@ def _unfit_if_replaceable(error: DoctorError) -> DoctorError:
 
 def _nothing_fits(refused: Sequence[str], errors: Sequence[DoctorError]) -> InstallFailed:
     message = "nothing that was planned could be installed; the environment is as it was before"
-    advice = errors[-1].advice or "flash-doctor plan shows the other ways"
+    advice = errors[-1].advice or "`flash-doctor plan` shows the other ways"
     return InstallFailed(message, evidence=refused, advice=advice)
 
 

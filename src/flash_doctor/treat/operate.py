@@ -74,7 +74,7 @@ class Operation:
         except OSError as error:
             message = "the environment could not be restored; its journal is complete, so nothing is lost"
             undo = in_sentence(command("flash-doctor rollback --python {}", self.patient.target.python))
-            advice = f"Mend the cause, then: {undo}"
+            advice = f"Mend the cause, then: `{undo}`"
             raise InstallFailed(message, evidence=(str(cause), str(error)), advice=advice) from error
 
     def _perform(self, folder: Path, prove: Callable[[], Proof]) -> Outcome:

@@ -98,7 +98,7 @@ def note_unfinished(environment: Environment, desk: Desk) -> None:
 
 def note_cut_off(desk: Desk) -> None:
     """Say that an earlier fix was cut off, and what undoes it."""
-    desk.note("an earlier fix was cut off half way; flash-doctor rollback --unfinished undoes it")
+    desk.note("an earlier fix was cut off half way; `flash-doctor rollback --unfinished` undoes it")
 
 
 def note_owner(patient: Patient, desk: Desk) -> None:
@@ -126,7 +126,7 @@ def _recovered(patient: Patient) -> str:
     except OSError as error:
         message = "an earlier fix was cut off, and could not be undone; its journal is complete, so nothing is lost"
         undo = in_sentence(command("flash-doctor rollback --python {}", patient.target.python))
-        advice = f"Mend the cause, then: {undo}"
+        advice = f"Mend the cause, then: `{undo}`"
         raise InstallFailed(message, evidence=(str(error),), advice=advice) from error
 
 

@@ -23,6 +23,7 @@ from flash_doctor.model.plan import Build, Install, Plan, Remove, Step
 from flash_doctor.model.wheel import HashState, Wheel
 from flash_doctor.system.bounds import read_json, wheel_name
 from flash_doctor.system.claims import LARGEST, Claimed, is_sha256
+from flash_doctor.system.redact import cut
 from flash_doctor.system.requirement import parse as parse_requirement, specifiers, valid_name
 from flash_doctor.system.url import Address, named_file, parse, public, to_open
 
@@ -40,7 +41,7 @@ File = TypeVar("File", Install, Build)
 SCHEMA = "flash-doctor/plan/1"
 NAME = "plan.json"
 _LIMIT = 64 << 20  # bytes; a pipe or a device may never end
-_ADVICE = "Make one with: flash-doctor plan --json > plan.json"
+_ADVICE = "Make one with: `flash-doctor plan --json > plan.json`"
 # what the document says beside a step for whoever reads it, and what we look up ourselves
 _FOR_READERS = {"filename", "publisher", "evidence"}
 _PARTS = {
@@ -77,7 +78,7 @@ def _shaped(document: Claimed[Any]) -> Claimed[Any]:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         message = f"{path} is no plan that this version of flash-doctor can read"
         raise BadInput(message, evidence=(f"its schema should be {SCHEMA!r}",), advice=_ADVICE)
-    if unknown := sorted(str(key)[:80] for key in data.keys() - _PARTS):
+    if unknown := sorted(cut(str(key), 80) for key in data.keys() - _PARTS):
         message = f"$.{unknown[0]}: no such key in a plan"
         raise BadInput(message)
     steps = _list(data, "steps")

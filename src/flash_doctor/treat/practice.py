@@ -12,7 +12,7 @@ from flash_doctor.resolve.lookup import Lookup
 from flash_doctor.treat.desk import Desk
 from flash_doctor.treat.options import Options
 
-_ADVICE = "Give the files in a folder (--wheelhouse DIR), or make the bundle again: flash-doctor bundle DIR"
+_ADVICE = "Give the files in a folder (--wheelhouse DIR), or make the bundle again: `flash-doctor bundle DIR`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

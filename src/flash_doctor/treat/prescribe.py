@@ -95,7 +95,11 @@ def _no_plan(goal: Goal, answer: NoPlan) -> NoPlanFound:
     lines = [*answer.because, *refused]
     lines += [f"possible: {'; '.join(one.change)}" for one in answer.alternatives[:_SHOWN]]
     message = f"there is no plan for {' and '.join(goal.wanted)} as things are"
-    return NoPlanFound(message, evidence=lines, advice=answer.command or "See all of it: flash-doctor plan")
+    return NoPlanFound(
+        message,
+        evidence=lines,
+        advice=f"`{answer.command}`" if answer.command else "See all of it: `flash-doctor plan`",
+    )
 
 
 def _demand_addresses(plan: Plan, notes: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from flash_doctor.install.users import users_of
 from flash_doctor.model import known
 from flash_doctor.system.commands import command, in_sentence
 from flash_doctor.system.inside import Inside
+from flash_doctor.system.redact import secrets
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,7 +45,7 @@ def _refuse_target(patient: Patient, *, system: bool) -> None:
         message = f"{python.executable} belongs to the operating system, which forbids changes by pip (PEP 668)"
         make = in_sentence(command("{} -m venv .venv", python.executable))
         advice = f"Make an environment and treat that: {make}. Or insist: --system"
-        raise BadInput(message, evidence=managed.strip().splitlines()[:_SHOWN], advice=advice)
+        raise BadInput(message, evidence=secrets(managed).strip().splitlines()[:_SHOWN], advice=advice)
     if not os.access(patient.site, os.W_OK):
         message = f"{patient.site} is read-only for this user, so nothing can be installed there"
         make = in_sentence(command("{} -m venv .venv", python.executable))

@@ -72,7 +72,7 @@ def _refuse_incomplete(journal: Journal) -> None:
     if lost := journal.lost():
         message = f"{len(lost)} of the old files that were kept for undoing that fix are gone, so it cannot be undone"
         evidence = [f"not kept any more: {path}" for path in lost[:3]]
-        advice = "Plan anew, for the version that you want: flash-doctor fix --want flash-attn==VERSION"
+        advice = "Plan anew, for the version that you want: `flash-doctor fix --want flash-attn==VERSION`"
         raise BadInput(message, evidence=evidence, advice=advice)
 
 
@@ -89,7 +89,7 @@ def _refuse_changed(journal: Journal) -> None:
             *(f"there again: {path}" for path in back[:3]),
             *(f"edited since: {path}" for path in edited[:3]),
         ]
-        raise BadInput(message, evidence=evidence, advice="Plan anew for what is there now: flash-doctor fix")
+        raise BadInput(message, evidence=evidence, advice="Plan anew for what is there now: `flash-doctor fix`")
 
 
 def _refuse_used(journal: Journal) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from flash_doctor.model import Absent, CommandLine, Finding, Part, Severity
 from flash_doctor.model.proof import Blame, Level, Proof, Speed
 from flash_doctor.system.commands import PLAN, advice, command
+from flash_doctor.system.redact import cut, last_lines
 
 # Words of CUDA and torch errors that speak of the machine's state, not of the library's code.
 _MACHINE = (
@@ -120,7 +121,7 @@ def _findings(ending: Ending, *, import_only: bool) -> Iterator[Finding]:
 
 def _refusal(step: str, event: Mapping[str, Any]) -> Finding:
     """A step that ended with an exception."""
-    error = str(event["error"])
+    error = cut(str(event["error"]), 2000)
     evidence = (f"{event['kind']}: {error}" if event["kind"] not in error else error, *map(str, event["where"]))
     if step == "import torch":
         return _finding("V101", "torch", "torch itself does not import", evidence, _MEND_TORCH, _CHECK)
@@ -176,7 +177,7 @@ def _bad_end(ending: Ending) -> Finding:
         severity=Severity.WARNING,
         subject="flash-attn",
         summary=f"after all was done, the process {_how(ending)}",
-        evidence=tuple(ending.stderr.strip().splitlines()[-3:]) or ("it printed no error",),
+        evidence=tuple(last_lines(ending.stderr, 3)) or ("it printed no error",),
     )
 
 
@@ -189,7 +190,7 @@ def _cut_off(ending: Ending) -> Finding:
     step = ending.open_step or {"step": "start"}
     where = str(step.get("case") or step["step"])
     how = _how(ending)
-    evidence = (f"in the step: {where}", *ending.stderr.strip().splitlines()[-3:])
+    evidence = (f"in the step: {where}", *last_lines(ending.stderr, 3))
     mine = str(step["step"]) in {"start", "import torch", "use"}
     summary = f"the process that ran the kernels {how}"
     if ending.hung is None and ending.code == -signal.SIGKILL:

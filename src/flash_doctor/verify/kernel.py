@@ -61,7 +61,7 @@ class Step:
         self.failed = True
         text = "".join(traceback.format_exception_only(kind, error)).strip()
         frames = [frame.filename for frame in traceback.extract_tb(trace)]
-        tell(event="end", step=self.name, ok=False, error=text[:2000], kind=kind.__name__, where=frames[-1:])
+        tell(event="end", step=self.name, ok=False, error=text[:12000], kind=kind.__name__, where=frames[-1:])
         return issubclass(kind, Exception)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.model import Absent, Habitat, Severity, Unknown, known
 from flash_doctor.preflight.scene import Card, Disk, FlashBuild, Stack, System
 from flash_doctor.system.requirement import readable
+from flash_doctor.system.secret_names import says_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,20 +36,15 @@ _VARIABLES = (
     "XDG_CACHE_HOME",
     "CUDA_VISIBLE",
 )
-_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 def relevant(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that a training framework reads; of a secret only that it is there."""
     return {
-        name: "set" if value and _is_secret(name) else value
+        name: "set" if value and says_secret(name) else value
         for name, value in environ.items()
         if name.startswith(_VARIABLES)
     }
-
-
-def _is_secret(name: str) -> bool:
-    return any(word in name for word in _SECRETS) and not name.endswith("_PATH")
 
 
 def system(host: Part[Host]) -> Part[System]:

@@ -18,6 +18,7 @@ from flash_doctor.preflight.run import number
 from flash_doctor.preflight.scene import Hub, Model, Tokenizer, Trained
 from flash_doctor.system.bounds import count_of, read_json
 from flash_doctor.system.files import read_regular
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from flash_doctor.preflight.run import Run
@@ -177,7 +178,7 @@ def _header_params(path: Path) -> int:
 def _size(shape: object) -> int:
     """The numbers in a tensor of that shape."""
     if not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS:
-        message = f"{str(shape)[:80]} is no shape"
+        message = f"{cut(str(shape), 80)} is no shape"
         raise ValueError(message)
     return count_of(math.prod(map(count_of, shape)))
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flash_doctor.system.redact import cut
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,7 +51,7 @@ def record_of(raw: Mapping[str, object], excerpt: str, stream: str = "") -> Reco
     """A record of what was logged; None where these are no metrics of a training."""
     if len(raw) > _MOST_METRICS:
         return None
-    numbers = {str(key)[:_LONGEST_NAME]: value for key, each in raw.items() if (value := number(each)) is not None}
+    numbers = {cut(str(key), _LONGEST_NAME): value for key, each in raw.items() if (value := number(each)) is not None}
     step, epoch = _first(numbers, _STEP), _first(numbers, _EPOCH)
     if step is None and _OF_ALL in raw:
         step = number(str(raw[_OF_ALL]).partition("/")[0])

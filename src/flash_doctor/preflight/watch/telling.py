@@ -82,7 +82,7 @@ def ended(end: End, voices: Voices, told: Counter[Severity], options: Options) -
         subject="watch",
         summary=f"{why}; {seen}",
         evidence=tuple(_course(voices)),
-        remedy=Remedy(text="flash-doctor explain LOG names the cause of an error in a log") if crashed else None,
+        remedy=Remedy(text="`flash-doctor explain LOG` names the cause of an error in a log") if crashed else None,
     )
 
 

@@ -16,7 +16,7 @@ from flash_doctor.system.bounds import read_toml
 from flash_doctor.system.claims import Claimed
 from flash_doctor.system.paths import current_folder
 from flash_doctor.system.programs import find_program, tool_environment
-from flash_doctor.system.redact import cut
+from flash_doctor.system.redact import cut, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,10 +64,10 @@ class UvLookup:
                 (Path(folder) / name).touch()
             completed = self.runner.run(self.command(question, constraints))
         if completed.returncode == _NOT_ASKED:
-            raise IndexUnreachable(evidence=completed.errors.strip().splitlines()[-5:])
+            raise IndexUnreachable(evidence=last_lines(completed.errors, 5))
         if completed.returncode:
             message = "the package index has no set of versions that fits"
-            raise NoPlanFound(message, evidence=completed.errors.strip().splitlines()[-20:])
+            raise NoPlanFound(message, evidence=last_lines(completed.errors, 20))
         return tuple(read_lock(completed.text, question))
 
     def command(self, question: Question, constraints: Path) -> Command:

@@ -15,6 +15,7 @@ from flash_doctor.model.consultation import Knowledge
 from flash_doctor.resolve.sources.matrix import Wheels, load_wheels
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.owner import is_trusted
+from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.system.claims import Claimed
 
-AGAIN = "flash-doctor matrix refresh makes it anew"
+AGAIN = "`flash-doctor matrix refresh` makes it anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,4 +95,4 @@ def usable(path: Path, shipped: Path, facts: Facts) -> bool:
 
 
 def _first(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return cut(str(error).splitlines()[0], 200) if str(error) else type(error).__name__

@@ -98,7 +98,7 @@ def _html(text: str) -> Iterator[File]:
         links.feed(text)
         addresses = [urldefrag(link) for link in links.found]
     except (ValueError, AssertionError) as error:  # html.parser asserts what only a declaration that is cut off breaks
-        message = f"the page of the index cannot be read as HTML: {str(error)[:200]}"
+        message = f"the page of the index cannot be read as HTML: {cut(str(error), 200)}"
         raise BadInput(message) from error
     for address, fragment in addresses:
         yield address, fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else None, None

@@ -16,6 +16,7 @@ from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed
 from flash_doctor.system.paths import current_folder
 from flash_doctor.system.programs import isolated, tool_environment
+from flash_doctor.system.redact import last_lines
 
 # pip says these when no index answered; it exits with 1 whatever the reason
 _UNREACHABLE = ("NewConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyError", "SSLError", "NameResolu")
@@ -74,11 +75,10 @@ def platforms(question: Question) -> tuple[str, ...]:
 
 
 def _failure(errors: str) -> NoPlanFound:
-    lines = errors.strip().splitlines()
     if any(word in errors for word in _UNREACHABLE):
-        return IndexUnreachable(evidence=lines[-3:])
+        return IndexUnreachable(evidence=last_lines(errors, 3))
     message = "the package index has no set of versions that fits"
-    return NoPlanFound(message, evidence=lines[-20:])
+    return NoPlanFound(message, evidence=last_lines(errors, 20))
 
 
 def read_report(source: Path | str) -> tuple[Found, ...]:

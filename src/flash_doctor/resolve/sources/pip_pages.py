@@ -14,6 +14,7 @@ from flash_doctor.resolve.sources.page import ACCEPT, page_files
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed
 from flash_doctor.system.programs import isolated, tool_environment
+from flash_doctor.system.redact import cut
 from flash_doctor.system.requirement import parse
 from flash_doctor.system.url import public
 
@@ -60,7 +61,7 @@ def _indexes(python: Path, runner: Runner) -> list[str]:
         return _accept(read_json(told.text)) if told.returncode == 0 else []
     except (ValueError, TypeError, AttributeError) as error:
         message = "pip does not tell which indexes it would ask"
-        raise BadInput(message, evidence=(str(error)[:200],)) from error
+        raise BadInput(message, evidence=(cut(str(error), 200),)) from error
 
 
 def _accept(claim: Claimed[Any]) -> list[str]:
