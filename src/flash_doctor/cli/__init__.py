@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,6 @@ from flash_doctor import __version__
 from flash_doctor.cli.boundary import emit, say, wants_json
 from flash_doctor.cli.lean import LeanCommand, LeanGroup
 from flash_doctor.errors import EXIT_CODES, BadInput
-from flash_doctor.system.paths import program
 from flash_doctor.system.redact import redact
 
 if TYPE_CHECKING:
@@ -52,9 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         DoctorError: what the command could not do, for the boundary to tell.
     """
     try:
-        code = app(_named(arguments))(
-            args=list(arguments), prog_name=" ".join(program(os.environ)), standalone_mode=False
-        )
+        code = app(_named(arguments))(args=list(arguments), prog_name="flash-doctor", standalone_mode=False)
     except _UsageError as error:
         return _usage(error, arguments)
     except typer.Abort:

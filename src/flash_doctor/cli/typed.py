@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def python_of(arguments: Sequence[str]) -> str | None:
     """The value of --python among the options of a command line; None where there is none."""
     options = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
-    for word, value in zip(options, [*options[1:], ""], strict=True):
+    for word, value in zip(options, [*options[1:], ""], strict=False):
         if word == "--python":
             return value or None
         if word.startswith("--python="):
