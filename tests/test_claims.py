@@ -35,7 +35,6 @@ OWNERS = {
     "resolve/sources/overlay.py": {"_accept"},
     "resolve/sources/renew.py": {"_accept"},
     "inquiry.py": {"_accept"},
-    "system/redact.py": {"_accept"},  # another machine's document, to be kept
     "target.py": {"_accept"},  # pip-api
     "probe/packages.py": {"_accept"},  # direct_url.json
     "probe/indexes.py": {"_accept"},  # uv.toml, pyproject.toml
@@ -44,7 +43,7 @@ OWNERS = {
     "verify/__init__.py": {"_accept"},
     "fleet/gather.py": {"_accept"},
     "fleet/ray.py": {"accept"},
-    "fleet/reading.py": {"_accept"},
+    "fleet/reading.py": {"_accept", "_accept_to_keep"},
     "preflight/deepspeed.py": {"_accept"},
     "preflight/given.py": {"accept"},
     "preflight/gather/data.py": {"_accept"},

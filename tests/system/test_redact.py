@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import example, given, strategies as st
 
+from flash_doctor.fleet.reading import document_to_keep
 from flash_doctor.system import secret_addresses, secret_names, secret_shapes, secret_values
 from flash_doctor.system.people import MASK
-from flash_doctor.system.redact import Hide, as_json, cut, document_again, lines, log_line, redact, secrets
+from flash_doctor.system.redact import Hide, as_json, cut, lines, log_line, redact, secrets
 from flash_doctor.system.secret_words import HARMLESS, PROSE
 
 if TYPE_CHECKING:
@@ -463,9 +464,9 @@ def test_a_private_key_over_many_lines_is_masked_line_by_line() -> None:
 
 
 def test_a_document_of_another_machine_is_masked_before_it_is_kept() -> None:
-    assert json.loads(document_again('{"why": "https://u:p/w@h", "n": 1}')) == {"why": "https://***@h", "n": 1}
-    assert document_again("no JSON, password=abcdefgh") == "no JSON, password=***"
-    assert document_again("[" * 100_000).startswith("[")
+    assert json.loads(document_to_keep('{"why": "https://u:p/w@h", "n": 1}')) == {"why": "https://***@h", "n": 1}
+    assert document_to_keep("no JSON, password=abcdefgh") == "no JSON, password=***"
+    assert document_to_keep("[" * 100_000).startswith("[")
 
 
 # ---- the time is linear in the text: by the shape of the expressions, and by counted work

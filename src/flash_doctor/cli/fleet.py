@@ -16,7 +16,7 @@ from flash_doctor.cli.boundary import emit, write_file
 from flash_doctor.cli.options import DeepOption, HostOnlyOption, JsonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.model.fleet import Comparison, FleetVerdict
-from flash_doctor.system.redact import Redacted, document_again, redact
+from flash_doctor.system.redact import Redacted, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,13 +125,15 @@ def _read(gathered: Iterable[Gathered], save: Path | None) -> list[Node | Lost]:
 
 
 def _kept(one: Gathered, folder: Path) -> str:
+    from flash_doctor.fleet.reading import document_to_keep
+
     name = "".join(char if char.isalnum() or char in "._-" else "_" for char in one.node).lstrip(".") or "_"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         message = f"{folder} cannot be made"
         raise BadInput(message, evidence=(str(error),)) from error
-    write_file(folder / f"{name}.json", document_again(one.document))
+    write_file(folder / f"{name}.json", document_to_keep(one.document))
     return str(folder / f"{name}.json")
 
 

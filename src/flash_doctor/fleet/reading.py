@@ -14,12 +14,13 @@ from flash_doctor.fleet.entry import Entry
 from flash_doctor.model import Absent, Unknown
 from flash_doctor.model.fleet import Ailment, Clock, Lost, Node
 from flash_doctor.system.bounds import read_json
-from flash_doctor.system.redact import cut
+from flash_doctor.system.redact import as_json, cut, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flash_doctor.system.claims import Claimed
+    from flash_doctor.system.redact import Redacted
 
 REPORT = "flash-doctor/report/1"
 ERROR = "flash-doctor/error/1"
@@ -159,3 +160,17 @@ def _clock(envelope: Entry) -> Clock | None:
         message = f"{clock.path}: expected low <= high"
         raise BadInput(message)
     return Clock(low=low, high=high)
+
+
+def document_to_keep(text: str) -> Redacted:
+    """A JSON document that another machine made, as it may be kept here; as a text where it is none."""
+    try:
+        return _accept_to_keep(read_json(text))
+    except ValueError:
+        return redact(text)
+
+
+def _accept_to_keep(claim: Claimed[Any]) -> Redacted:
+    """As it is but for what is hidden: it is kept, and nothing in it is believed."""
+    document = claim.unproved()
+    return as_json(document if isinstance(document, dict) else {"document": document})

@@ -33,7 +33,6 @@ from flash_doctor.system.people import MASK, in_command, in_text, network, own
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from flash_doctor.system.claims import Claimed
     from flash_doctor.system.people import Edit
 
 Redacted = NewType("Redacted", str)
@@ -172,22 +171,6 @@ def within_keys(texts: Sequence[str]) -> list[bool]:
 def joined(texts: Iterable[Redacted]) -> Redacted:
     """Masked texts as one."""
     return Redacted("".join(texts))
-
-
-def document_again(text: str) -> Redacted:
-    """A JSON document that another machine made, as it may be kept here; as a text where it is none."""
-    from flash_doctor.system.bounds import read_json
-
-    try:
-        return _accept(read_json(text))
-    except ValueError:
-        return redact(text)
-
-
-def _accept(claim: Claimed[Any]) -> Redacted:
-    """As it is but for what is hidden: it is kept, and nothing in it is believed."""
-    document = claim.unproved()
-    return as_json(document if isinstance(document, dict) else {"document": document})
 
 
 def _of_a_key(text: str) -> bool:
