@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.codec import encode
 from flash_doctor.explain import explain
 from flash_doctor.facts import Facts
 from flash_doctor.model import Capability, Gpus, GpuSource, Unknown
+from flash_doctor.system.codec import encode
 from patients import H200, report
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from flash_doctor.codec import decode
 from flash_doctor.system.claims import Claimed
+from flash_doctor.system.codec import decode
 
 T = TypeVar("T")
 

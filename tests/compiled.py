@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from flash_doctor.abi.linkage import Linkage
+    from flash_doctor.abi.linker import Linkage
 
 # A module without Python.h: PyModuleDef as words (m_name is the sixth, m_size the eighth).
 MODULE = """

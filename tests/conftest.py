@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_doctor.command import SystemRunner
+from flash_doctor.system.process import SystemRunner
 from kept import CACHE, TORCH, TORCH_VENV
 
 if TYPE_CHECKING:

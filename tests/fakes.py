@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flash_doctor.abi.buffer import Buffer
-from flash_doctor.command import Command, Completed
 from flash_doctor.errors import CommandFailed
+from flash_doctor.system.process import Command, Completed
 
 if TYPE_CHECKING:
+    from flash_doctor.install.context import Tick
     from flash_doctor.model.outcome import Sheet
-    from flash_doctor.treat.desk import Tick
 
 
 @dataclass

@@ -12,8 +12,7 @@ from typing import Any
 from flash_doctor.errors import EXIT_CODES
 from flash_doctor.facts.stacks import CHECKS
 from flash_doctor.model import Finding
-from flash_doctor.model.matrix import StackVerdict
-from flash_doctor.model.wheel import Evidence, HashState
+from flash_doctor.model.wheel import Evidence, HashState, StackVerdict
 from schema_of import FILE as REPORT_FILE, _schema
 
 FOLDER = REPORT_FILE.parent

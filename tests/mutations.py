@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clinic import Clinic
-from flash_doctor.install.journal import journals
-from flash_doctor.install.journal_text import FOLDER
+from flash_doctor.install.journal import FOLDER, journals
 from trees import snapshot
 from wheels import build_wheel
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.facts import Facts
+from flash_doctor.preflight.collect import Asked, from_facts
 from flash_doctor.preflight.document import Malformed, read_document
+from flash_doctor.preflight.facts_file import Given
 from flash_doctor.preflight.formats import read_run
-from flash_doctor.preflight.given import Given
 from flash_doctor.preflight.judge import Judgement, malformed, preflight
-from flash_doctor.preflight.stage import Asked, from_facts
 
 if TYPE_CHECKING:
-    from flash_doctor.preflight.scene import Scene
+    from flash_doctor.preflight.inputs import Scene
 
 CASES = Path(__file__).parent / "preflight_cases"
 FACTS = Facts().preflight

@@ -18,43 +18,47 @@ SOURCE = Path(__file__).parents[1] / "src" / "flash_doctor"
 # by format: the function that makes what a stranger wrote ours. `codec` and the two that answer a claim again only
 # give it another shape.
 OWNERS = {
-    "codec.py": {"decode"},
+    "system/codec.py": {"decode"},
     "render/document.py": {"accept", "_body"},
-    "treat/plan_file.py": {"accept", "_shaped"},
-    "install/journal_text.py": {"accept"},
+    "install/plan_file.py": {"accept", "_shaped"},
+    "install/journal.py": {"accept"},
     "install/swap.py": {"accept"},  # RECORD
-    "install/edited.py": {"_accept"},
+    "install/rollback.py": {"_accept"},
     "install/staging.py": {"_accept"},
-    "install/pins.py": {"accept"},
-    "resolve/lookup.py": {"accept"},  # an index's answer, by uv, pip or a page
+    "install/hashes.py": {"accept"},
+    "resolve/index_query.py": {"accept"},  # an index's answer, by uv, pip or a page
     "resolve/sources/page.py": {"_accept"},
-    "resolve/sources/index.py": {"_accept"},  # uv's lock
-    "resolve/sources/pip_index.py": {"_accept"},
-    "resolve/sources/pip_pages.py": {"_accept"},
+    "resolve/sources/uv_index.py": {"_accept"},  # uv's lock
+    "resolve/sources/pip_index.py": {"_accept", "_accept_settings"},
     "resolve/sources/matrix.py": {"_accept"},
     "resolve/sources/overlay.py": {"_accept"},
     "resolve/sources/renew.py": {"_accept"},
-    "inquiry.py": {"_accept"},
-    "target.py": {"_accept"},  # pip-api
+    "probe/target_script.py": {"_accept"},
+    "probe/target.py": {"_accept"},  # pip-api
     "probe/packages.py": {"_accept"},  # direct_url.json
     "probe/indexes.py": {"_accept"},  # uv.toml, pyproject.toml
-    "probe/question.py": {"_accept"},  # NVML's child
+    "probe/nvml_query.py": {"_accept"},  # NVML's child
     "probe/toolkit.py": {"_accept"},
     "verify/__init__.py": {"_accept"},
     "fleet/gather.py": {"_accept"},
     "fleet/ray.py": {"accept"},
     "fleet/reading.py": {"_accept", "_accept_to_keep"},
     "preflight/deepspeed.py": {"_accept"},
-    "preflight/given.py": {"accept"},
+    "preflight/facts_file.py": {"accept"},
     "preflight/gather/data.py": {"_accept"},
     "preflight/gather/model.py": {"_accept"},
     "preflight/gather/rows.py": {"_accept"},
-    "preflight/watch/lines.py": {"_accept"},
-    "preflight/watch/trainer_files.py": {"_accept"},
+    "watch/records.py": {"_accept"},
+    "watch/trainer_files.py": {"_accept"},
 }
 # text and bytes that are parsed beside `system/bounds.py`, each by the one module that owns the format
 PARSERS = {
-    "json.loads": {"explain/guess.py", "fleet/on_node.py", "fleet/ray_driver.py", "verify/kernel.py"},  # our own words
+    "json.loads": {
+        "explain/symbols.py",
+        "fleet/on_node.py",
+        "fleet/ray_driver.py",
+        "verify/kernel.py",
+    },  # our own words
     "json.load": set(),
     "pickle.loads": set(),
     "marshal.loads": set(),

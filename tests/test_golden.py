@@ -27,6 +27,6 @@ def test_no_other_book_is_in_the_tree() -> None:
 
 
 def test_the_help_of_every_command_is_in_it() -> None:
-    from flash_doctor.cli import COMMANDS as known
+    from flash_doctor.cli.app import COMMANDS as known
 
     assert {words[0] for words in COMMANDS if words} == set(known)

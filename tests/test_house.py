@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import statistics
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,37 +18,23 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).parents[1] / "src" / "flash_doctor"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-# Stages never import each other; only treat, cli and render may bring their values together.
-STAGES = {"probe", "diagnose", "resolve", "install", "verify", "explain", "preflight", "fleet"}
-EVERYONE = {"model", "errors", "system", "signals", ""}
-ALLOWED = {
-    "model": {"model"},
-    "system": {"model", "errors", "system"},
+# Each room, and the rooms above it that it may know (`errors` is everybody's): arrows run upward in this table only.
+KNOWS: dict[str, set[str]] = {
     "errors": set(),
-    "signals": set(),
-    "part_file": set(),
-    "trouble": EVERYONE,
-    "codec": EVERYONE,
-    "command": EVERYONE,
-    "http": EVERYONE | {"trouble", "part_file"},
-    "download": EVERYONE | {"http", "part_file"},
-    "ranges": EVERYONE | {"http"},
-    "inquiry": EVERYONE | {"command"},
-    "target": EVERYONE | {"command", "codec", "inquiry"},
-    "facts": EVERYONE,
-    "abi": EVERYONE | {"abi", "facts"},
-    "probe": EVERYONE | {"probe", "target", "inquiry", "command", "codec", "abi", "facts"},
-    "diagnose": EVERYONE | {"diagnose", "facts", "abi"},
-    "resolve": EVERYONE | {"resolve", "facts", "http", "codec", "command", "abi"},
-    "install": EVERYONE | {"install", "command", "http", "download", "part_file", "codec", "abi", "facts", "target"},
-    "verify": EVERYONE | {"verify", "command", "codec", "target", "facts"},
-    "explain": EVERYONE | {"explain", "facts", "abi", "codec"},
-    "preflight": EVERYONE | {"preflight", "facts", "codec"},
-    "fleet": EVERYONE | {"fleet", "command", "codec", "facts"},
-    "node": EVERYONE | {"probe", "diagnose", "facts", "target", "command", "render"},
-    "setup_rule": EVERYONE,
-    "render": EVERYONE | {"render", "codec", "diagnose", "facts"},
-    "treat": EVERYONE | STAGES | {"command", "codec", "facts", "abi", "target", "inquiry", "http", "download"},
+    "model": set(),
+    "system": {"model"},
+    "facts": {"model", "system"},
+    "abi": {"model", "system", "facts"},
+    "probe": {"model", "system", "facts", "abi"},
+    "diagnose": {"model", "system", "facts", "abi"},
+    "resolve": {"model", "system", "facts", "abi"},
+    "verify": {"model", "system", "facts"},
+    "install": {"model", "system", "facts", "abi", "probe", "diagnose", "resolve", "verify"},
+    "explain": {"model", "system", "facts", "abi"},
+    "preflight": {"model", "system", "facts"},
+    "watch": {"model", "system", "facts"},
+    "fleet": {"model", "system", "facts"},
+    "render": {"model", "system", "facts", "diagnose"},
 }
 IN_TARGET = {SOURCE / "probe" / "inside.py", SOURCE / "verify" / "kernel.py"}
 
@@ -61,39 +48,60 @@ def room(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(path: Path) -> set[str]:
+def name_of(path: Path) -> str:
+    """`flash_doctor.room.module`, a package by its folder."""
+    return ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ours that this one imports, anywhere in it."""
     names: set[str] = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    ours = {name.split(".")[1] for name in names if name.startswith("flash_doctor.")}
-    return {name for name in ours if (SOURCE / name).is_dir() or (SOURCE / f"{name}.py").exists()}
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= inner if inner <= NAMES else (inner & NAMES) | {node.module}
+    return names & NAMES
+
+
+def imported_rooms(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imported(path) if "." in name}
+
+
+NAMES = {name_of(path) for path in MODULES}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_layering(path: Path) -> None:
     here = room(path)
-    if here in ALLOWED:
-        assert imported_rooms(path) <= ALLOWED[here] | {here}
+    if here in KNOWS:
+        assert imported_rooms(path) <= KNOWS[here] | {here, "errors"}
     else:
         assert here in {"cli", "__main__", "__init__"}, f"{here} has no place in the layering table"
-        return
-    assert "cli" not in imported_rooms(path)
+
+
+def test_no_arrow_runs_up() -> None:
+    order = list(KNOWS)
+    assert all(order.index(known) < order.index(here) for here, rooms in KNOWS.items() for known in rooms)
+
+
+def test_no_module_lies_loose() -> None:
+    assert {path.stem for path in SOURCE.glob("*.py")} == {"__init__", "__main__", "errors"}
+
+
+def test_no_circle() -> None:
+    """Of modules, be the import at the top or inside a function."""
+    waiting = {name_of(path): {name for name in imported(path) if name != name_of(path)} for path in MODULES}
+    while free := {name for name, needs in waiting.items() if not needs & waiting.keys()}:
+        waiting = {name: needs for name, needs in waiting.items() if name not in free}
+    assert not waiting
 
 
 @pytest.mark.parametrize("path", sorted(IN_TARGET & set(MODULES)), ids=lambda path: path.name)
 def test_scripts_for_the_target_import_nothing_of_ours(path: Path) -> None:
-    assert not imported_rooms(path)
+    assert not imported(path)
     assert "flash_doctor" not in path.read_text(encoding="utf-8").replace("flash_doctor/", "")
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_modules_and_functions_stay_small(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
-    long = [f"{node.name}: {length(node)}" for node in functions(path) if length(node) > 40]
-    assert not long
 
 
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -105,8 +113,48 @@ def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return node.end_lineno - node.lineno + 1
 
 
-def test_median_function_is_under_ten_lines() -> None:
-    assert statistics.median(length(node) for path in MODULES for node in functions(path)) < 10
+# What a room's functions may have, in lines with their docstrings: the median, and nine of ten. A long idea is not cut
+# for it; a room in which most functions are long has ideas that nobody told apart.
+BUDGETS = {
+    "abi": (7, 16),
+    "cli": (9, 24),
+    "diagnose": (10, 30),  # a docstring there is the page that `explain CODE` prints
+    "explain": (6, 15),
+    "facts": (5, 16),
+    "fleet": (8, 18),
+    "install": (8, 18),
+    "model": (4, 8),
+    "preflight": (8, 22),
+    "probe": (8, 18),
+    "render": (8, 16),
+    "resolve": (8, 18),
+    "system": (7, 16),
+    "verify": (8, 20),
+    "watch": (6, 15),
+}
+
+
+@pytest.mark.parametrize("here", BUDGETS)
+def test_functions_keep_to_the_budget_of_their_room(here: str) -> None:
+    lengths = sorted(length(node) for path in MODULES if room(path) == here for node in functions(path))
+    median, most = statistics.median(lengths), lengths[len(lengths) * 9 // 10]
+    assert (median, most) <= BUDGETS[here]
+    assert most <= BUDGETS[here][1]
+
+
+def test_every_room_has_a_budget() -> None:
+    assert {room(path) for path in MODULES} - {"__init__", "__main__", "errors"} == BUDGETS.keys()
+
+
+def test_no_small_module_serves_one_other_alone() -> None:
+    """It belongs into that one; a script that runs in another Python stands by itself."""
+    users = Counter(name for path in MODULES for name in imported(path) - {name_of(path)})
+    small = [
+        name_of(path)
+        for path in MODULES
+        if path.name != "__init__.py" and len(path.read_text(encoding="utf-8").splitlines()) < 40
+    ]
+    assert [name for name in small if users[name] == 1] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
@@ -116,17 +164,17 @@ def test_every_module_says_what_it_is(path: Path) -> None:
 
 def test_programs_are_found_in_one_place() -> None:
     """shutil.which takes an empty entry of PATH for the current folder."""
-    finder = SOURCE / "system" / "programs.py"
+    finder = SOURCE / "system" / "paths.py"
     others = [str(path) for path in MODULES if path != finder and "which(" in path.read_text(encoding="utf-8")]
     assert not others
 
 
 # what begins with a program's name and is no command: sentences, and a version
 SAID = {
-    ("cli/__init__.py", "flash-doctor {}"),
+    ("cli/app.py", "flash-doctor {}"),
     ("diagnose/shadows.py", "flash-doctor was started in {}"),
-    ("probe/smi.py", "nvidia-smi says {}"),
-    ("render/codes.py", "flash-doctor {}:"),
+    ("probe/nvidia_smi.py", "nvidia-smi says {}"),
+    ("render/explanations.py", "flash-doctor {}:"),
 }
 COMMAND = re.compile(
     r"\s*(?:flash-doctor|pip|uv|sudo|apt|apt-get|export|unset|conda|git|chmod|chown|rm|mv|srun|scontrol|docker|curl|sh"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor import __version__
-from flash_doctor.cli import COMMANDS
-from flash_doctor.setup_rule import lint_setup
+from flash_doctor.cli.app import COMMANDS
+from flash_doctor.preflight.setup_scripts import lint_setup
 from transcripts import is_treatment, needs_torch, output_of, prepare_proof, room, stories, tables_refreshed
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.facts import Facts
-from flash_doctor.preflight.watch.judge import judge
-from flash_doctor.preflight.watch.records import Record, record_of
-from flash_doctor.preflight.watch.series import Series
-from flash_doctor.preflight.watch.trainer_files import Settings
+from flash_doctor.watch.judge import judge
+from flash_doctor.watch.records import Record, record_of
+from flash_doctor.watch.series import Series
+from flash_doctor.watch.trainer_files import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

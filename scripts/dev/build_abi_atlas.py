@@ -27,8 +27,7 @@ from packaging.version import Version
 from torch_exports import CannotRead, Wheel, find_releases, find_wheel, read_exports
 
 from flash_doctor import __version__
-from flash_doctor.abi.atlas import Atlas, Release
-from flash_doctor.abi.atlas_format import FORMAT, PAGES, AtlasImage, fingerprint, pack
+from flash_doctor.abi.atlas import FORMAT, PAGES, Atlas, AtlasImage, Release, fingerprint, pack
 from flash_doctor.errors import DoctorError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ import contextlib  # noqa: E402 only now is the path ours
 import gc  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
-from flash_doctor.cli.boundary import run  # noqa: E402
+from flash_doctor.cli.errors import run  # noqa: E402
 from flash_doctor.system.scratch import remove  # noqa: E402
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def answer(arguments: Sequence[str]) -> int:
 
     def command() -> int:
         # imported inside the boundary: even Ctrl-C during the imports ends in words
-        from flash_doctor.cli import main as command_line
+        from flash_doctor.cli.app import main as command_line
 
         return command_line(arguments)
 

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from flash_doctor.abi.atlas import Atlas, in_torch_namespace
-from flash_doctor.abi.atlas_format import AtlasImage
+from flash_doctor.abi.atlas import Atlas, AtlasImage, in_torch_namespace
 from flash_doctor.abi.binary import read_binary
 from flash_doctor.abi.built_for import Standing, plain_release
 from flash_doctor.errors import BadFacts

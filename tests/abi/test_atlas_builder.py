@@ -15,8 +15,7 @@ import pytest
 from packaging.version import Version
 
 from compiled import shared
-from flash_doctor.abi.atlas import Atlas
-from flash_doctor.abi.atlas_format import fingerprint
+from flash_doctor.abi.atlas import Atlas, fingerprint
 from flash_doctor.errors import BadBinary
 from servers import Site, serve
 

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from flash_doctor.abi.atlas_format import PAGES, AtlasImage, digest, fingerprint, pack
+from flash_doctor.abi.atlas import PAGES, AtlasImage, digest, fingerprint, pack
 from flash_doctor.errors import BadFacts
 
 RELEASES = tuple(f"9.{minor}.0" for minor in range(11))

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from flash_doctor.abi.ldcache import parse_cache, read_cache
-from flash_doctor.abi.search import System, cpu_levels
+from flash_doctor.abi.search import System, cpu_levels, parse_cache, read_cache
 
 X86, I386 = 0x0303, 0x0003
 LDCONFIG = shutil.which("ldconfig") or "/sbin/ldconfig"

@@ -15,8 +15,7 @@ from packaging.version import Version
 
 from compiled import child, references, shared
 from flash_doctor.abi.binary import read_binary
-from flash_doctor.abi.inflate import Inflated, LocalSource
-from flash_doctor.abi.wheel import Wheel, open_wheel
+from flash_doctor.abi.wheel import Inflated, LocalSource, Wheel, open_wheel
 from flash_doctor.errors import BadBinary, BadInput
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import NoReturn
 import pytest
 from jsonschema import Draft202012Validator
 
-from flash_doctor.cli import COMMANDS, boundary
-from flash_doctor.cli.boundary import error_text, run, wants_json, write_file
-from flash_doctor.cli.exit_code import exit_code
+from flash_doctor.cli import errors
+from flash_doctor.cli.app import COMMANDS
+from flash_doctor.cli.errors import error_text, exit_code, run, wants_json, write_file
 from flash_doctor.errors import BadInput, CommandFailed, NoPlanFound
 from flash_doctor.model import Report, Severity, Unchecked
 from flash_doctor.system.redact import redact
@@ -141,8 +141,8 @@ def test_a_strangers_words_give_a_build_machine_no_order(order: str, capsys: pyt
     """GitHub, Azure and TeamCity read a job's output for commands."""
     told = order.format("words")
     for text in (told, f"one\n{told}\nthree"):
-        boundary.emit(redact(text))
-        boundary.say(redact(text))
+        errors.emit(redact(text))
+        errors.say(redact(text))
         for shown in capsys.readouterr():
             assert "words" in shown
             assert not re.search(r"(?m)^\s*::|##\w*\[", shown)
@@ -152,7 +152,7 @@ def test_a_strangers_words_give_a_build_machine_no_order(order: str, capsys: pyt
     "text", ["::operator new(unsigned long)", "at::Tensor::", "## Summary", "c10::error::x", "::at::"]
 )
 def test_other_words_stay_as_they_are(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    boundary.emit(redact(text))
+    errors.emit(redact(text))
     assert capsys.readouterr().out == text
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from jsonschema import Draft202012Validator
 
-from flash_doctor.cli.exit_code import exit_code
+from flash_doctor.cli.errors import exit_code
 from flash_doctor.model import Severity, Unknown
 from flash_doctor.render.document import load_report
 from schema_of import FILE

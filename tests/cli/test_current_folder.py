@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinic import Clinic, install_step, write_plan
-from flash_doctor.cli import COMMANDS
+from flash_doctor.cli.app import COMMANDS
 from servers import Site, serve
 from traps import Traps, set_traps
 

@@ -13,12 +13,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import flash_doctor
-from flash_doctor.cli import COMMANDS
+from flash_doctor.cli.app import COMMANDS
 from flash_doctor.cli.explain_code import command, every_code, find_codes
 from flash_doctor.errors import BadInput
 from flash_doctor.facts import Facts
-from flash_doctor.render.codes import code_lines
 from flash_doctor.render.console import to_text
+from flash_doctor.render.explanations import code_lines
 from schema_of import FILE
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from flash_doctor.cli import COMMANDS, main
+from flash_doctor.cli.app import COMMANDS, main
 
 GROUPS = {"matrix": ("show", "lint", "coverage", "refresh"), "fleet": ("check", "compare")}
 PAGES = [(), *((name,) for name in COMMANDS), *((name, verb) for name, verbs in GROUPS.items() for verb in verbs)]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flash_doctor.cli import main
-from flash_doctor.cli.boundary import run
-from flash_doctor.preflight.watch.trainer_files import Unreadable, read_settings
+from flash_doctor.cli.app import main
+from flash_doctor.cli.errors import run
 from flash_doctor.render.document import report_document, to_json
+from flash_doctor.watch.trainer_files import Unreadable, read_settings
 from patients import broken
 from preflight_bench import CASES
 

@@ -12,7 +12,7 @@ import typer
 from fakes import TableRunner, printed
 from flash_doctor.cli.lean import LeanCommand, LeanGroup
 from flash_doctor.cli.meanwhile import Meanwhile
-from flash_doctor.command import Command
+from flash_doctor.system.process import Command
 
 
 class Colour(str, Enum):

@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 
 import patients
-from flash_doctor.cli import main
-from flash_doctor.cli.boundary import run
+from flash_doctor.cli.app import main
+from flash_doctor.cli.errors import run
 from flash_doctor.render.document import report_document, to_json
 from preflight_bench import CASES
 from schema_of import FILE

@@ -13,7 +13,7 @@ import typer.main
 from typer.core import TyperGroup
 from ward import Patient, ward
 
-from flash_doctor.cli import app
+from flash_doctor.cli.app import app
 from flash_doctor.cli.explain_code import every_code
 from flash_doctor.cli.typed import python_of, typed
 from flash_doctor.diagnose import diagnose

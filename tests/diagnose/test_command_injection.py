@@ -17,11 +17,11 @@ import pytest
 from ward import names, patient
 
 from claimed import decoded
-from flash_doctor.codec import encode
 from flash_doctor.diagnose import diagnose
 from flash_doctor.errors import BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.model import Environment
+from flash_doctor.system.codec import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from packaging.version import Version
 from ward import patient
 
-from flash_doctor.diagnose.needs import first_of_each, fits, unmet, unmet_of_extras
+from flash_doctor.diagnose.requires_dist import first_of_each, fits, unmet, unmet_of_extras
 from flash_doctor.model import Absent, Package, Packages, Python, Unknown, known
 
 HEALTHY = patient("healthy-h100").environment

@@ -8,11 +8,11 @@ import pytest
 from ward import HEALTHY, merge, patient, ward
 
 from claimed import decoded
-from flash_doctor.codec import encode
 from flash_doctor.diagnose import diagnose
 from flash_doctor.diagnose.registry import REGISTRY
 from flash_doctor.facts import Facts
 from flash_doctor.model import Environment, Family, Finding, Report, Severity
+from flash_doctor.system.codec import encode
 
 FACTS = Facts()
 MACHINE = {Family.HOST, Family.DRIVER, Family.GPU, Family.BUILD}

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fakes import Answer, printed
-from flash_doctor.command import Command, Completed, SystemRunner
 from flash_doctor.errors import CommandFailed
+from flash_doctor.system.process import Command, Completed, SystemRunner
 from sites import install, site_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flash_doctor.command import Running
+    from flash_doctor.system.process import Running
 
 
 def environment(place: Path, torch: str) -> Path:

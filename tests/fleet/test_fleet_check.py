@@ -17,21 +17,19 @@ from clusters import LocalSlurm, NoSlurm, environment, hanging
 from reports import folder, text
 
 from fakes import TableRunner, printed
-from flash_doctor.cli import main
-from flash_doctor.command import Completed
+from flash_doctor.cli.app import main
 from flash_doctor.errors import BadInput, CommandFailed, TimedOut
-from flash_doctor.fleet.gather import Answer, Errand, gather
-from flash_doctor.fleet.parallel import each
+from flash_doctor.fleet.gather import Answer, Errand, Shipment, gather, pack
 from flash_doctor.fleet.ray import Ray
 from flash_doctor.fleet.reading import read_document
-from flash_doctor.fleet.shipment import Shipment, pack
-from flash_doctor.fleet.slurm import LAUNCH, Slurm
+from flash_doctor.fleet.slurm import LAUNCH, Slurm, each
 from flash_doctor.model.fleet import Lost, Node
+from flash_doctor.system.process import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flash_doctor.command import Runner
+    from flash_doctor.system.process import Runner
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +88,7 @@ def test_a_node_runs_nothing_out_of_a_folder_that_others_can_write(
 def test_equal_doctors_are_equal_packages_and_hold_what_a_check_needs(shipment: Shipment) -> None:
     assert pack() == shipment
     names = set(zipfile.ZipFile(io.BytesIO(shipment.data)).namelist())
-    needed = {"flash_doctor/node.py", "flash_doctor/wheel_matrix/drivers.toml", "packaging/version.py", "pynvml.py"}
+    needed = {"flash_doctor/cli/node.py", "flash_doctor/wheel_matrix/drivers.toml", "packaging/version.py", "pynvml.py"}
     assert needed <= names
     assert not [name for name in names if name.endswith(".so") or "/cli/" in name or "__pycache__" in name]
     assert len(shipment.data) < 5_000_000

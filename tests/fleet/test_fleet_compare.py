@@ -11,11 +11,11 @@ from reports import OLD_FLASH, OLD_TORCH, document, finding, text
 
 from flash_doctor.facts import Facts
 from flash_doctor.facts.fleet import Degree
+from flash_doctor.fleet.aspects import degree
 from flash_doctor.fleet.compare import compare
-from flash_doctor.fleet.degree import degree
 from flash_doctor.fleet.reading import read_document
 from flash_doctor.model.fleet import Comparison, Difference, Effect, FleetVerdict, Lost, Node
-from flash_doctor.render.nodes import fold
+from flash_doctor.render.fleet import fold
 
 POLICY = Facts().fleet
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authority import NETWORK, Authority
-from flash_doctor import http
+from flash_doctor.system import http
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 import pytest
 
-from flash_doctor import http
-from flash_doctor.http import HttpError, get_bytes
+from flash_doctor.system import http
+from flash_doctor.system.http import HttpError, get_bytes
 from memory import peak_of
 
 OK = b"HTTP/1.1 200 OK\r\n"

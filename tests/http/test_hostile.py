@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_doctor import download as downloads, http
-from flash_doctor.download import HashMismatch, download
 from flash_doctor.install.fetch import Sources, Wanted, fetch
+from flash_doctor.system import download as downloads, http
+from flash_doctor.system.download import HashMismatch, download
 from servers import Proxy, Site, proxying, serve
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flash_doctor import http
-from flash_doctor.download import HashMismatch, download
 from flash_doctor.errors import BadInput, DoctorError
-from flash_doctor.ranges import RangeReader
+from flash_doctor.system import http
+from flash_doctor.system.download import HashMismatch, download
+from flash_doctor.system.ranges import RangeReader
 from flash_doctor.system.url import public
 from servers import Site, serve
 

@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import pytest
 
-from flash_doctor import http
-from flash_doctor.http import HttpError
-from flash_doctor.part_file import CHUNK
-from flash_doctor.ranges import RangeReader
+from flash_doctor.system import http
+from flash_doctor.system.http import HttpError
+from flash_doctor.system.part_file import CHUNK
+from flash_doctor.system.ranges import RangeReader
 from memory import peak_of
 
 SIZE = 100_000
@@ -137,7 +137,7 @@ def test_an_answer_without_end_does_not_fill_the_memory(lie: str) -> None:
         code = (
             "from flash_doctor.errors import DoctorError\n"
             "from flash_doctor.abi.wheel import Wheel\n"
-            "from flash_doctor.ranges import RangeReader\n"
+            "from flash_doctor.system.ranges import RangeReader\n"
             "began()\n"
             f"try: Wheel(RangeReader({liar.url!r}), 'x-1-py3-none-any.whl')\n"
             "except DoctorError: pass\n"
@@ -179,7 +179,7 @@ def test_a_body_packed_in_an_unasked_way_is_refused(encoding: str) -> None:
 def test_a_body_that_unpacks_without_end_is_counted_unpacked() -> None:
     with lying(Liar(bomb)) as liar:
         code = (
-            "from flash_doctor.http import HttpError, get_bytes\n"
+            "from flash_doctor.system.http import HttpError, get_bytes\n"
             "began()\n"
             f"try: get_bytes({liar.url!r}, limit=1 << 20, headers={{'Range': 'bytes=1-2'}})\n"
             "except HttpError as error: assert 'more than' in str(error)\n"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_doctor import http
 from flash_doctor.errors import BadInput
-from flash_doctor.trouble import Authorities, trouble_of
+from flash_doctor.system import http
+from flash_doctor.system.http_errors import Authorities, trouble_of
 from servers import Proxy, Site, proxying, serve
 
 if TYPE_CHECKING:

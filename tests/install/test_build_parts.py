@@ -10,14 +10,14 @@ import pytest
 
 from fakes import TableRunner, printed
 from flash_doctor.errors import InstallFailed
-from flash_doctor.install.build import Progress, Workshop, compile_wheel, unpack
+from flash_doctor.install.compile import Progress, Workshop, compile_wheel, unpack
 from flash_doctor.install.fetch import hash_of
 from flash_doctor.model import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flash_doctor.command import Command, Completed
+    from flash_doctor.system.process import Command, Completed
 
 
 def archive(folder: Path, *names: str) -> Path:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.errors import BadInput
-from flash_doctor.install.journal import Journal, journals, tidy, unfinished
-from flash_doctor.install.journal_text import FOLDER, Arrival, LeftFolder, Swap
+from flash_doctor.install.journal import FOLDER, Arrival, Journal, LeftFolder, Swap, journals, tidy, unfinished
 from trees import snapshot
 
 if TYPE_CHECKING:

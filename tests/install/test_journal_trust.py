@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flash_doctor.errors import BadInput
-from flash_doctor.install.journal import journals, tidy, unfinished
-from flash_doctor.install.journal_text import FOLDER
+from flash_doctor.install.journal import FOLDER, journals, tidy, unfinished
 from trees import snapshot
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.errors import InstallFailed
-from flash_doctor.install.names import check_names
+from flash_doctor.install.staging import check_names
 from wheels import build_wheel
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_doctor.install.journal_text import Arrival
-from flash_doctor.install.ownership import own_arrivals, own_folders
+from flash_doctor.install.journal import Arrival
+from flash_doctor.install.transaction import own_arrivals, own_folders
 from users import STRANGER, as_root
 
 if TYPE_CHECKING:

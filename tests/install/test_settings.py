@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flash_doctor.errors import BadInput
-from flash_doctor.install.settings import ALLOWED, accept_settings
+from flash_doctor.install.compile import ALLOWED, accept_settings
 
 GOOD = {
     "FLASH_ATTENTION_FORCE_BUILD": ("TRUE", "FALSE"),

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BadInput, InstallFailed
-from flash_doctor.install.interface import Installer, LocalWheel
-from flash_doctor.install.journal import Journal, journals, tidy
-from flash_doctor.install.journal_text import FOLDER
-from flash_doctor.install.pip import Pip
+from flash_doctor.install.installers import Installer, LocalWheel, Pip, Uv
+from flash_doctor.install.journal import FOLDER, Journal, journals, tidy
 from flash_doctor.install.staging import stage
 from flash_doctor.install.swap import plan_swap, staged_site
-from flash_doctor.install.uv import Uv
 from flash_doctor.model import Packages, Target, known
 from flash_doctor.probe import probe
+from flash_doctor.system.process import SystemRunner
 from trees import snapshot
 from wheels import build_wheel
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_doctor.cli import main
-from flash_doctor.cli.boundary import run
+from flash_doctor.cli.app import main
+from flash_doctor.cli.errors import run
 from flash_doctor.errors import NoPlanFound
+from flash_doctor.install.plan_command import Request, Scene, consult
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Install, NoPlan, Plan
-from flash_doctor.resolve.lookup import Found, IndexUnreachable, Question
-from flash_doctor.treat.consult import Request, Scene, consult
+from flash_doctor.resolve.index_query import Found, IndexUnreachable, Question
 from seats import described, facts
 
 if TYPE_CHECKING:
-    from flash_doctor.model.consultation import Consultation
+    from flash_doctor.model.plan import Consultation
 
 MACHINE = {"gpu": "H100", "torch": "2.8.0+cu128", "python_version": "3.12", "glibc": "2.39", "machine": "x86_64"}
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from flash_doctor.cli import main
-from flash_doctor.cli.boundary import run
+from flash_doctor.cli.app import main
+from flash_doctor.cli.errors import run
 from flash_doctor.facts import Facts
 from flash_doctor.resolve.sources import renew
 from flash_doctor.resolve.sources.matrix import load_wheels

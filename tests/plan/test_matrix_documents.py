@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 
 import flash_doctor
-from flash_doctor.cli import main
-from flash_doctor.cli.boundary import run
+from flash_doctor.cli.app import main
+from flash_doctor.cli.errors import run
 from flash_doctor.facts.stacks import find
-from flash_doctor.model.matrix import Renewal, StackVerdict
+from flash_doctor.model.wheel import Renewal, StackVerdict
 from flash_doctor.render.matrix import renewal_document
 from flash_doctor.render.stacks import stack_document
 from matrix_schema_of import DOCUMENTS, FOLDER, document_schema

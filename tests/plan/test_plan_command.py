@@ -19,11 +19,11 @@ from packaging.requirements import Requirement
 from ward import names, patient
 
 import flash_doctor
-from flash_doctor.cli import main
-from flash_doctor.cli.boundary import run
-from flash_doctor.codec import encode
+from flash_doctor.cli.app import main
+from flash_doctor.cli.errors import run
 from flash_doctor.diagnose import diagnose
 from flash_doctor.render.document import report_document, to_json
+from flash_doctor.system.codec import encode
 from seats import draw, facts
 from wheel_oracle import wheels_for
 

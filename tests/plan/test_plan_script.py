@@ -20,8 +20,7 @@ from packaging.version import Version
 from authority import NETWORK, Authority
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.model import Goal
-from flash_doctor.model.consultation import Consultation, Knowledge
-from flash_doctor.model.plan import Build, Install, Plan, Remove, Step
+from flash_doctor.model.plan import Build, Consultation, Install, Knowledge, Plan, Remove, Step
 from flash_doctor.model.wheel import HashState
 from flash_doctor.render.plan_files import requirements, script
 from flash_doctor.system.requirement import valid_name
@@ -398,8 +397,8 @@ def test_no_variable_is_put_into_an_address_of_a_requirements_file(place: Place)
 def test_all_recorded_plans_pass_shellcheck(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from ward import names, patient
 
-    from flash_doctor.cli import main
-    from flash_doctor.cli.boundary import run
+    from flash_doctor.cli.app import main
+    from flash_doctor.cli.errors import run
     from flash_doctor.diagnose import diagnose
     from flash_doctor.render.document import report_document, to_json
     from seats import facts

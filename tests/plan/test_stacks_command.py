@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from packaging.version import Version
 
-from flash_doctor.cli import main
-from flash_doctor.cli.boundary import run
+from flash_doctor.cli.app import main
+from flash_doctor.cli.errors import run
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.facts.stacks import find
-from flash_doctor.resolve.lookup import Found, IndexUnreachable, Question
+from flash_doctor.resolve.index_query import Found, IndexUnreachable, Question
 from flash_doctor.resolve.stack_check import check_stack
 from seats import facts, wheels
 from sites import install, site_of

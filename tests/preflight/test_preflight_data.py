@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.model import Absent, Unknown
+from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.gather import data, rows
-from flash_doctor.preflight.run import Dialect, Run
-from flash_doctor.preflight.scene import Files, Sample, Totals
+from flash_doctor.preflight.inputs import Files, Sample, Totals
 from preflight_bench import FACTS
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def warned(folder: Path, name: str) -> list[Found]:
-    from flash_doctor.preflight.rules.amounts import too_few
+    from flash_doctor.preflight.rules.data import too_few
 
     _, totals = read(folder, name)
     return list(too_few(run_over(name, folder=folder), totals, FACTS))

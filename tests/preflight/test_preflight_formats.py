@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
+from flash_doctor.preflight.config import Dialect, in_short
 from flash_doctor.preflight.document import Document
 from flash_doctor.preflight.formats import dialect, read_run
 from flash_doctor.preflight.formats.installed import read_schema
 from flash_doctor.preflight.formats.types import accepts, wanted
-from flash_doctor.preflight.run import Dialect, in_short
 from preflight_bench import FACTS
 
 

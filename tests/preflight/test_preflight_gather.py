@@ -15,9 +15,9 @@ from packaging.version import Version
 import patients
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, Package, Packages, Severity, Unknown, Volume
+from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.gather import machine, model as weights
-from flash_doctor.preflight.run import Dialect, Run
-from flash_doctor.preflight.scene import Disk, Files, FlashBuild, Model, Stack, Tokenizer
+from flash_doctor.preflight.inputs import Disk, Files, FlashBuild, Model, Stack, Tokenizer
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,

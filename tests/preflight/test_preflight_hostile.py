@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from flash_doctor.preflight.collect import Asked, from_facts
 from flash_doctor.preflight.document import Document, read_document
+from flash_doctor.preflight.facts_file import Given
 from flash_doctor.preflight.formats import read_run
-from flash_doctor.preflight.given import Given
 from flash_doctor.preflight.judge import preflight
-from flash_doctor.preflight.stage import Asked, from_facts
 from preflight_bench import CASES, FACTS
 
 BASES = ("healthy-01-qlora-sharegpt-fa2", "healthy-04-grpo", "own-healthy-fft-liger-fsdp2", "own-healthy-trl")

@@ -10,7 +10,7 @@ import pytest
 from flash_doctor.model import Absent
 from flash_doctor.preflight import derive, memory, storage
 from flash_doctor.preflight.deepspeed import read_plan
-from flash_doctor.preflight.scene import Disk, Model, Scene, Totals
+from flash_doctor.preflight.inputs import Disk, Model, Scene, Totals
 from preflight_bench import CASES, FACTS, mutate, scene_of
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from flash_doctor.preflight import held, memory
+from flash_doctor.preflight import memory
+from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.deepspeed import ZeroPlan
-from flash_doctor.preflight.run import Dialect, Run
-from flash_doctor.preflight.scene import Model
+from flash_doctor.preflight.inputs import Model
 from preflight_bench import FACTS
 
 GIB = 2**30
@@ -223,4 +223,4 @@ def test_how_fsdp_divides(settings: dict[str, Any], weights: float, training: fl
 )
 def test_bits_of_a_quantised_weight(dialect: Dialect, settings: dict[str, Any], bits: float) -> None:
     run = run_of(dialect, adapter="qlora", load_in_4bit=True, **settings)
-    assert 8 * held.weight(run, SEVEN).bytes == bits
+    assert 8 * memory.weight(run, SEVEN).bytes == bits

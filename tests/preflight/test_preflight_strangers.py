@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flash_doctor.model import Unknown
+from flash_doctor.preflight.collect import Asked, from_facts
+from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.document import Document, Malformed, read_document
+from flash_doctor.preflight.facts_file import Given
 from flash_doctor.preflight.formats import read_run
 from flash_doctor.preflight.gather.data import read_samples
-from flash_doctor.preflight.given import Given
+from flash_doctor.preflight.inputs import Files, Sample
 from flash_doctor.preflight.judge import preflight
-from flash_doctor.preflight.run import Dialect, Run
-from flash_doctor.preflight.scene import Files, Sample
-from flash_doctor.preflight.stage import Asked, from_facts
 from preflight_bench import FACTS
 
 if TYPE_CHECKING:

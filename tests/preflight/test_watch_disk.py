@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from flash_doctor.model import Finding, Severity
-from flash_doctor.preflight.watch.disk import DiskState, Saved, Space, judge_disk, judge_saved
-from flash_doctor.preflight.watch.robust import slope
-from flash_doctor.preflight.watch.trainer_files import Settings
+from flash_doctor.watch.disk import DiskState, Saved, Space, judge_disk, judge_saved
+from flash_doctor.watch.robust import slope
+from flash_doctor.watch.trainer_files import Settings
 from watch_runs import FACTS
 
 GB = 10**9

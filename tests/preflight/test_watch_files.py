@@ -14,16 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from flash_doctor.preflight.watch.sources import LogSource, StateSource, Subject
-from flash_doctor.preflight.watch.tail import CHUNK, LONGEST_LINE, Tail
-from flash_doctor.preflight.watch.trainer_files import (
-    Settings,
-    Unreadable,
-    checkpoints,
-    read_settings,
-    read_state,
-    size_of,
-)
+from flash_doctor.watch.files import CHUNK, LONGEST_LINE, LogSource, StateSource, Subject, Tail
+from flash_doctor.watch.trainer_files import Settings, Unreadable, checkpoints, read_settings, read_state, size_of
 
 DATA = Path(__file__).parents[1] / "data" / "watch"
 

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from flash_doctor.model import Severity
-from flash_doctor.preflight.watch.judge import QUIET, judge
-from flash_doctor.preflight.watch.series import MOST_METRICS, THIRD, WINDOW, Series
+from flash_doctor.watch.judge import QUIET, judge
+from flash_doctor.watch.series import MOST_METRICS, THIRD, WINDOW, Series
 from watch_runs import FACTS, Log, changed, codes, grpo, judged, record, renamed, schedule, sft
 
 SHARE = renamed(tokens__trainable=1.0, tokens__total=1000.0)

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from flash_doctor.preflight.watch.lines import LogReader
-from flash_doctor.preflight.watch.records import SHARE, Record
+from flash_doctor.watch.records import SHARE, LogReader, Record
 
 DATA = Path(__file__).parents[1] / "data" / "watch"
 

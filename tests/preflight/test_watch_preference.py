@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flash_doctor.model import Finding, Severity
-from flash_doctor.preflight.watch.judge import judge
-from flash_doctor.preflight.watch.lines import LogReader
-from flash_doctor.preflight.watch.series import Series
+from flash_doctor.watch.judge import judge
+from flash_doctor.watch.records import LogReader
+from flash_doctor.watch.series import Series
 from watch_runs import FACTS, Log, codes, judged
 
 DATA = Path(__file__).parents[1] / "data" / "watch"

@@ -16,10 +16,10 @@ import pytest
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY
 from flash_doctor.model import Severity
 from flash_doctor.model.watch import Moment, WatchEvent
-from flash_doctor.preflight.watch.disk import Space
-from flash_doctor.preflight.watch.options import Options
-from flash_doctor.preflight.watch.session import Watch
-from flash_doctor.preflight.watch.world import Writer
+from flash_doctor.watch.clock import Writer
+from flash_doctor.watch.disk import Space
+from flash_doctor.watch.end_of_run import Options
+from flash_doctor.watch.session import Watch
 from watch_runs import FACTS, Log, changed, sft
 
 DATA = Path(__file__).parents[1] / "data" / "watch"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flash_doctor.errors import BROKEN, HEALTHY
-from flash_doctor.preflight.watch.trainer_files import ARGUMENTS, read_settings, read_state
+from flash_doctor.watch.trainer_files import ARGUMENTS, read_settings, read_state
 from kept import CACHE
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from packaging.version import Version
 
 from broken_torch import copy_of, metadata_of, replace
 from compiled import extension, gpu_code, needs, references, shared, versioned
-from flash_doctor.command import SystemRunner
 from flash_doctor.model import Absent, Environment, Report, Target, Unknown, known
 from flash_doctor.model.binaries import CudaArchs, Extension
 from flash_doctor.probe import RECORDED, probe
 from flash_doctor.probe.extensions import FILES_LIMIT, Places, read_extensions
 from flash_doctor.render.document import load_report
+from flash_doctor.system.process import SystemRunner
 from sites import install, site_of
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ from packaging.version import Version
 import flash_doctor
 from claimed import decoded
 from fakes import TableRunner, printed
-from flash_doctor.codec import encode
-from flash_doctor.command import Command, Running, SystemRunner
 from flash_doctor.errors import TimedOut
 from flash_doctor.model import Absent, Capability, Driver, Gpu, Gpus, GpuSource, Part, Unknown, known
 from flash_doctor.probe.gpu import relevant_variables, start_gpus
 from flash_doctor.probe.loader import compat_library
+from flash_doctor.system.codec import encode
+from flash_doctor.system.process import Command, Running, SystemRunner
 
 GIB = 1024**3
 SOURCE = Path(__file__).parent / "nvml" / "machine.c"
@@ -360,7 +360,7 @@ def late(root: Path, **end: Any) -> Part[str]:
 
 def test_a_driver_that_sigkill_cannot_free_us_from_hangs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of this test stands for one that stays though it was killed."""
-    monkeypatch.setattr("flash_doctor.probe.question._TURN", 0.2)
+    monkeypatch.setattr("flash_doctor.probe.nvml_query._TURN", 0.2)
     root, stuck = machine("h200"), os.getpid()
     assert known(late(root, stdout=MARK, lingering=stuck)) == (
         "NVML hangs: python did not end within 15 seconds, and SIGKILL does not end it"
@@ -439,7 +439,7 @@ def test_the_child_runs_from_a_zip_without_start_up_files(machine: Machine, tmp_
         f"import sys; sys.path[:0] = [{str(archive)!r}]\n"
         f"import os; os.environ['PYTHONPATH'] = {str(surprise)!r}\n"
         "from pathlib import Path\n"
-        "from flash_doctor.command import SystemRunner\n"
+        "from flash_doctor.system.process import SystemRunner\n"
         "from flash_doctor.probe import gpu\n"
         "assert '.pyz' in gpu.__file__\n"
         f"driver, gpus = gpu.start_gpus(SystemRunner(), root=Path({str(machine('t4'))!r})).finish()\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from flash_doctor.model import Gpu, MigDevice, Unknown
-from flash_doctor.probe.visible import visibility
+from flash_doctor.probe.gpu import visibility
 
 SILENT = Unknown(unknown="not asked")
 

@@ -11,12 +11,11 @@ import pytest
 from packaging.version import Version
 
 from claimed import decoded
-from flash_doctor.codec import encode
-from flash_doctor.command import Command, Completed, Running, SystemRunner
 from flash_doctor.model import Absent, Habitat, Host, Unknown, Volume, known
-from flash_doctor.probe.cgroup import Allowance, read_allowance
-from flash_doctor.probe.host import read_habitat, read_host, temp_folder
+from flash_doctor.probe.host import Allowance, read_allowance, read_habitat, read_host, temp_folder
 from flash_doctor.probe.volume import PendingVolume, mount_of, read_mounts, settle
+from flash_doctor.system.codec import encode
+from flash_doctor.system.process import Command, Completed, Running, SystemRunner
 
 GIB = 1024**3
 MEMINFO = "MemTotal:       33554432 kB\nMemFree:         1048576 kB\nMemAvailable:   16777216 kB\n"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from flash_doctor.command import SystemRunner
 from flash_doctor.model import Absent, Package, Packages, Python, PythonKind, RecordCheck, Target, Unknown
 from flash_doctor.probe import RECORDED, start_inside
 from flash_doctor.probe.packages import binary_owners, read_packages, read_python
+from flash_doctor.system.process import SystemRunner
 from sites import install, site_of
 from trees import snapshot
 

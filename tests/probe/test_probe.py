@@ -13,8 +13,6 @@ from packaging.version import Version
 
 from broken_torch import BREAKS, copy_of
 from claimed import decoded
-from flash_doctor.codec import encode
-from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BadInput, TargetError
 from flash_doctor.model import (
     Absent,
@@ -32,7 +30,9 @@ from flash_doctor.model import (
 from flash_doctor.probe import RECORDED, probe
 from flash_doctor.probe.compose import attempt
 from flash_doctor.probe.inside import is_wanted
-from flash_doctor.target import find_target
+from flash_doctor.probe.target import find_target
+from flash_doctor.system.codec import encode
+from flash_doctor.system.process import SystemRunner
 from sites import install, site_of
 from trees import snapshot
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.model import Absent, IndexSetting, OtherDoctor, Unknown
-from flash_doctor.probe.doctors import read_other_doctor
 from flash_doctor.probe.indexes import Places, read_indexes
+from flash_doctor.probe.shadows import read_other_doctor
 from flash_doctor.system.redact import secrets
 from sites import install, site_of
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from fakes import TableRunner, printed
-from flash_doctor.command import Command, Completed, SystemRunner
 from flash_doctor.errors import USAGE, BadInput
 from flash_doctor.probe.requirements import Requirements, read_requirements
-from flash_doctor.target import requirements_of
+from flash_doctor.probe.target import requirements_of
+from flash_doctor.system.process import Command, Completed, SystemRunner
 from sites import site_of
 
 if TYPE_CHECKING:
@@ -342,8 +342,8 @@ def test_a_doctor_without_pip_says_so(venv: Path, tmp_path: Path) -> None:
         assert found.submodule_search_locations
         (site_of(venv) / name).symlink_to(next(iter(found.submodule_search_locations)))
     code = (
-        "from flash_doctor.command import SystemRunner\nfrom flash_doctor.errors import BadInput\n"
-        "from flash_doctor.target import requirements_of\n"
+        "from flash_doctor.system.process import SystemRunner\nfrom flash_doctor.errors import BadInput\n"
+        "from flash_doctor.probe.target import requirements_of\n"
         "try:\n    requirements_of(['-e .'], SystemRunner())\n"
         "except BadInput as error:\n    print(error.message, error.advice)\n"
     )

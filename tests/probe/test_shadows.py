@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from flash_doctor.command import SystemRunner
 from flash_doctor.model import Hider, Shadow, Target
 from flash_doctor.probe import RECORDED, start_inside
 from flash_doctor.probe.packages import read_packages, read_python
 from flash_doctor.probe.shadows import read_shadows
+from flash_doctor.system.process import SystemRunner
 from sites import install, site_of
 
 FILES: dict[str, str | bytes] = {"torch/__init__.py": "", "torch/_C.abi3.so": b"", "datasets/__init__.py": ""}

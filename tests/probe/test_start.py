@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_doctor.command import SystemRunner
-from flash_doctor.inquiry import Manner, start_script
 from flash_doctor.model import Python, Report, Target
 from flash_doctor.probe.start import Inquiry, complaints
+from flash_doctor.probe.target_script import Manner, start_script
 from flash_doctor.render.document import load_report
+from flash_doctor.system.process import SystemRunner
 from sites import install, site_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flash_doctor.errors import USAGE, TargetError
-from flash_doctor.target import find_target
+from flash_doctor.probe.target import find_target
 
 
 def test_a_given_folder_or_file_is_taken(venv: Path, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from flash_doctor.command import SystemRunner
 from flash_doctor.errors import TargetError
-from flash_doctor.inquiry import start_script
 from flash_doctor.model import Target
+from flash_doctor.probe.target_script import start_script
+from flash_doctor.system.process import SystemRunner
 from sites import site_of
 
 ECHO = "def main(arguments):\n    return {'arguments': arguments}\n"

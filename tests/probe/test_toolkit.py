@@ -13,10 +13,10 @@ import pytest
 from packaging.version import Version
 
 from claimed import decoded
-from flash_doctor.codec import encode
-from flash_doctor.command import Command, Completed, Running, SystemRunner
 from flash_doctor.model import Absent, Part, Tool, Toolchain, Unknown, known
 from flash_doctor.probe.toolkit import read_toolchain
+from flash_doctor.system.codec import encode
+from flash_doctor.system.process import Command, Completed, Running, SystemRunner
 
 HEADERS = Absent(absent="not asked here")
 NVCC = """#!/bin/sh

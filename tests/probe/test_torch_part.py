@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from flash_doctor.command import SystemRunner
 from flash_doctor.model import Absent, FlashAttention, FlashKind, Part, Target, Torch, Unknown
 from flash_doctor.probe import RECORDED, start_inside
 from flash_doctor.probe.compose import Parts, Patient, read_patient
 from flash_doctor.probe.start import Inquiry
+from flash_doctor.system.process import SystemRunner
 from sites import install, site_of
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from packaging.version import Version
 
 import schema_of
 from claimed import decoded
-from flash_doctor.codec import encode
 from flash_doctor.errors import EXIT_CODES, BadInput, DoctorError
 from flash_doctor.model import Report, Severity
 from flash_doctor.model.binaries import ARCHITECTURE, CudaArchs
 from flash_doctor.render.document import error_document, load_report, report_document, to_json
+from flash_doctor.system.codec import encode
 from patients import DRIVER, PATIENTS, broken, finding, healthy, report
 
 SCHEMAS = schema_of.FILE.parent

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from flash_doctor.install.settings import accept_settings
+from flash_doctor.install.compile import accept_settings
 from flash_doctor.model import Absent, Cores, Environment, Goal, Memory, Tool, Toolchain, Toolkit, known
 from flash_doctor.model.plan import Alternative, Build, Move, NoPlan
 from flash_doctor.resolve import resolve

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.model import Goal
+from flash_doctor.resolve.constraints import take_seat
 from flash_doctor.resolve.coverage import coverage, here
-from flash_doctor.resolve.seat import take_seat
-from flash_doctor.resolve.wish import read_goal
+from flash_doctor.resolve.goal import read_goal
 from seats import described, facts, torch_builds, wheels
 from wheel_oracle import Machine, wheels_for
 
 if TYPE_CHECKING:
-    from flash_doctor.model.matrix import Cell
+    from flash_doctor.model.wheel import Cell
 
 
 @cache

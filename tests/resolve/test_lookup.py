@@ -11,14 +11,14 @@ import pytest
 from packaging.version import Version
 
 from fakes import TableRunner, printed
-from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BadInput, NoPlanFound
 from flash_doctor.model import Environment, Goal
 from flash_doctor.model.plan import Install, Plan
 from flash_doctor.model.wheel import HashState
 from flash_doctor.resolve import resolve, settle
-from flash_doctor.resolve.lookup import Found, Question
-from flash_doctor.resolve.sources.index import UvLookup, uv_platform
+from flash_doctor.resolve.index_query import Found, Question
+from flash_doctor.resolve.sources.uv_index import UvLookup, uv_platform
+from flash_doctor.system.process import SystemRunner
 from seats import described, facts, wheels, with_packages
 
 H100 = {"gpu": "H100", "python_version": "3.12", "glibc": "2.39", "machine": "x86_64"}

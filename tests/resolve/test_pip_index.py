@@ -10,10 +10,10 @@ import pytest
 from packaging.version import Version
 
 from fakes import TableRunner, printed
-from flash_doctor.command import Command, Completed, SystemRunner
 from flash_doctor.errors import BadInput, NoPlanFound
-from flash_doctor.resolve.lookup import IndexUnreachable, Question
+from flash_doctor.resolve.index_query import IndexUnreachable, Question
 from flash_doctor.resolve.sources.pip_index import PipLookup, platforms
+from flash_doctor.system.process import Command, Completed, SystemRunner
 
 QUESTION = Question(
     requirements=("einops",),

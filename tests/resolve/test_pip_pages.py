@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from flash_doctor.command import SystemRunner
 from flash_doctor.errors import NoPlanFound
-from flash_doctor.resolve.lookup import Found, IndexUnreachable, Question
-from flash_doctor.resolve.sources.index import UvLookup
+from flash_doctor.resolve.index_query import Found, IndexUnreachable, Question
 from flash_doctor.resolve.sources.pip_index import PipLookup
+from flash_doctor.resolve.sources.uv_index import UvLookup
+from flash_doctor.system.process import SystemRunner
 from servers import Site, serve
 
 if TYPE_CHECKING:

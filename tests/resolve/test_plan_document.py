@@ -12,12 +12,12 @@ import pytest
 
 import flash_doctor
 from claimed import decoded
-from flash_doctor.codec import encode
 from flash_doctor.errors import NO_PLAN
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Axis, Move, NoPlan, Risk
-from flash_doctor.render.prescription import NEAREST, plan_document
+from flash_doctor.render.plan_document import NEAREST, plan_document
 from flash_doctor.resolve import resolve
+from flash_doctor.system.codec import encode
 from seats import described, facts, wheels
 
 SCHEMA = json.loads((Path(flash_doctor.__file__).parent / "schema" / "plan-1.json").read_text())

@@ -12,8 +12,8 @@ from flash_doctor.model import Goal
 from flash_doctor.model.plan import Axis, Move, NoPlan, Plan
 from flash_doctor.resolve import Wheels, resolve
 from flash_doctor.resolve.axes import QUESTIONS, fits_python
-from flash_doctor.resolve.seat import take_seat
-from flash_doctor.resolve.wish import ALLOWED, read_goal
+from flash_doctor.resolve.constraints import take_seat
+from flash_doctor.resolve.goal import ALLOWED, read_goal
 from seats import DRIVERS, GLIBCS, GPUS, PYTHONS, described, facts, torch_builds, wheels
 
 WORDS = st.fixed_dictionaries(

@@ -8,10 +8,9 @@ from flash_doctor.errors import BadInput
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Plan
 from flash_doctor.resolve import resolve
-from flash_doctor.resolve.rank import rank
-from flash_doctor.resolve.seat import take_seat
-from flash_doctor.resolve.why import why
-from flash_doctor.resolve.wish import read_goal
+from flash_doctor.resolve.constraints import take_seat
+from flash_doctor.resolve.goal import read_goal
+from flash_doctor.resolve.rank import rank, why
 from seats import described, facts, wheels
 
 ENVIRONMENT = described(

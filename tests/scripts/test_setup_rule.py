@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.errors import BadInput
-from flash_doctor.setup_rule import lint_setup
+from flash_doctor.preflight.setup_scripts import lint_setup
 
 if TYPE_CHECKING:
     from pathlib import Path

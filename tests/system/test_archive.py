@@ -45,10 +45,10 @@ def directory_of(count: int, *, stated: int | None = None, name: int = 8, zip64:
 READERS = {
     "open_zip": "from flash_doctor.system.archive import open_zip as read",
     "wheel": "from flash_doctor.abi.wheel import open_wheel as read",
-    "names": "from flash_doctor.install.names import check_names as read",
-    "room": "from flash_doctor.install.space import unpacked_size as read",
+    "names": "from flash_doctor.install.staging import check_names as read",
+    "room": "from flash_doctor.install.gather import unpacked_size as read",
     "wheelhouse": "from flash_doctor.resolve.sources.wheelhouse import _fault as read",
-    "arguments": "from flash_doctor.preflight.watch.trainer_files import read_settings as read",
+    "arguments": "from flash_doctor.watch.trainer_files import read_settings as read",
 }
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from flash_doctor.system.proc import queued, survives
+from flash_doctor.system.process import queued, survives
 
 BUSY = "import os; os.sched_setaffinity(0, {%d})\nwhile True: pass"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flash_doctor.command import Command, SystemRunner
 from flash_doctor.errors import CommandFailed
 from flash_doctor.system import scratch
-from flash_doctor.system.programs import absolute_entries, find_program, isolated, tool_environment
+from flash_doctor.system.paths import absolute_entries, find_program, isolated, tool_environment
+from flash_doctor.system.process import Command, SystemRunner
 from users import STRANGER, as_root
 
 

@@ -16,7 +16,7 @@ from flash_doctor.fleet.reading import document_to_keep
 from flash_doctor.system import secret_addresses, secret_names, secret_shapes, secret_values
 from flash_doctor.system.people import MASK
 from flash_doctor.system.redact import Hide, as_json, cut, lines, log_line, redact, secrets
-from flash_doctor.system.secret_words import HARMLESS, PROSE
+from flash_doctor.system.secret_names import HARMLESS, PROSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,15 +15,7 @@ from ward import names, patient
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import known
-from flash_doctor.system.requirement import (
-    LONGEST,
-    Requirement,
-    parse,
-    readable,
-    specifiers,
-    valid_name,
-    valid_version,
-)
+from flash_doctor.system.requirement import LONGEST, Requirement, parse, readable, specifiers, valid_name, valid_version
 
 OPERATORS = st.sampled_from(["==", ">=", "<=", "!=", "~=", ">", "<", "===", "=", "=>"])
 VERSIONS = st.sampled_from(

@@ -12,7 +12,7 @@ import pytest
 
 from clinic import FITTING, Clinic, install_step, sha256, write_plan
 from compiled import MODULE, references
-from flash_doctor.treat.plan_file import read_plan
+from flash_doctor.install.plan_file import read_plan
 from servers import Site, serve
 from trees import snapshot
 from wheels import build_wheel

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clinic import FOREIGN, LABEL, TAG, Clinic, install_step, sha256, write_plan
-from flash_doctor.install.journal_text import FOLDER
+from flash_doctor.install.journal import FOLDER
 from mounts import mounted
 from servers import Site, serve
 from trees import snapshot
@@ -156,7 +156,7 @@ def spoil(clinic: Clinic, wheel: Path, disease: str) -> None:
 
 def test_one_fix_at_a_time(clinic: Clinic) -> None:
     stock(clinic)
-    from flash_doctor.install.lock import locked
+    from flash_doctor.install.target_state import locked
 
     with locked(clinic.site):
         refused = clinic.fix()

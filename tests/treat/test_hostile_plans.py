@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clinic import Clinic, install_step, sha256, write_plan
-from flash_doctor.download import download
 from flash_doctor.errors import BadInput, DoctorError
-from flash_doctor.http import HttpError
-from flash_doctor.treat.plan_file import read_plan
+from flash_doctor.install.plan_file import read_plan
+from flash_doctor.system.download import download
+from flash_doctor.system.http import HttpError
 from servers import Site, serve
 from trees import snapshot
 

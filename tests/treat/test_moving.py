@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_doctor.command import SystemRunner
-from flash_doctor.install.journal_text import FOLDER
+from flash_doctor.install.journal import FOLDER
+from flash_doctor.install.summary import copied_instead
+from flash_doctor.install.target_state import Patient, examine
 from flash_doctor.model import Target
 from flash_doctor.probe.volume import Mount
-from flash_doctor.treat.moving import copied_instead
-from flash_doctor.treat.patient import Patient, examine
+from flash_doctor.system.process import SystemRunner
 from mounts import mounted
 from trees import snapshot
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from clinic import Clinic, install_step, write_plan
-from flash_doctor.cli import COMMANDS
+from flash_doctor.cli.app import COMMANDS
 
 if TYPE_CHECKING:
     from pathlib import Path

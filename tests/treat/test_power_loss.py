@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flash_doctor.install.journal_text import FOLDER
+from flash_doctor.install.journal import FOLDER
 from mutations import compile_shim
 
 if TYPE_CHECKING:

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.utils import canonicalize_name
 
-from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BadInput
 from flash_doctor.install.fetch import Sources
-from flash_doctor.install.lock import locked
-from flash_doctor.install.pins import Pins
-from flash_doctor.install.space import demand_room, unpacked_size
-from flash_doctor.install.users import users_of
+from flash_doctor.install.gather import demand_room, unpacked_size
+from flash_doctor.install.hashes import Pins
+from flash_doctor.install.open_files import users_of
+from flash_doctor.install.refuse import refuse
+from flash_doctor.install.summary import sheet_of
+from flash_doctor.install.target_state import Patient, examine, locked
 from flash_doctor.model import Goal, Packages, Target, Torch
 from flash_doctor.model.plan import Plan, Remove
-from flash_doctor.treat.patient import Patient, examine
-from flash_doctor.treat.refuse import refuse
-from flash_doctor.treat.sheet import sheet_of
+from flash_doctor.system.process import SystemRunner
 
 if TYPE_CHECKING:
     from clinic import Clinic

@@ -10,19 +10,17 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from fakes import SilentDesk
-from flash_doctor.command import SystemRunner
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.facts import Facts
+from flash_doctor.install.build_step import settle_builds, workshop_of
+from flash_doctor.install.context import Options, Practice
 from flash_doctor.install.fetch import Sources
+from flash_doctor.install.target_state import Patient, examine
 from flash_doctor.model import Goal, Target
 from flash_doctor.model.plan import Build, Plan
 from flash_doctor.model.wheel import HashState
-from flash_doctor.resolve.lookup import Found, Question
-from flash_doctor.treat.build import workshop_of
-from flash_doctor.treat.options import Options
-from flash_doctor.treat.patient import Patient, examine
-from flash_doctor.treat.practice import Practice
-from flash_doctor.treat.source import settle_builds
+from flash_doctor.resolve.index_query import Found, Question
+from flash_doctor.system.process import SystemRunner
 from wheels import build_wheel
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clinic import DOCTOR, LABEL, TAG, Clinic, sha256
-from flash_doctor.command import Command, Completed, SystemRunner
-from flash_doctor.install.interface import LocalWheel
+from flash_doctor.install.context import choose_installer
+from flash_doctor.install.installers import LocalWheel
 from flash_doctor.install.staging import stage
 from flash_doctor.model import Target
-from flash_doctor.treat.options import choose_installer
+from flash_doctor.system.process import Command, Completed, SystemRunner
 from trees import snapshot
 from wheels import build_wheel
 

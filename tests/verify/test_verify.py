@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flash_doctor.command import Command, Completed, SystemRunner
 from flash_doctor.model import Severity, Target
 from flash_doctor.model.proof import Blame, Level, Proof
+from flash_doctor.system.process import Command, Completed, SystemRunner
 from flash_doctor.verify import verify
 from flash_doctor.verify.judge import Ending, judge
 from standins import MANNERS, SPOILS, make

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.preflight.watch.trainer_files import Unreadable
 from flash_doctor.system.archive import BadArchive
+from flash_doctor.watch.trainer_files import Unreadable
 from fuzzing import binaries
 from fuzzing.mutate import damaged, text_of
 from fuzzing.registry import file, reader, scratch
@@ -72,7 +72,7 @@ def fatbin(data: bytes) -> None:
 
 @reader("loader-cache", binaries.cache_of_loader, partial(damaged, fields=binaries.cache_places))
 def loader_cache(data: bytes) -> None:
-    from flash_doctor.abi.ldcache import parse_cache
+    from flash_doctor.abi.search import parse_cache
     from flash_doctor.probe.loader import cached
 
     parse_cache(data, "x86_64", ["x86-64-v3", "x86-64-v2"])
@@ -181,8 +181,8 @@ _SECTIONS = [
 
 @reader("wheel-programs", lambda: [binaries.PROGRAMS], partial(text_of, words=_SECTIONS))
 def wheel_programs(data: bytes) -> None:
-    from flash_doctor.install.names import check_names
-    from flash_doctor.install.space import unpacked_size
+    from flash_doctor.install.gather import unpacked_size
+    from flash_doctor.install.staging import check_names
 
     path = file(WHEEL, _metadata("entry_points.txt", data))
     check_names(path)
@@ -192,7 +192,7 @@ def wheel_programs(data: bytes) -> None:
 @reader("zip", binaries.wheels, partial(damaged, fields=binaries.zip_places))
 def zip_file(data: bytes) -> None:
     """As the transaction and the wheelhouse look into it before an installer does."""
-    from flash_doctor.install.names import check_names
+    from flash_doctor.install.staging import check_names
     from flash_doctor.resolve.sources.matrix import Wheels
     from flash_doctor.resolve.sources.wheelhouse import read_wheelhouse
 
@@ -230,7 +230,7 @@ def _saved(random: object, seeds: list[bytes]) -> bytes:
 
 
 def _arguments(data: bytes) -> None:
-    from flash_doctor.preflight.watch.trainer_files import read_settings
+    from flash_doctor.watch.trainer_files import read_settings
 
     settings = read_settings(file("training_args.bin", data))
     for name in ("save_total_limit", "save_steps", "max_steps"):

@@ -52,7 +52,7 @@ def _plans() -> list[Any]:
 
 @reader("plan", _plans, json_value)
 def plan(data: bytes) -> None:
-    from flash_doctor.treat.plan_file import read_plan
+    from flash_doctor.install.plan_file import read_plan
 
     read_plan(file("plan.json", data), _wheels)
 
@@ -93,7 +93,7 @@ _PINS = {"pins": [{"url": "https://h/x.whl", "sha256": _HASH, "size": 12, "date"
 
 @reader("pins", lambda: [_PINS, {"pins": []}], json_value)
 def pins(data: bytes) -> None:
-    from flash_doctor.install.pins import Pins
+    from flash_doctor.install.hashes import Pins
 
     Pins.read(file("data/pins.json", data).parent).of("https://h/x.whl")
 
@@ -253,8 +253,8 @@ _TOML = [
 
 @reader("lock", lambda: [_LOCK], partial(text_of, words=_TOML))
 def lock(data: bytes) -> None:
-    from flash_doctor.resolve.lookup import Question
-    from flash_doctor.resolve.sources.index import read_lock
+    from flash_doctor.resolve.index_query import Question
+    from flash_doctor.resolve.sources.uv_index import read_lock
 
     asked = Question(requirements=(), constraints=(), python="3.12", machine="x86_64", glibc=(2, 35), indexes=())
     list(read_lock(data.decode("utf-8", "replace"), asked))
@@ -300,8 +300,8 @@ _OPTIONS = [
     "requirements", lambda: [_REQUIREMENTS.replace("-r other.txt\n", "")], partial(text_of, words=_OPTIONS), slow=True
 )
 def requirements(data: bytes) -> None:
-    from flash_doctor.command import SystemRunner
     from flash_doctor.probe.requirements import read_requirements
+    from flash_doctor.system.process import SystemRunner
 
     markers = {"python_version": "3.11", "sys_platform": "linux", "python_full_version": "3.11.7"}
     read_requirements(file("requirements.txt", data), markers, {"HOME": "/home/ada"}, SystemRunner())

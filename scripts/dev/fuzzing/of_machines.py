@@ -14,7 +14,7 @@ from fuzzing.mutate import json_lines, json_value, text_of
 from fuzzing.registry import TESTS, facts, file, reader, scratch
 
 if TYPE_CHECKING:
-    from flash_doctor.command import Command, Completed
+    from flash_doctor.system.process import Command, Completed
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Saying:
     code: int = 0
 
     def wait(self) -> Completed:
-        from flash_doctor.command import Completed
+        from flash_doctor.system.process import Completed
 
         return Completed(returncode=self.code, stdout=self.data, stderr=self.data[-200:])
 
@@ -223,7 +223,7 @@ _TABLE = [
 
 @reader("smi", lambda: [_CSV, _CSV * 8, "| NVIDIA-SMI 580.65 CUDA Version: 13.0 |\n"], partial(text_of, words=_TABLE))
 def smi(data: bytes) -> None:
-    from flash_doctor.probe.smi import ask_smi
+    from flash_doctor.probe.nvidia_smi import ask_smi
 
     ask_smi("nvidia-smi", Saying(data))
 
@@ -269,8 +269,8 @@ class _Asked:
         return Target(python=Path(sys.executable), why="fuzzed")
 
     def examine(self) -> Any:
-        from flash_doctor.inquiry import Answer
         from flash_doctor.model import Start
+        from flash_doctor.probe.target_script import Answer
 
         return Answer(value=self.value, started=frozenset(), printed="", complaints=""), Start(
             failure=(), bare=False, complaints=(), printed=""
@@ -280,10 +280,10 @@ class _Asked:
 @reader("target", _targets, json_value, slow=True)
 def target(data: bytes) -> None:
     """The whole of what is composed from a target's answer; the files that it names are looked for on this disk."""
-    from flash_doctor.command import SystemRunner
     from flash_doctor.errors import BadInput
     from flash_doctor.probe.compose import Parts, read_patient
     from flash_doctor.system.bounds import read_json
+    from flash_doctor.system.process import SystemRunner
 
     try:
         value = read_json(data, finite=False).unproved()
@@ -295,8 +295,8 @@ def target(data: bytes) -> None:
 @reader("target-output", lambda: [[["site"], {"python": {}}]], json_value)
 def target_output(data: bytes) -> None:
     """What a target printed, up to the answer."""
-    from flash_doctor.inquiry import RunningScript
     from flash_doctor.model import Target
+    from flash_doctor.probe.target_script import RunningScript
 
     output = b"x\n@@mark python cpython 3.11.7\n\n@@mark answer " + data + b"\n@@mark end\n"
     RunningScript(Target(python=Path("python"), why="x"), Saying(output), "mark").examine()

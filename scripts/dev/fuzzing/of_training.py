@@ -6,7 +6,7 @@ import json
 from functools import partial
 from typing import Any
 
-from flash_doctor.preflight.watch.trainer_files import Unreadable
+from flash_doctor.watch.trainer_files import Unreadable
 from fuzzing.binaries import safetensors
 from fuzzing.mutate import damaged, json_lines, json_value, text_of
 from fuzzing.registry import TESTS, facts, file, reader, scratch
@@ -65,11 +65,11 @@ _YAML = [
 
 def _judged(name: str, data: bytes) -> None:
     """From the file to what is printed, on a machine of which nothing is known."""
+    from flash_doctor.preflight.collect import Asked, from_facts
     from flash_doctor.preflight.document import Malformed, read_document
+    from flash_doctor.preflight.facts_file import Given
     from flash_doctor.preflight.formats import read_run
-    from flash_doctor.preflight.given import Given
     from flash_doctor.preflight.judge import malformed, preflight
-    from flash_doctor.preflight.stage import Asked, from_facts
 
     own, folder = facts().preflight, scratch()
     document = read_document(file(name, data))
@@ -84,9 +84,9 @@ def _judged(name: str, data: bytes) -> None:
 
 
 def _shown(judgement: Any) -> None:
-    from flash_doctor.codec import encode
     from flash_doctor.render.document import to_json
     from flash_doctor.render.text import finding_lines
+    from flash_doctor.system.codec import encode
 
     for finding in judgement.findings:
         list(finding_lines(finding))
@@ -112,11 +112,11 @@ def _givens() -> list[Any]:
 
 @reader("given", _givens, json_value, slow=True)
 def given(data: bytes) -> None:
+    from flash_doctor.preflight.collect import Asked, from_facts
     from flash_doctor.preflight.document import Malformed, read_document
+    from flash_doctor.preflight.facts_file import Given
     from flash_doctor.preflight.formats import read_run
-    from flash_doctor.preflight.given import Given
     from flash_doctor.preflight.judge import preflight
-    from flash_doctor.preflight.stage import Asked, from_facts
 
     if not _RUNS:
         for name in ("healthy-01-qlora-sharegpt-fa2", "own-healthy-zero3-full", "healthy-04-grpo"):
@@ -217,9 +217,9 @@ def _planned(run: Any, model: Any, tokenizer: Any) -> None:
     """Every rule on a scene with that model."""
     from dataclasses import replace
 
-    from flash_doctor.preflight.given import Given
+    from flash_doctor.preflight.collect import Asked, from_facts
+    from flash_doctor.preflight.facts_file import Given
     from flash_doctor.preflight.judge import preflight
-    from flash_doctor.preflight.stage import Asked, from_facts
 
     if not _SCENES:
         said = Given.read(CASES / "healthy-01-qlora-sharegpt-fa2" / "facts.json")
@@ -264,8 +264,8 @@ def _read_rows(name: str, data: bytes) -> None:
     from dataclasses import replace
 
     from flash_doctor.preflight.gather.rows import Reader
+    from flash_doctor.preflight.inputs import Sample
     from flash_doctor.preflight.judge import preflight
-    from flash_doctor.preflight.scene import Sample
 
     one = Reader(10)
     one.read(file(name, data))
@@ -299,9 +299,9 @@ reader(
 
 @reader("dataset-info", lambda: [{"mine": {"file_name": "x.json"}, "other": {}}], json_value)
 def dataset_info(data: bytes) -> None:
+    from flash_doctor.preflight.config import Dialect, Run
     from flash_doctor.preflight.gather.data import registered
-    from flash_doctor.preflight.run import Dialect, Run
-    from flash_doctor.preflight.scene import Files
+    from flash_doctor.preflight.inputs import Files
 
     file("data/dataset_info.json", data)
     raw = {"dataset": "mine, yours", "dataset_dir": "data"}
@@ -320,8 +320,8 @@ def dataset_info(data: bytes) -> None:
 def deepspeed(data: bytes) -> None:
     from dataclasses import replace
 
+    from flash_doctor.preflight.inputs import Files
     from flash_doctor.preflight.judge import preflight
-    from flash_doctor.preflight.scene import Files
 
     file("ds.json", data)
     run = _run()
@@ -359,15 +359,15 @@ _METRICS = [
 
 @reader("watch-log", _watched, partial(text_of, words=_METRICS), slow=True)
 def watch_log(data: bytes) -> None:
-    from flash_doctor.preflight.watch.lines import LogReader
+    from flash_doctor.watch.records import LogReader
 
     _followed(LogReader().records(data.splitlines(keepends=True)))
 
 
 def _followed(records: Any) -> None:
-    from flash_doctor.preflight.watch.judge import judge
-    from flash_doctor.preflight.watch.series import Series
     from flash_doctor.render.text import finding_lines
+    from flash_doctor.watch.judge import judge
+    from flash_doctor.watch.series import Series
 
     series = Series()
     for record in records:
@@ -383,7 +383,7 @@ def _states() -> list[Any]:
 
 @reader("trainer-state", _states, json_value, allowed=(Unreadable,), slow=True)
 def trainer_state(data: bytes) -> None:
-    from flash_doctor.preflight.watch.trainer_files import read_state
+    from flash_doctor.watch.trainer_files import read_state
 
     _followed(read_state(file("trainer_state.json", data)).history)
 

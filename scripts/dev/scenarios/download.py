@@ -40,7 +40,7 @@ server.serve_forever()
 FETCH = """
 import sys
 from pathlib import Path
-from flash_doctor.download import download
+from flash_doctor.system.download import download
 print(download(sys.argv[1], Path(sys.argv[2]), sha256=None).sha256)
 """
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.abi.atlas import Atlas
     from flash_doctor.abi.binary import Binary
-    from flash_doctor.abi.linkage import Linkage, Unresolved
+    from flash_doctor.abi.linker import Linkage, Unresolved
     from flash_doctor.abi.wheel import Wheel
 
 T = TypeVar("T")

@@ -1,9 +1,4 @@
-"""What the loader would say to `import extension`, without loading anything (ld.so(8), and glibc's dl-load.c).
-
-The scope of a real import: the executable and its closure, LD_PRELOAD, what `import torch` loads for everyone
-(libtorch_global_deps.so), then the extension's own closure, breadth first. What `import torch` loads for itself
-does not serve symbols to others, but its names count as loaded: that is how libc10.so is found.
-"""
+"""The loader's verdict on one extension, as a value."""
 
 from __future__ import annotations
 
@@ -15,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.abi.buffer import mapped
 from flash_doctor.abi.elf import Elf
-from flash_doctor.abi.linkage import BrokenLibrary, Linkage, MissingLibrary, MissingVersion, Resolved, Unresolved
 from flash_doctor.abi.search import System, folders, split_path
 from flash_doctor.abi.symbols import Wanted, exports, wanted_symbols
 from flash_doctor.errors import BadBinary
@@ -24,6 +18,64 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flash_doctor.abi.buffer import Buffer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingLibrary:
+    """A library that no searched place has; `searched` are the folders, in their order."""
+
+    name: str
+    wanted_by: str
+    searched: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingVersion:
+    """A symbol version that the library that was found does not define: most often a glibc that is too old."""
+
+    version: str
+    library: str
+    path: Path
+    wanted_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unresolved:
+    """A symbol that nothing in the scope exports."""
+
+    symbol: str
+    version: str | None
+    wanted_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenLibrary:
+    """A library that was found and cannot be loaded."""
+
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linkage:
+    """The loader's verdict. With a library missing, its symbols are among the unresolved ones."""
+
+    missing_libraries: tuple[MissingLibrary, ...]
+    missing_versions: tuple[MissingVersion, ...]
+    unresolved: tuple[Unresolved, ...]
+    broken: tuple[BrokenLibrary, ...]
+    libraries: tuple[Resolved, ...]
+
+    @property
+    def loads(self) -> bool:
+        return not (self.missing_libraries or self.missing_versions or self.unresolved or self.broken)
+
 
 _GLOBAL_DEPS = "libtorch_global_deps.so"
 

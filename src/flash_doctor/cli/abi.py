@@ -11,14 +11,14 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
-from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.errors import emit
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
-from flash_doctor.command import SystemRunner
 from flash_doctor.errors import BROKEN, HEALTHY
 from flash_doctor.model import Target, known
 from flash_doctor.model.binaries import InspectedWheel
 from flash_doctor.probe.modules import Modules
-from flash_doctor.target import find_target
+from flash_doctor.probe.target import find_target
+from flash_doctor.system.process import SystemRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ def examine(subjects: Sequence[str], target: Target) -> Inspection:
     """
     from flash_doctor.model.binaries import Inspection
     from flash_doctor.probe.modules import find_modules
-    from flash_doctor.probe.unfinished import unfinished_fixes
+    from flash_doctor.probe.packages import unfinished_fixes
 
     names = [subject for subject in subjects if not (_is_url(subject) or _is_file(subject))]
     modules = find_modules(target, SystemRunner(), names)
@@ -74,8 +74,8 @@ def examine(subjects: Sequence[str], target: Target) -> Inspection:
 
 
 def _note_cut_off() -> None:
-    from flash_doctor.cli.desk import TerminalDesk
-    from flash_doctor.treat.patient import note_cut_off
+    from flash_doctor.cli.terminal import TerminalDesk
+    from flash_doctor.install.target_state import note_cut_off
 
     note_cut_off(TerminalDesk(yes=True, as_json=True))
 
@@ -117,7 +117,7 @@ class _Room:
     def _address(self, url: str) -> Iterator[InspectedFile]:
         from flash_doctor.abi.inspection import describe
         from flash_doctor.abi.wheel import Wheel
-        from flash_doctor.ranges import RangeReader
+        from flash_doctor.system.ranges import RangeReader
 
         source = RangeReader(url)
         wheel = Wheel(source, unquote(urlsplit(url).path).rpartition("/")[2])

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.cli.passing import forwarded_signals
-from flash_doctor.command import Command, SystemRunner, launch
+from flash_doctor.cli.passthrough import forwarded_signals
 from flash_doctor.errors import CommandFailed, ForeignTarget
 from flash_doctor.system.foreign import Account
 from flash_doctor.system.owner import user_name
+from flash_doctor.system.process import Command, SystemRunner, launch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,38 +10,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit, read_file, write_file
-from flash_doctor.cli.desk import TerminalDesk
+from flash_doctor.cli.choose_plan import for_goal
+from flash_doctor.cli.errors import emit, read_file, write_file
+from flash_doctor.cli.machines import known_wheels
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.cli.plan_options import (  # noqa: TC001 as above
     AllowOption,
     KeepOption,
+    PlanOption,
     RecordedOption,
+    TrustOption,
     WantOption,
     WheelhouseOption,
 )
-from flash_doctor.cli.prescription import for_goal
-from flash_doctor.cli.shelf import known_wheels
-from flash_doctor.cli.treatment_options import PlanOption, TrustOption  # noqa: TC001 as above
-from flash_doctor.command import SystemRunner
+from flash_doctor.cli.terminal import TerminalDesk
 from flash_doctor.errors import HEALTHY, BadInput
 from flash_doctor.facts import Facts
+from flash_doctor.install.build_step import settle_builds
+from flash_doctor.install.bundle import bundle
+from flash_doctor.install.context import Options, Practice, default_sources
+from flash_doctor.install.plan_file import NAME, read_plan
+from flash_doctor.install.target_state import Patient, examine, note_unfinished, patient_of
 from flash_doctor.model.plan import Build
+from flash_doctor.probe.target import find_target
 from flash_doctor.system.paths import program
-from flash_doctor.target import find_target
-from flash_doctor.treat.bundle import bundle
-from flash_doctor.treat.options import Options, default_sources
-from flash_doctor.treat.patient import Patient, examine, note_unfinished, patient_of
-from flash_doctor.treat.plan_file import NAME, read_plan
-from flash_doctor.treat.practice import Practice
-from flash_doctor.treat.source import settle_builds
+from flash_doctor.system.process import SystemRunner
 
 if TYPE_CHECKING:
-    from flash_doctor.command import Runner
+    from flash_doctor.install.bundle import Bundle
+    from flash_doctor.install.choose_plan import ForGoal
     from flash_doctor.model.plan import Plan
+    from flash_doctor.system.process import Runner
     from flash_doctor.system.redact import Redacted
-    from flash_doctor.treat.bundle import Bundle
-    from flash_doctor.treat.prescribe import ForGoal
 
 
 def command(
@@ -117,7 +117,7 @@ class _Machine:
 
 def _document(plan: Plan) -> Redacted:
     from flash_doctor.render.document import to_json
-    from flash_doctor.render.prescription import plan_document
+    from flash_doctor.render.plan_document import plan_document
 
     return to_json(plan_document(plan))
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.cli.boundary import emit, read_file, write_file
+from flash_doctor.cli.errors import emit, read_file, write_file
 from flash_doctor.cli.meanwhile import Meanwhile
 from flash_doctor.cli.options import (
     DeepOption,
@@ -26,12 +26,12 @@ from flash_doctor.cli.options import (
     StackOption,
     StrictOption,
 )
-from flash_doctor.command import EndingRunner
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Environment, Family, Target
 from flash_doctor.probe import probe
+from flash_doctor.probe.target import find_target
 from flash_doctor.system.paths import program
-from flash_doctor.target import find_target
+from flash_doctor.system.process import EndingRunner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def command(
     wanted = Wanted(deep=deep, host_only=host_only, only=families(only), requirements=requirements, stack=stack)
     _refuse_what_nothing_reads(wanted)
     report = judge_again(recorded, wanted) if recorded else examine(python, wanted, text=not as_json)
-    from flash_doctor.cli.exit_code import exit_code
+    from flash_doctor.cli.errors import exit_code
     from flash_doctor.model import Severity
 
     code = exit_code(report, strict=strict, fail_on=Severity(fail_on.value))
@@ -166,7 +166,7 @@ def _compared(environment: Environment, stack: str | None, facts: Facts) -> Envi
     """The environment, to be compared with a stack where one is named."""
     if stack is None:
         return environment
-    from flash_doctor.diagnose.stack import with_stack
+    from flash_doctor.diagnose.requirements import with_stack
     from flash_doctor.facts.stacks import find
 
     return with_stack(environment, find(facts.stacks, stack), facts.folder / "stacks")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from flash_doctor.cli import explain_code
-from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.errors import emit
 from flash_doctor.cli.typed import typed_explanations
 from flash_doctor.errors import COULD_NOT_LOOK, HEALTHY, BadInput
 

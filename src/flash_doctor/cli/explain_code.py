@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TypeAlias
 
-from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.errors import emit
 from flash_doctor.cli.typed import typed_explanation
 from flash_doctor.errors import HEALTHY, BadInput
 
@@ -29,10 +29,10 @@ def command(code: str = "", *, listed: bool = False, as_json: bool = False) -> i
 
 def every_code() -> Groups:
     """The codes by the command that tells them; what `fix` proves has the codes of `verify`."""
-    from flash_doctor import setup_rule
-    from flash_doctor.explain.catalogue import described
+    from flash_doctor.explain.answer import described
     from flash_doctor.facts import Facts
-    from flash_doctor.render.codes import of_meaning
+    from flash_doctor.preflight import setup_scripts
+    from flash_doctor.render.explanations import of_meaning
     from flash_doctor.verify.meanings import MEANINGS
 
     facts = Facts()
@@ -41,7 +41,7 @@ def every_code() -> Groups:
         "preflight": tuple(_preflight(facts)),
         "watch": tuple(_watch(facts)),
         "verify": tuple(of_meaning(meaning, "verify") for meaning in MEANINGS),
-        "lint-setup": tuple(of_meaning(meaning, "lint-setup") for meaning in setup_rule.MEANINGS),
+        "lint-setup": tuple(of_meaning(meaning, "lint-setup") for meaning in setup_scripts.MEANINGS),
         "explain": tuple(described(row) for _, row in sorted(facts.complaints.by_id.items())),
     }
 
@@ -49,21 +49,21 @@ def every_code() -> Groups:
 def _checks() -> Iterator[Explanation]:
     from flash_doctor.diagnose import load_rules
     from flash_doctor.diagnose.registry import all_checks
-    from flash_doctor.render.codes import of_check
+    from flash_doctor.render.explanations import of_check
 
     load_rules()
     return map(of_check, all_checks())
 
 
 def _preflight(facts: Facts) -> Iterator[Explanation]:
-    from flash_doctor.render.codes import of_preflight
+    from flash_doctor.render.explanations import of_preflight
 
     return (of_preflight(code, rule) for code, rule in sorted(facts.preflight.rules.items()))
 
 
 def _watch(facts: Facts) -> Iterator[Explanation]:
-    from flash_doctor.preflight.watch.telling import MEANINGS
-    from flash_doctor.render.codes import of_meaning, of_watch
+    from flash_doctor.render.explanations import of_meaning, of_watch
+    from flash_doctor.watch.messages import MEANINGS
 
     yield from (of_watch(rule) for _, rule in sorted(facts.watch.rules.items()))
     yield from (of_meaning(meaning, "watch") for meaning in MEANINGS)
@@ -95,21 +95,21 @@ def _nearest(wanted: str, codes: list[str]) -> list[str]:
 
 
 def _json(groups: Groups) -> Redacted:
-    from flash_doctor.codec import encode
     from flash_doctor.render.document import explanations_document, to_json
+    from flash_doctor.system.codec import encode
 
     return to_json(explanations_document([encode(each) for group in groups.values() for each in group]))
 
 
 def _list(groups: Groups) -> Redacted:
-    from flash_doctor.render.codes import code_list
     from flash_doctor.render.console import to_text
+    from flash_doctor.render.explanations import code_list
 
     return to_text(code_list(groups), sys.stdout)
 
 
 def _text(told: tuple[Explanation, ...]) -> Redacted:
-    from flash_doctor.render.codes import code_lines
     from flash_doctor.render.console import to_text
+    from flash_doctor.render.explanations import code_lines
 
     return to_text(code_lines(told), sys.stdout)

@@ -6,44 +6,41 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from flash_doctor.cli.boundary import emit
-from flash_doctor.cli.desk import TerminalDesk
+from flash_doctor.cli.choose_plan import for_goal
+from flash_doctor.cli.errors import emit
+from flash_doctor.cli.machines import known_wheels
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
-from flash_doctor.cli.plan_options import (  # noqa: TC001 as above
+from flash_doctor.cli.plan_options import (
     AllowOption,
-    KeepOption,
-    OfflineOption,
-    WantOption,
-    WheelhouseOption,
-)
-from flash_doctor.cli.prescription import for_goal
-from flash_doctor.cli.shelf import known_wheels
-from flash_doctor.cli.treatment_options import (
     BundleOption,
     Device,
     DeviceOption,
     DryRunOption,
     ImportOnlyOption,
     InstallerOption,
+    KeepOption,
     NoVerifyOption,
+    OfflineOption,
     PlanOption,
     RequireKernelOption,
     SystemOption,
     TrustOption,
+    WantOption,
+    WheelhouseOption,
     YesOption,
 )
-from flash_doctor.command import SystemRunner
+from flash_doctor.cli.terminal import TerminalDesk
 from flash_doctor.errors import HEALTHY, VERIFICATION_FAILED, BadInput
 from flash_doctor.facts import Facts
+from flash_doctor.install.choose_plan import AsPlanned
+from flash_doctor.install.context import Options, Practice, default_sources
+from flash_doctor.install.fix import fix, show
+from flash_doctor.install.plan_file import NAME, at_hand, read_plan
 from flash_doctor.model.outcome import State
 from flash_doctor.model.proof import Level
+from flash_doctor.probe.target import find_target
 from flash_doctor.system.paths import program
-from flash_doctor.target import find_target
-from flash_doctor.treat.fix import fix, show
-from flash_doctor.treat.options import Options, default_sources
-from flash_doctor.treat.plan_file import NAME, at_hand, read_plan
-from flash_doctor.treat.practice import Practice
-from flash_doctor.treat.prescribe import AsPlanned
+from flash_doctor.system.process import SystemRunner
 
 if TYPE_CHECKING:
     from pathlib import Path

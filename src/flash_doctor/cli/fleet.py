@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit, write_file
+from flash_doctor.cli.errors import emit, write_file
 from flash_doctor.cli.options import DeepOption, HostOnlyOption, JsonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.model.fleet import Comparison, FleetVerdict
@@ -21,9 +21,9 @@ from flash_doctor.system.redact import Redacted, redact
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flash_doctor.command import Runner
     from flash_doctor.fleet.gather import Engine, Gathered
     from flash_doctor.model.fleet import Lost, Node
+    from flash_doctor.system.process import Runner
 
 TIMEOUT, DEEP_TIMEOUT = 60.0, 900.0  # seconds; --deep reads gigabytes
 
@@ -86,9 +86,9 @@ def check(
     else. A node that hangs, dies or refuses is told as unreachable. Inside a Slurm allocation the check sees the GPUs
     of the job; outside of one it sees those that a job without GPUs sees.
     """
-    from flash_doctor.command import EndingRunner
     from flash_doctor.fleet.gather import Errand, gather
-    from flash_doctor.signals import ending_by_exception
+    from flash_doctor.system.process import EndingRunner
+    from flash_doctor.system.signals import ending_by_exception
 
     seconds = timeout or (DEEP_TIMEOUT if deep else TIMEOUT)
     errand = Errand(python=python, deep=deep, host_only=host_only, timeout=seconds)

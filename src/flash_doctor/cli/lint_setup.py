@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.errors import emit
 from flash_doctor.cli.options import JsonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.errors import BROKEN, HEALTHY
-from flash_doctor.setup_rule import lint_setup
+from flash_doctor.preflight.setup_scripts import lint_setup
 from flash_doctor.system.redact import Redacted, redact
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def command(
 
 
 def _json(findings: tuple[Finding, ...], code: int) -> Redacted:
-    from flash_doctor.codec import encode
     from flash_doctor.render.document import to_json
+    from flash_doctor.system.codec import encode
 
     return to_json({"schema": "flash-doctor/lint-setup/1", "findings": encode(findings), "exit_code": code})
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.errors import emit
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.cli.plan_options import AllOption  # noqa: TC001 the same
 from flash_doctor.cli.typed import typed_lines
@@ -46,7 +46,7 @@ def lint(as_json: JsonOption = False) -> int:
 
 
 def _faults(facts: Facts) -> Iterator[str]:
-    from flash_doctor.cli.shelf import overlay
+    from flash_doctor.cli.machines import overlay
     from flash_doctor.resolve.sources.lint import lint as lint_wheels
     from flash_doctor.resolve.sources.live import load_live
     from flash_doctor.resolve.sources.overlay import load_known
@@ -83,7 +83,7 @@ def show(
 
     A wheel is told with its GPU code, its hash, and the source and date of what is known about it.
     """
-    from flash_doctor.cli.shelf import known_wheels
+    from flash_doctor.cli.machines import known_wheels
     from flash_doctor.facts import Facts
     from flash_doctor.render.matrix import overview_lines, wheel_lines, wheels_document
 
@@ -115,7 +115,7 @@ def coverage(
 
     The place of this machine in the table is marked.
     """
-    from flash_doctor.cli.shelf import known_wheels
+    from flash_doctor.cli.machines import known_wheels
     from flash_doctor.facts import Facts
     from flash_doctor.render.matrix import coverage_document, coverage_lines
     from flash_doctor.resolve.coverage import coverage as covered, here
@@ -142,10 +142,10 @@ def coverage(
 
 def _seat(python: str | None, facts: Facts) -> tuple[Seat | None, str]:
     """Where this machine is in the table, and in words; a target that cannot be read is in no place."""
-    from flash_doctor.cli.scenes import environment_here
+    from flash_doctor.cli.machines import environment_here
     from flash_doctor.model import Goal
-    from flash_doctor.resolve.seat import take_seat
-    from flash_doctor.resolve.wish import read_goal
+    from flash_doctor.resolve.constraints import take_seat
+    from flash_doctor.resolve.goal import read_goal
 
     try:
         environment = environment_here(python)
@@ -173,7 +173,7 @@ def refresh(
     checked like the shipped facts before it is kept. Ends with 6 when a publisher could not be read; what is known of
     it then stays as it was.
     """
-    from flash_doctor.cli.shelf import overlay
+    from flash_doctor.cli.machines import overlay
     from flash_doctor.facts import Facts
     from flash_doctor.render.matrix import renewal_document, renewal_lines
     from flash_doctor.resolve.sources.renew import renew

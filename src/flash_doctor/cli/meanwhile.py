@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flash_doctor.command import Runner, Running
+from flash_doctor.system.process import Runner, Running
 
 if TYPE_CHECKING:
-    from flash_doctor.command import Command, Completed
+    from flash_doctor.system.process import Command, Completed
 
 
 @dataclass

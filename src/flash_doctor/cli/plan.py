@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.cli import plan_options as opt
-from flash_doctor.cli.boundary import emit, read_file, write_file
+from flash_doctor.cli.errors import emit, read_file, write_file
 from flash_doctor.cli.options import JsonOption, PythonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.cli.typed import python_of, typed_lines
 from flash_doctor.errors import HEALTHY, NO_PLAN, BadInput
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts import Facts
     from flash_doctor.facts.stacks import Stack
+    from flash_doctor.install.plan_command import Scene
     from flash_doctor.model import Goal
-    from flash_doctor.model.consultation import Consultation
-    from flash_doctor.resolve.lookup import Lookup
-    from flash_doctor.treat.consult import Scene
+    from flash_doctor.model.plan import Consultation
+    from flash_doctor.resolve.index_query import Lookup
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def answer(
     machines: Machines, wanted: Wanted, *, wheelhouse: Path | None, offline: bool, why: str | None
 ) -> Consultation:
     """What is prescribed for a machine and a goal, as the command line says them."""
-    from flash_doctor.cli.shelf import known_wheels, overlay
+    from flash_doctor.cli.machines import known_wheels, overlay
     from flash_doctor.facts import Facts
-    from flash_doctor.treat.consult import Request, consult
+    from flash_doctor.install.plan_command import Request, consult
 
     facts = Facts()
     known = cache(partial(known_wheels, facts))
@@ -182,7 +182,7 @@ def _scene(given: Machines, facts: Facts, meanwhile: Callable[[], object]) -> Sc
     Raises:
         BadInput: more than one of them is meant, or one cannot be read.
     """
-    from flash_doctor.cli.scenes import described_scene, recorded_scene, scene_here
+    from flash_doctor.cli.machines import described_scene, recorded_scene, scene_here
 
     python, recorded, words = given.python, given.recorded, given.described.words()
     if sum((bool(words), recorded is not None, python is not None)) > 1:
@@ -208,9 +208,9 @@ def find_lookup(wheelhouse: Path | None) -> Lookup | None:
     """Uv where it is there, else pip of our own interpreter."""
     import importlib.util
 
-    from flash_doctor.command import SystemRunner
-    from flash_doctor.resolve.sources.index import UvLookup, find_uv
     from flash_doctor.resolve.sources.pip_index import PipLookup
+    from flash_doctor.resolve.sources.uv_index import UvLookup, find_uv
+    from flash_doctor.system.process import SystemRunner
 
     folders = (wheelhouse,) if wheelhouse else ()
     uv = find_uv()
@@ -230,7 +230,7 @@ def _exit_code(consultation: Consultation) -> int:
 def _write(form: opt.Format, consultation: Consultation, *, every: bool) -> Redacted:
     if form is opt.Format.JSON:
         from flash_doctor.render.document import to_json
-        from flash_doctor.render.prescription import consultation_document
+        from flash_doctor.render.plan_document import consultation_document
 
         return to_json(consultation_document(consultation, every=every))
     if form is opt.Format.TABLE:

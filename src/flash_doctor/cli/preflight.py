@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit
-from flash_doctor.cli.exit_code import exit_code
+from flash_doctor.cli.errors import emit, exit_code
 from flash_doctor.cli.options import FailOn
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, Environment, Report, Severity, Target, Unknown
@@ -21,9 +20,9 @@ from flash_doctor.system.paths import program
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.facts.preflight import PreflightFacts
+    from flash_doctor.preflight.collect import Asked, Machine
+    from flash_doctor.preflight.config import Run
     from flash_doctor.preflight.judge import Judgement
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.stage import Asked, Machine
     from flash_doctor.system.redact import Redacted
 
 
@@ -91,8 +90,8 @@ def judged(config: Path | None, place: Place, *, gpus: int | None, sample: int, 
 
 
 def _asked(gpus: int | None, sample: int, adapter: Path | None) -> Asked:
+    from flash_doctor.preflight.collect import Asked
     from flash_doctor.preflight.gather.model import read_adapter
-    from flash_doctor.preflight.stage import Asked
 
     return Asked(gpus=gpus, sample=sample, trained=read_adapter(adapter) if adapter else Absent())
 
@@ -106,11 +105,11 @@ def _of_adapter(folder: Path, facts: PreflightFacts) -> Report:
 
 
 def _of_config(config: Path, place: Place, asked: Asked, facts: Facts) -> Report:
+    from flash_doctor.preflight.collect import from_facts, from_machine
     from flash_doctor.preflight.document import Malformed, read_document
+    from flash_doctor.preflight.facts_file import Given
     from flash_doctor.preflight.formats import read_run
-    from flash_doctor.preflight.given import Given
     from flash_doctor.preflight.judge import malformed, preflight
-    from flash_doctor.preflight.stage import from_facts, from_machine
 
     own = facts.preflight
     document = read_document(config)
@@ -130,14 +129,14 @@ def _examined(place: Place, facts: Facts) -> Report:
     from flash_doctor.diagnose import diagnose
 
     if place.recorded:
-        from flash_doctor.cli.boundary import read_file
+        from flash_doctor.cli.errors import read_file
         from flash_doctor.render.document import load_report
 
         recorded = load_report(read_file(place.recorded))
         return diagnose(recorded.target, recorded.environment, facts, program=program(os.environ))
-    from flash_doctor.command import EndingRunner
     from flash_doctor.probe import probe
-    from flash_doctor.target import find_target
+    from flash_doctor.probe.target import find_target
+    from flash_doctor.system.process import EndingRunner
 
     target = find_target(place.python, os.environ)
     with EndingRunner() as runner:
@@ -148,18 +147,18 @@ def _examined(place: Place, facts: Facts) -> Report:
 
 def _note_unfinished(environment: Environment) -> None:
     """What is judged is neither an old state nor a new one."""
-    from flash_doctor.cli.desk import TerminalDesk
-    from flash_doctor.treat.patient import note_unfinished
+    from flash_doctor.cli.terminal import TerminalDesk
+    from flash_doctor.install.target_state import note_unfinished
 
     note_unfinished(environment, TerminalDesk(yes=True, as_json=True))
 
 
 def _machine(run: Run, report: Report, here: bool, asked: Asked) -> Machine:
-    from flash_doctor.command import SystemRunner
     from flash_doctor.model import known
-    from flash_doctor.preflight.scene import at_home
-    from flash_doctor.preflight.stage import Machine
+    from flash_doctor.preflight.collect import Machine
+    from flash_doctor.preflight.inputs import at_home
     from flash_doctor.probe.volume import PendingVolume, read_mounts
+    from flash_doctor.system.process import SystemRunner
 
     said = known(report.environment.variables) or {}
     output = asked.current / at_home(run.text("output_dir") or "model-out")

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit
-from flash_doctor.command import SystemRunner
+from flash_doctor.cli.errors import emit
 from flash_doctor.errors import HEALTHY
-from flash_doctor.target import find_target
-from flash_doctor.treat.rollback import past_fixes, rollback
+from flash_doctor.install.rollback import past_fixes, rollback
+from flash_doctor.probe.target import find_target
+from flash_doctor.system.process import SystemRunner
 
 
 def command(

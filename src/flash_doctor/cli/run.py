@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import say, write_file
-from flash_doctor.cli.passing import Tail, pass_through
+from flash_doctor.cli.errors import say, write_file
+from flash_doctor.cli.passthrough import Tail, pass_through
 from flash_doctor.errors import BadInput, CommandFailed
 from flash_doctor.system.redact import Redacted, joined, redact
 

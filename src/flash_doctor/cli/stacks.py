@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.errors import emit
 from flash_doctor.cli.options import JsonOption  # noqa: TC001 typer reads the annotations
 from flash_doctor.cli.typed import typed_lines
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
@@ -16,7 +16,7 @@ from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 if TYPE_CHECKING:
     from flash_doctor.facts import Facts
     from flash_doctor.facts.stacks import Stack
-    from flash_doctor.model.matrix import StackVerdict
+    from flash_doctor.model.wheel import StackVerdict
     from flash_doctor.system.redact import Redacted
 
 
@@ -71,9 +71,9 @@ def _list(facts: Facts, begins: str | None, *, as_json: bool) -> int:
 
 
 def _check(stack: Stack, facts: Facts) -> StackVerdict:
+    from flash_doctor.cli.machines import known_wheels
     from flash_doctor.cli.plan import find_lookup
-    from flash_doctor.cli.shelf import known_wheels
-    from flash_doctor.model.matrix import StackVerdict
+    from flash_doctor.model.wheel import StackVerdict
     from flash_doctor.resolve.stack_check import check_stack
 
     lookup = find_lookup(None)

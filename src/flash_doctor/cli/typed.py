@@ -7,13 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flash_doctor.system.commands import (
-    all_or_none,
-    line_addressed,
-    remedy_addressed,
-    shown_addressed,
-    text_addressed,
-)
+from flash_doctor.system.commands import all_or_none, line_addressed, remedy_addressed, shown_addressed, text_addressed
 from flash_doctor.system.paths import program
 
 if TYPE_CHECKING:

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit
-from flash_doctor.cli.desk import TerminalDesk
-from flash_doctor.cli.treatment_options import Device
-from flash_doctor.command import SystemRunner
+from flash_doctor.cli.errors import emit
+from flash_doctor.cli.plan_options import Device
+from flash_doctor.cli.terminal import TerminalDesk
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.facts import Facts
+from flash_doctor.install.context import Options, Practice
+from flash_doctor.install.verify_result import ENTRIES, Examination, verify_target
 from flash_doctor.model.proof import Blame, Level, Proof
-from flash_doctor.target import find_target
-from flash_doctor.treat.examine import Examination, verify_target
-from flash_doctor.treat.options import Options
-from flash_doctor.treat.practice import Practice
-from flash_doctor.treat.proving import ENTRIES
+from flash_doctor.probe.target import find_target
+from flash_doctor.system.process import SystemRunner
 
 if TYPE_CHECKING:
     from flash_doctor.system.redact import Redacted
@@ -60,7 +58,7 @@ def command(
     code = _exit_code(examination.proof, strict=strict)
     if as_json:
         from flash_doctor.render.document import to_json
-        from flash_doctor.render.proof import proof_document
+        from flash_doctor.render.outcome import proof_document
 
         emit(to_json(proof_document(examination.proof, target, examination.entry, code)))
     else:
@@ -76,7 +74,7 @@ def _exit_code(proof: Proof, *, strict: bool) -> int:
 
 def _text(examination: Examination) -> Redacted:
     from flash_doctor.render.console import to_text
-    from flash_doctor.render.proof import proof_lines, verdict_line
+    from flash_doctor.render.outcome import proof_lines, verdict_line
 
     lines = (verdict_line(examination.proof, examination.entry), *proof_lines(examination.proof))
     return to_text(lines, sys.stdout)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flash_doctor.cli.boundary import emit
+from flash_doctor.cli.errors import emit
 from flash_doctor.cli.typed import typed_lines
 from flash_doctor.errors import INTERRUPTED, BadInput
 
 if TYPE_CHECKING:
     from flash_doctor.model.watch import WatchEvent
-    from flash_doctor.preflight.watch.options import Options
-    from flash_doctor.preflight.watch.session import Watch
+    from flash_doctor.watch.end_of_run import Options
+    from flash_doctor.watch.session import Watch
 
 LEAST_EVERY = 0.05  # seconds: less would only heat the machine
 MAX_SECONDS = 7 * 24 * 3600.0
@@ -44,9 +44,9 @@ def command(
     long. Nothing is run and nothing is changed. Ends with 1 after an error, 6 where no metrics were found.
     """
     from flash_doctor.facts import Facts
-    from flash_doctor.preflight.watch.options import Options
-    from flash_doctor.preflight.watch.session import Watch
-    from flash_doctor.preflight.watch.world import System
+    from flash_doctor.watch.clock import System
+    from flash_doctor.watch.end_of_run import Options
+    from flash_doctor.watch.session import Watch
 
     facts = Facts().watch
     options = Options(
@@ -63,7 +63,7 @@ def command(
 def follow(watch: Watch, *, as_json: bool) -> int:
     """Tell the events as they come; Ctrl-C ends with a last one."""
     from flash_doctor.model.watch import Moment
-    from flash_doctor.preflight.watch.ending import End
+    from flash_doctor.watch.end_of_run import End
 
     try:
         for event in watch.events(is_wanted=_has_reader):

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flash_doctor.diagnose import torch_fit, words
+from flash_doctor.diagnose import words
 from flash_doctor.diagnose.extensions import of_another_torch
-from flash_doctor.diagnose.needs import one_torch
 from flash_doctor.diagnose.proof import Extensions, failing, label_of, needs_missing_torch
 from flash_doctor.diagnose.registry import check
+from flash_doctor.diagnose.requires_dist import one_torch
+from flash_doctor.diagnose.torch import torch_requirements
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
@@ -65,7 +66,7 @@ def library_missing(
     one_torch(packages, torch)
     found = failing(extensions, flash, packages, torch)
     incomplete = bool(found) and any(
-        finding.severity is Severity.ERROR for finding in torch_fit.torch_requirements(torch, packages, python)
+        finding.severity is Severity.ERROR for finding in torch_requirements(torch, packages, python)
     )
     cpu_build = isinstance(torch.cuda, Absent)
     wanting = {owner: files for owner, files in found.items() if cpu_build and any(map(needs_missing_torch, files))}

@@ -12,9 +12,9 @@ from flash_doctor.abi.built_for import Standing
 from flash_doctor.abi.demangle import is_torch
 from flash_doctor.diagnose import companions, words
 from flash_doctor.diagnose.flash_built import label
-from flash_doctor.diagnose.needs import one_torch
 from flash_doctor.diagnose.proof import Extensions, compared, failing, label_of, needs_missing_torch
 from flash_doctor.diagnose.registry import check
+from flash_doctor.diagnose.requires_dist import one_torch
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,

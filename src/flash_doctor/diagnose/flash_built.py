@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.needs import first_of_each, fits, one_torch, unmet
 from flash_doctor.diagnose.proof import Extensions, files_of
 from flash_doctor.diagnose.registry import check
+from flash_doctor.diagnose.requires_dist import first_of_each, fits, one_torch, unmet
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,

@@ -6,18 +6,7 @@ from collections.abc import Iterator
 
 from flash_doctor.diagnose.registry import CouldNotLook, check, needed
 from flash_doctor.facts import Facts
-from flash_doctor.model import (
-    Absent,
-    Family,
-    Finding,
-    Habitat,
-    Host,
-    OtherDoctor,
-    Severity,
-    Unknown,
-    Volume,
-    known,
-)
+from flash_doctor.model import Absent, Family, Finding, Habitat, Host, OtherDoctor, Severity, Unknown, Volume, known
 from flash_doctor.system.commands import advice, command
 
 GIB = 2**30

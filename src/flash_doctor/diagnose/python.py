@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import CouldNotLook, check
 from flash_doctor.diagnose.tags import misfit
-from flash_doctor.model import (
-    Family,
-    Finding,
-    Package,
-    Packages,
-    Python,
-    PythonKind,
-    Remedy,
-    Severity,
-    known,
-)
+from flash_doctor.model import Family, Finding, Hider, Package, Packages, Python, PythonKind, Remedy, Severity, known
 from flash_doctor.system.commands import advice, command, delete, install, uninstall
+from flash_doctor.system.redact import cut
 
 # Packages whose second copy has a rule of its own.
 _OWN_RULE = ("torch", "flash-attn", "flash-attn-3", "flash-attn-4")
@@ -257,3 +248,113 @@ def _doubles(packages: Packages) -> Iterator[tuple[str, tuple[Package, ...]]]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+_VARIABLES = ("PYTHONHOME", "PYTHONPATH")
+
+
+@check("P412", Family.PYTHON)
+def start_fails(python: Python, variables: Mapping[str, str]) -> Iterator[Finding]:
+    """This Python does not start as things are set here.
+
+    Before it runs a line of yours, Python looks for its standard library (PYTHONHOME moves it), loads modules that a
+    file on PYTHONPATH may hide, and runs sitecustomize.py, usercustomize.py and the code in .pth files. One of these
+    ends or hangs it: `Fatal Python error: init_fs_encoding`, `No module named 'encodings'`. No program of this Python
+    can run until that is gone; the rest of this report was read with that switched off.
+
+    Check by hand: `PYTHON -c pass` fails, `PYTHON -E -c pass` (without the variables) or `PYTHON -E -S -c pass`
+    (without start-up files, too) does not.
+
+    What to do: unset the variable, or delete the start-up file.
+    """
+    if python.start.failure:
+        yield Finding(
+            code="P412",
+            severity=Severity.ERROR,
+            subject="python",
+            summary="this Python does not start: "
+            + ("a start-up file ends or hangs it" if python.start.bare else "PYTHONHOME or PYTHONPATH leads it astray"),
+            evidence=(
+                *(_suspects(python) if python.start.bare else _set(python, variables)),
+                *python.start.failure,
+            ),
+            remedy=_repair(python),
+        )
+
+
+def _set(python: Python, variables: Mapping[str, str]) -> tuple[str, ...]:
+    named = [f"{name} is {variables[name]}" for name in _VARIABLES if variables.get(name)]
+    hidden = [shadow for shadow in known(python.shadows) or () if shadow.hider is Hider.PYTHONPATH]
+    worked = f"without these variables it starts: {python.executable} -E -c pass"
+    return (*named, *words.listing(f"{shadow.path} hides {shadow.hides}" for shadow in hidden), worked)
+
+
+def _suspects(python: Python) -> tuple[str, ...]:
+    worked = f"without start-up files it starts: {python.executable} -E -S -c pass"
+    places = ", ".join(str(folder) for folder in python.site_packages)
+    return (worked, f"sitecustomize.py, usercustomize.py or a .pth file with code, as a rule in {places}")
+
+
+def _repair(python: Python) -> Remedy:
+    if not python.start.bare:
+        return advice("Start Python without them.", command("unset PYTHONHOME PYTHONPATH"))
+    searches = (command("grep -H import {}/*.pth {}/*customize.py", folder, folder) for folder in python.site_packages)
+    return advice("Find the start-up file, and delete it or repair it.", *searches)
+
+
+@check("P413", Family.PYTHON)
+def startup_file_fails(python: Python) -> Iterator[Finding]:
+    """A start-up file of this Python fails, or prints something.
+
+    sitecustomize.py, usercustomize.py and lines beginning with `import` in .pth files run at every start of Python.
+    When one fails, as after the package that brought it was removed, the rest of that file is left out: paths that it
+    adds are missing. What it prints appears in the output of every program, and pip, uv and torch's compilers, which
+    start Python and read its answer, stumble over it.
+
+    Check by hand: `PYTHON -c pass` prints something.
+
+    What to do: delete the file if its package is gone, or install the package again.
+    """
+    start = python.start
+    if start.complaints:
+        yield Finding(
+            code="P413",
+            severity=Severity.WARNING,
+            subject="python",
+            summary="a start-up file fails at every start of this Python, and what it should do is left out",
+            evidence=words.listing(start.complaints),
+            remedy=Remedy(text="Delete the file if its package is gone, or install the package again."),
+        )
+    elif start.printed.strip():
+        yield Finding(
+            code="P413",
+            severity=Severity.WARNING,
+            subject="python",
+            summary="a start-up file prints something at every start of this Python",
+            evidence=(f"before any program, stdout gets: {cut(' '.join(start.printed.split()), 100)!r}",),
+            remedy=Remedy(text="Take the printing out of sitecustomize.py, usercustomize.py or the .pth file."),
+        )
+
+
+@check("P409", Family.PYTHON)
+def unfinished_fix(packages: Packages) -> Iterator[Finding]:
+    """A fix was cut off half way.
+
+    `flash-doctor fix` was killed, or the machine went down, while it exchanged files; old and new ones may lie side by
+    side. Nothing is lost: its journal lists every file that it touched, and the old ones are kept beside it. (While a
+    fix is running, this is told too; then wait for its end.)
+
+    Check by hand: the named folder holds `journal.json` and no file `done`.
+
+    What to do: `flash-doctor rollback --unfinished` brings back the state before that fix; the next `flash-doctor fix`
+    does so by itself.
+    """
+    for folder in packages.unfinished:
+        yield Finding(
+            code="P409",
+            severity=Severity.ERROR,
+            subject="environment",
+            summary="a fix was cut off half way, and the environment is neither the old one nor the new one",
+            evidence=(f"an unfinished journal: {folder / 'journal.json'}",),
+            remedy=advice("Bring back the state before it.", command("flash-doctor rollback --unfinished")),
+        )

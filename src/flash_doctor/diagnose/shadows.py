@@ -10,18 +10,7 @@ from packaging.utils import canonicalize_name
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import CouldNotLook, check
 from flash_doctor.facts import Facts
-from flash_doctor.model import (
-    Absent,
-    Family,
-    Finding,
-    Hider,
-    Packages,
-    Python,
-    Remedy,
-    Severity,
-    Shadow,
-    Unknown,
-)
+from flash_doctor.model import Absent, Family, Finding, Hider, Packages, Python, Remedy, Severity, Shadow, Unknown
 from flash_doctor.system.commands import advice, command
 
 if TYPE_CHECKING:

@@ -1,40 +1,104 @@
-"""A log, the facts, and (where there is one) a report on the machine, to explanations in causal order."""
+"""What patterns caught, in the words of people: CUDA's 12040 is 12.4, an architecture has a name."""
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flash_doctor.abi.atlas import Atlas
-from flash_doctor.explain import asked
-from flash_doctor.explain.causal import in_causal_order
+from flash_doctor.explain import unknown
+from flash_doctor.explain.cleaning import shown
 from flash_doctor.explain.clues import gather
-from flash_doctor.explain.libraries import library_evidence, symbol_sentence
 from flash_doctor.explain.machine import join
 from flash_doctor.explain.matcher import Matcher
 from flash_doctor.explain.reading import Log
 from flash_doctor.explain.refine import meaning
-from flash_doctor.explain.shown import shown
 from flash_doctor.explain.sighting import Sightings
-from flash_doctor.explain.symbols import symbol_evidence
+from flash_doctor.explain.symbols import library_evidence, symbol_evidence, symbol_sentence
 from flash_doctor.explain.unknown import Failures, failing
-from flash_doctor.explain.values import decoded
 from flash_doctor.model.explanation import Explanation, Explanations, LogLine
 from flash_doctor.model.report import Remedy
-from flash_doctor.system.commands import advice, of_facts
+from flash_doctor.system.commands import advice, of_facts, with_names
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Sequence, Set
 
     from flash_doctor.explain.clues import Clues
     from flash_doctor.explain.crowd import Crowd
     from flash_doctor.explain.reading import Readable
     from flash_doctor.explain.sighting import Sighting
     from flash_doctor.facts import Facts
-    from flash_doctor.facts.complaints import Complaint
+    from flash_doctor.facts.complaints import Complaint, Complaints
     from flash_doctor.model import Remedy, Report
     from flash_doctor.system.linear import Work
+
+
+def decoded(groups: dict[str, str]) -> dict[str, str]:
+    """The groups with encoded numbers spelt out: `cuda_number` (12040, 12.4), `arch` (120a, sm_120a)."""
+    spelt = dict(groups)
+    if (number := groups.get("cuda_number", "")).isdecimal():
+        spelt["cuda_number"] = f"{int(number) // 1000}.{int(number) % 1000 // 10}"
+    return spelt
+
+
+def described(complaint: Complaint) -> Explanation:
+    """What the catalogue knows of a complaint; where a log would name something stands what is meant."""
+    return Explanation(
+        code=complaint.id,
+        family=complaint.family,
+        title=with_names(complaint.title),
+        cause=with_names(complaint.cause),
+        evidence=(),
+        lines=(),
+        remedies=(advice(with_names(complaint.advice), *map(with_names, complaint.commands)),),
+        confidence=complaint.confidence,
+        tell_apart=complaint.tell_apart,
+        sources=(str(complaint.source), *complaint.threads),
+    )
+
+
+def in_causal_order(explanations: Sequence[Explanation], complaints: Complaints) -> tuple[Explanation, ...]:
+    """By the stage at which each goes wrong (a driver before a library), then by their place in the log."""
+    merged = _merged(explanations)
+    ordered = sorted(merged, key=lambda told: (complaints.by_id[told.code].stage, _place(told)))
+    tops: list[Explanation] = []
+    for told in ordered:
+        cause = next((top for top in tops if _explains(top, told, complaints)), None)
+        if cause is None:
+            tops.append(told)
+        else:
+            tops[tops.index(cause)] = replace(cause, consequences=(*cause.consequences, told))
+    return tuple(tops)
+
+
+def _explains(cause: Explanation, told: Explanation, complaints: Complaints) -> bool:
+    absorbed = complaints.by_id[cause.code].absorbs
+    return told.family in absorbed or told.code in absorbed or (told.family == cause.family and told.code != cause.code)
+
+
+def _place(told: Explanation) -> int:
+    return min((line.number for line in told.lines), default=0)
+
+
+def _merged(explanations: Sequence[Explanation]) -> list[Explanation]:
+    """One explanation for each title: the same complaint from several files or ranks is one."""
+    found: dict[tuple[str, str], Explanation] = {}
+    for told in explanations:
+        known = found.get((told.code, told.title))
+        if known:
+            evidence = tuple(dict.fromkeys((*known.evidence, *told.evidence)))
+            told = replace(
+                known,
+                count=known.count + told.count,
+                at_least=known.at_least or told.at_least,
+                evidence=evidence,
+                lines=(*known.lines, *told.lines),
+            )
+        found[told.code, told.title] = told
+    return list(found.values())
+
 
 _CLUE_LINES = 40
 _VAGUE = 35  # complaints up to this rank say only that something failed: what a question asks says more
@@ -74,7 +138,7 @@ def explain(stream: Readable, facts: Facts, report: Report | None = None, work: 
 
 def _asked(log: Log, facts: Facts) -> list[Sighting]:
     """What a short text asks."""
-    sighting = asked.sight(log.head, facts.complaints) if log.size <= 4 * asked.LONGEST else None
+    sighting = unknown.sight(log.head, facts.complaints) if log.size <= 4 * unknown.LONGEST else None
     return [sighting] if sighting else []
 
 

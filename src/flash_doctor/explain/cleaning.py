@@ -8,6 +8,9 @@ bounded number of times.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
+
+from flash_doctor.system.redact import log_line
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;:?]{0,40}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)?|[@-Z\\^_=>])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -51,3 +54,26 @@ def clean_lines(raw: bytes, at_most: int) -> list[str]:
     """The first lines that are not empty; a carriage return begins a new one. There is always at least one."""
     pieces = raw.decode("utf-8", "replace").replace("\r", "\n").split("\n", 4 * at_most)[: 4 * at_most]
     return [line for line in clean_text("\n".join(pieces)) if line][:at_most] or [""]
+
+
+_SHOWN = 600  # characters of a line that is shown
+_WORD = 2 * _SHOWN  # characters without a space: no message
+
+
+class Seen(NamedTuple):
+    """A line to be shown, cleaned; of one that was too long to be read whole, the piece and what stands around it."""
+
+    line: str
+    before: bytes = b""
+    piece: bytes = b""
+    after: bytes = b""
+
+
+def shown(seen: Seen) -> str:
+    """The beginning of a line, redacted before it is cut, together with what stands around it."""
+    if " " not in seen.line[:_WORD] and len(seen.line) > _WORD:
+        return f"(one word of {len(seen.line):,} characters)"
+    if not seen.before and not seen.after:
+        return log_line(seen.line, _SHOWN)
+    before, piece, after = (without_signs(each.decode("utf-8", "replace")) for each in seen[1:])
+    return clean_line(log_line(piece, _SHOWN, before=before, after=after))

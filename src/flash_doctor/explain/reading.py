@@ -12,9 +12,8 @@ from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from flash_doctor.explain.cleaning import clean_lines
+from flash_doctor.explain.cleaning import Seen, clean_lines
 from flash_doctor.explain.crowd import LINE, OVERLAP, Crowd, Lines, without_digits
-from flash_doctor.explain.shown import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

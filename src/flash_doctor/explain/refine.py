@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flash_doctor.explain.guess import guessed_wheel_exists
-from flash_doctor.explain.libraries import library_named
+from flash_doctor.explain.symbols import guessed_wheel_exists, library_named
 from flash_doctor.model import Capability
 from flash_doctor.model.explanation import Confidence
 

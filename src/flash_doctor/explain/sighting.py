@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flash_doctor.explain.cleaning import Seen
 from flash_doctor.explain.reading import Excerpt
-from flash_doctor.explain.shown import Seen
 from flash_doctor.explain.symbols import MissingSymbol, find_symbol
 from flash_doctor.facts.complaints import Complaint
 from flash_doctor.system.linear import Pattern

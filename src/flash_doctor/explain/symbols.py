@@ -1,17 +1,90 @@
-"""A symbol that the loader missed: which torch releases export it, or which library of CUDA brings it."""
+"""The wheel whose address setup.py guessed: whether its authors ever published it decides what "not found" means."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.abi.demangle import cxx11_strings, demangle, is_torch
-from flash_doctor.system.linear import Pattern
+from flash_doctor.errors import BadFacts
+from flash_doctor.system.linear import Found, Pattern
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from packaging.version import Version
 
     from flash_doctor.abi.atlas import Atlas
+    from flash_doctor.facts import Facts
+    from flash_doctor.facts.complaints import Complaints, Library
+
+
+_GUESSED = Pattern(
+    r"(?i)guessing wheel url:[^\n]{0,300}/(?P<dist>flash_attn)-(?P<version>[\w.]{3,20})(?:\+|%2b)(?P<build>[\w.]{3,60})"
+    r"-(?P<python>cp\d{2,3})-cp\d{2,3}m?-(?P<platform>[\w.]{3,60})\.whl"
+)
+_DIST, _VERSION, _BUILD, _PLATFORM, _PYTHONS = 0, 1, 2, 9, 12  # columns of a row of wheels/<publisher>.json
+
+
+def guessed_wheel_exists(text: str, facts: Facts) -> bool | None:
+    """Whether the guessed wheel is among those its authors published; None where the text guesses none."""
+    found = _GUESSED.search(text.encode("utf-8", "replace"))
+    return any(_names(row, found) for row in _published(facts)) if found else None
+
+
+def _names(row: list[str], found: Found) -> bool:
+    wanted = found["dist"], found["version"], found["build"], found["platform"]
+    same = (row[_DIST], row[_VERSION], row[_BUILD], row[_PLATFORM]) == wanted
+    return same and found["python"] in {python.rstrip("m") for python in row[_PYTHONS].split()}
+
+
+def _published(facts: Facts) -> list[list[str]]:
+    path = facts.folder / "wheels" / "dao-ailab.json"
+    try:
+        rows: list[list[str]] = json.loads(path.read_text(encoding="utf-8"))["families"]
+    except (OSError, ValueError, KeyError) as error:
+        message = f"{path.name} of the wheel matrix cannot be read: {error}"
+        raise BadFacts(message, advice="Install flash-doctor again; its own files are damaged.") from error
+    return rows
+
+
+_FILE = Pattern(r"\b(?P<file>lib[\w+-]{2,60}?\.so)(?:\.(?P<major>\d{1,3}))?")
+
+
+def library_evidence(text: str, complaints: Complaints) -> tuple[str, ...]:
+    """One sentence for each library of the CUDA family that a line names: what it is, and the package it comes in."""
+    said = dict.fromkeys(
+        _sentence(file, major, row)
+        for file, major in _files(text)
+        if (row := complaints.library_of_file(file)) is not None
+    )
+    return tuple(said)
+
+
+def _sentence(file: str, major: str, row: Library) -> str:
+    """The package's name ends in the library's major version where NVIDIA names it so: nvidia-cudnn-cu12."""
+    package = row.package.format(major=major or "N")
+    return f"{f'{file}.{major}' if major else file} is {row.what}; it comes with {package}."
+
+
+def library_named(text: str, complaints: Complaints) -> Library | None:
+    """The first library of the CUDA family that a text names."""
+    rows = (complaints.library_of_file(file) for file, _ in _files(text))
+    return next((row for row in rows if row is not None), None)
+
+
+def _files(text: str) -> Iterator[tuple[str, str]]:
+    """Each library that a text names, and its major version."""
+    for found in _FILE.every(text.encode("utf-8", "replace")):
+        yield found["file"], found["major"]
+
+
+def symbol_sentence(symbol: str, complaints: Complaints) -> str:
+    """Whose a symbol such as ncclCommRegister is; empty where it is no library's of the CUDA family."""
+    row = complaints.library_of_symbol(symbol)
+    return f"{symbol} belongs to {row.what} ({row.name}), from {row.package.format(major='N')}." if row else ""
+
 
 # the three forms of loaders: Linux, macOS, and Linux again where a library of that name lacks the symbol's version
 _MISSING = Pattern(

@@ -1,4 +1,4 @@
-"""What most nodes have, which differ, and what that does to a joint run. Pure, and linear in the number of nodes."""
+"""Clocks that are off, as far as that is certain: the question's own travelling time is never taken for skew."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flash_doctor.fleet.aspects import NOT_SET
-from flash_doctor.fleet.clocks import clock_differences
-from flash_doctor.fleet.degree import degree
+from flash_doctor.fleet.aspects import NOT_SET, degree
 from flash_doctor.fleet.next_steps import commands_for, shared_plans, treatment
 from flash_doctor.model import Absent, Unknown
 from flash_doctor.model.fleet import (
+    Clock,
     Comparison,
     Difference,
     Effect,
@@ -28,8 +27,43 @@ from flash_doctor.system.commands import all_or_none
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from flash_doctor.facts.fleet import FleetPolicy
+    from flash_doctor.facts.fleet import FleetPolicy, Judgement
     from flash_doctor.model import CommandLine, Part
+
+
+def clock_differences(nodes: Sequence[Node], policy: FleetPolicy) -> Iterator[Difference]:
+    """Nodes whose clock differs from the median node's; the asking machine's own clock may be the wrong one."""
+    clocks = {node.name: node.clock for node in nodes if node.clock}
+    if not clocks:
+        return
+    middle = sorted(clocks.values(), key=lambda clock: clock.low + clock.high)[len(clocks) // 2]
+    off: dict[Effect, dict[str, float]] = {}
+    rows: dict[Effect, Judgement] = {}
+    for name, clock in clocks.items():
+        seconds = Clock(low=clock.low - middle.high, high=clock.high - middle.low).certain
+        judgement = policy.judge_clock(seconds)
+        if judgement:
+            rows[judgement.effect] = judgement
+            off.setdefault(judgement.effect, {})[name] = seconds
+    for effect, seconds_of in off.items():
+        yield _difference(seconds_of, rows[effect], policy)
+
+
+def _difference(off: dict[str, float], judgement: Judgement, policy: FleetPolicy) -> Difference:
+    furthest = max(off.values(), key=abs)
+    direction = "ahead" if furthest > 0 else "behind"
+    words = f"{abs(furthest):.1f} s {direction}"
+    return Difference(
+        aspect="clock",
+        title=policy.aspect("clock").title,
+        value=words if len(off) == 1 else f"up to {words}",
+        usual="that of the median node",
+        effect=judgement.effect,
+        why=judgement.why,
+        source=str(judgement.source),
+        nodes=tuple(off),
+    )
+
 
 NONE = "none"
 _RANK = {effect: rank for rank, effect in enumerate(Effect)}

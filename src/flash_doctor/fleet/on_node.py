@@ -99,7 +99,7 @@ def check(digest, options):
     try:
         sys.path.insert(0, folder)
         toml()
-        say("report", __import__("flash_doctor.node", fromlist=["main"]).main(**options))
+        say("report", __import__("flash_doctor.cli.node", fromlist=["main"]).main(**options))
     finally:
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from flash_doctor.codec import decode
-from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, CommandFailed, TimedOut
 from flash_doctor.fleet.gather import Answer
 from flash_doctor.fleet.reading import MAX_DOCUMENT
 from flash_doctor.system.bounds import read_json
-from flash_doctor.system.programs import find_program
+from flash_doctor.system.codec import decode
+from flash_doctor.system.paths import find_program
+from flash_doctor.system.process import Command, Runner
 from flash_doctor.system.redact import last_lines
 
 if TYPE_CHECKING:

@@ -1,25 +1,55 @@
-"""Slurm: one srun per node, each with its own time limit, so that a dead or full node stops none of the others."""
+"""The same work for many items at once, in threads that nobody has to wait for."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
 
-from flash_doctor.command import Command, Runner
 from flash_doctor.errors import BadInput, CommandFailed
 from flash_doctor.fleet.gather import Answer
-from flash_doctor.fleet.parallel import each
 from flash_doctor.fleet.reading import MAX_DOCUMENT
+from flash_doctor.system.process import Command, Runner
 from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from flash_doctor.fleet.gather import Errand
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def each(work: Callable[[T], R], items: Sequence[T], *, limit: int, patience: float) -> Iterator[R]:
+    """The results as they come, `limit` of the items at a time.
+
+    Ends early where `patience` seconds bring no result. The threads are daemons, unlike those of an executor: an
+    interrupted program ends at once.
+    """
+    waiting: SimpleQueue[T] = SimpleQueue()
+    done: SimpleQueue[R] = SimpleQueue()
+    for item in items:
+        waiting.put(item)
+
+    def worker() -> None:
+        with suppress(Empty):
+            while True:
+                done.put(work(waiting.get_nowait()))
+
+    for _ in range(min(limit, len(items))):
+        Thread(target=worker, daemon=True).start()
+    with suppress(Empty):
+        for _ in items:
+            yield done.get(timeout=patience)
+
 
 PARALLEL = 64  # sruns at a time: each is a process of 10 MB here
 START = 30.0  # seconds for Slurm to start a step on a node that is free

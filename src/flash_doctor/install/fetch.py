@@ -25,7 +25,7 @@ from flash_doctor.system.url import file_name, is_file, path_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flash_doctor.part_file import Progress
+    from flash_doctor.system.part_file import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +122,8 @@ def _fetched(path: Path, sha256: str | None) -> Fetched:
 
 def _from_shared(wanted: Wanted, sources: Sources, progress: Progress | None) -> Fetched | None:
     """A copy out of the cache that others can write, if it has the promised hash."""
-    from flash_doctor.download import HashMismatch
-    from flash_doctor.http import HttpError
+    from flash_doctor.system.download import HashMismatch
+    from flash_doctor.system.http import HttpError
 
     if sources.shared is None or wanted.sha256 is None:
         return None
@@ -136,8 +136,8 @@ def _from_shared(wanted: Wanted, sources: Sources, progress: Progress | None) ->
 
 def _from_mirror(mirror: str, wanted: Wanted, cache: Path, progress: Progress | None) -> Fetched:
     """From the mirror; else from the publisher."""
-    from flash_doctor.download import HashMismatch
-    from flash_doctor.http import HttpError
+    from flash_doctor.system.download import HashMismatch
+    from flash_doctor.system.http import HttpError
 
     try:
         return _arrive(f"{mirror.rstrip('/')}/{quote(wanted.name)}", wanted, cache, progress)
@@ -151,7 +151,7 @@ def _from_mirror(mirror: str, wanted: Wanted, cache: Path, progress: Progress | 
 
 def _arrive(address: str, wanted: Wanted, cache: Path, progress: Progress | None) -> Fetched:
     """From one address into the cache; whoever else fetches it at this moment is waited for, and what it got taken."""
-    from flash_doctor.download import download
+    from flash_doctor.system.download import download
 
     waiting = make_private(cache / "incoming" / hashlib.sha256(address.encode()).hexdigest()[:16])
     with _alone(waiting / "lock"):

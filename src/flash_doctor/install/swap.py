@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
 from flash_doctor.install.files import is_there
-from flash_doctor.install.journal_text import FOLDER, Arrival, LeftFolder, Swap
+from flash_doctor.install.journal import FOLDER, Arrival, LeftFolder, Swap
 from flash_doctor.system.bounds import record_rows
 from flash_doctor.system.inside import Inside
 

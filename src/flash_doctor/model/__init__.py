@@ -30,12 +30,7 @@ if TYPE_CHECKING:
         Volume as Volume,
         driver_number as driver_number,
     )
-    from flash_doctor.model.part import (
-        Absent as Absent,
-        Part as Part,
-        Unknown as Unknown,
-        known as known,
-    )
+    from flash_doctor.model.part import Absent as Absent, Part as Part, Unknown as Unknown, known as known
     from flash_doctor.model.python import (
         BrokenMetadata as BrokenMetadata,
         FlashAttention as FlashAttention,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias
@@ -189,3 +190,41 @@ class NoPlan:
     rejected: tuple[Rejection, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     command: CommandLine | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """How old the facts are: `shipped` and `refreshed` are dates (ISO; refreshed is None without an overlay).
+
+    `warnings` say why an overlay is not used, or only in part.
+    """
+
+    shipped: str
+    refreshed: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def newest(self) -> str:
+        return max(self.shipped, self.refreshed or "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consultation:
+    """One answer of `plan`.
+
+    `machine` says for which machine it is, `command` is the command line that asked, to which the choice of an
+    alternative is added; `now` maps a distribution to the version that is there, `why` answers `--why`;
+    `notes` is what stays wrong or unsettled beside the plan.
+    """
+
+    answer: Plan | NoPlan
+    machine: str
+    command: tuple[str, ...]
+    knowledge: Knowledge
+    now: Mapping[str, str]
+    why: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rejected(self) -> tuple[Rejection, ...]:
+        return self.answer.rejected

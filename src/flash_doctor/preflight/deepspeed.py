@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadInput
+from flash_doctor.preflight.config import number
 from flash_doctor.preflight.document import read_text
-from flash_doctor.preflight.run import number
 from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Files
+    from flash_doctor.preflight.config import Run
+    from flash_doctor.preflight.inputs import Files
     from flash_doctor.system.claims import Claimed
 
 _STAGE = re.compile(r"zero[-_]?(\d)")

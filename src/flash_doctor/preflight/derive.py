@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Unknown
-from flash_doctor.preflight.run import truth
+from flash_doctor.preflight.config import truth
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from flash_doctor.facts.frameworks import Schema
     from flash_doctor.facts.preflight import Backend, Conditions
     from flash_doctor.model import Capability
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Totals
+    from flash_doctor.preflight.config import Run
+    from flash_doctor.preflight.inputs import Totals
 
 ADAPTERS = {"lora", "qlora", "llama-adapter"}
 REWARDED = {"grpo", "gdpo"}

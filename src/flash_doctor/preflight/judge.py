@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.model import Absent, Finding, Score, Severity, Unchecked
+from flash_doctor.preflight.config import Dialect, Run
+from flash_doctor.preflight.inputs import Files, Scene
 from flash_doctor.preflight.registry import RULES, Found, finding
 from flash_doctor.preflight.rules import load_rules
-from flash_doctor.preflight.run import Dialect, Run
-from flash_doctor.preflight.scene import Files, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.preflight.document import Malformed
+    from flash_doctor.preflight.inputs import Trained
     from flash_doctor.preflight.registry import Answer
-    from flash_doctor.preflight.scene import Trained
 
 SYNTAX = "PF-yaml-syntax"
 _SEVERITIES = tuple(Severity)

@@ -15,13 +15,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from flash_doctor.model import Absent, CommandLine, Finding, Severity, Unchecked, Unknown
-from flash_doctor.preflight.run import Dialect
+from flash_doctor.preflight.config import Dialect
 from flash_doctor.system.commands import advice
 
 if TYPE_CHECKING:
     from flash_doctor.facts.preflight import PreflightFacts, RuleText
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Scene
+    from flash_doctor.preflight.config import Run
+    from flash_doctor.preflight.inputs import Scene
 
 T = TypeVar("T")
 EVERY = frozenset(Dialect)

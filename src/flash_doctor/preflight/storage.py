@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Part, Unknown
-from flash_doctor.preflight import derive, held, memory
+from flash_doctor.preflight import derive, memory
+from flash_doctor.preflight.inputs import Disk, Hub, Totals
 from flash_doctor.preflight.memory import Term
-from flash_doctor.preflight.scene import Disk, Hub, Totals
 
 if TYPE_CHECKING:
     from flash_doctor.facts.preflight import Conditions
+    from flash_doctor.preflight.config import Run
     from flash_doctor.preflight.deepspeed import ZeroPlan
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Model
+    from flash_doctor.preflight.inputs import Model
 
 ENDLESS = math.inf
 _TOKENIZER = 20e6
@@ -96,7 +96,7 @@ def _adapter(run: Run, model: Model, conditions: Conditions) -> tuple[Term, Term
 def _full(run: Run, model: Model, conditions: Conditions, plan: ZeroPlan | None) -> tuple[Term, Term]:
     state = conditions.state_bytes(run.text("optimizer") or "adamw_torch")
     divided = plan is not None or derive.sharded(run)
-    size = (held.FULL if run.on("float32") else held.HALF) if divided else held.weight(run, model).bytes
+    size = (memory.FULL if run.on("float32") else memory.HALF) if divided else memory.weight(run, model).bytes
     if plan is not None and plan.stage:
         each = state + 4.0
     elif derive.sharded(run):

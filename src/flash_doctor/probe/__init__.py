@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.inquiry import TIMEOUT, Manner, start_script
+from flash_doctor.probe.target_script import TIMEOUT, Manner, start_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from flash_doctor.command import Runner
-    from flash_doctor.inquiry import RunningScript
     from flash_doctor.model import Environment, Target
+    from flash_doctor.probe.target_script import RunningScript
+    from flash_doctor.system.process import Runner
 
 DEEP_TIMEOUT = 900.0
 # What is read in the target, and what is looked for in its folders besides.

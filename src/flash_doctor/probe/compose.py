@@ -24,7 +24,7 @@ from flash_doctor.model import (
     Unknown,
 )
 from flash_doctor.model.binaries import Extension
-from flash_doctor.probe import doctors, flash, gpu, host, indexes, loader, packages, toolkit, torch
+from flash_doctor.probe import flash, gpu, host, indexes, loader, packages, shadows, toolkit, torch
 from flash_doctor.probe.shadows import read_shadows
 from flash_doctor.system.paths import cache_folder, current_folder
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from flash_doctor.command import Runner
     from flash_doctor.probe.requirements import Requirements
     from flash_doctor.probe.start import Inquiry
+    from flash_doctor.system.process import Runner
 
 # `flash_doctor.probe.requirements` is imported where it is needed: packaging's grammar takes 30 ms
 T = TypeVar("T")
@@ -108,7 +108,7 @@ def read_meanwhile(
         importlib.import_module("flash_doctor.probe.extensions")
     return (
         parts.read("host", host.read_host, prefix, cache),
-        parts.read("other_doctor", doctors.read_other_doctor, environ),
+        parts.read("other_doctor", shadows.read_other_doctor, environ),
     )
 
 

@@ -7,15 +7,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed
 from flash_doctor.model import Absent, Gpu, Part, Unknown
 from flash_doctor.probe.files import exists, names_in, text_of, version_in
+from flash_doctor.system.process import Command
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
-    from flash_doctor.command import Runner
+    from flash_doctor.system.process import Runner
 
 _NVIDIA = "0x10de"
 _DISPLAY_CLASS = "0x03"

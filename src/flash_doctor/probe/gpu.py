@@ -1,4 +1,4 @@
-"""Driver and GPUs: NVML in a child that may be abandoned, with nvidia-smi and the kernel's own files behind it."""
+"""Which GPUs CUDA_VISIBLE_DEVICES leaves to a CUDA program: NVML ignores it, and CUDA numbers differently."""
 
 from __future__ import annotations
 
@@ -11,19 +11,82 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.version import Version
 
 from flash_doctor.model import Absent, Driver, Gpu, Gpus, GpuSource, Part, Unknown, known
-from flash_doctor.probe import driver_files, question
+from flash_doctor.probe import driver_files, nvml_query
 from flash_doctor.probe.files import exists, version_in
 from flash_doctor.probe.loader import compat_library, locate
-from flash_doctor.probe.question import NvmlAnswer
-from flash_doctor.probe.visible import visibility
-from flash_doctor.system.programs import find_program
+from flash_doctor.probe.nvml_query import NvmlAnswer
+from flash_doctor.system.paths import find_program
 from flash_doctor.system.secret_names import says_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flash_doctor.command import Runner, Running
     from flash_doctor.probe.driver_files import KernelModule
+    from flash_doctor.system.process import Runner, Running
+
+
+_INDEX = re.compile(r"[+-]?\d{1,9}(?!\d)", re.ASCII)
+_ORDER = Unknown(
+    unknown="CUDA numbers unequal GPUs by speed, NVML by PCI bus; set CUDA_DEVICE_ORDER=PCI_BUS_ID to make them agree"
+)
+_NO_UUID = Unknown(unknown="CUDA_VISIBLE_DEVICES names GPUs by UUID, and the UUID of a GPU could not be read")
+
+
+def visibility(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Part[bool], ...]:
+    """For each GPU: whether CUDA sees it.
+
+    As CUDA reads the variable: up to the first entry that names no GPU; indices, UUIDs or their beginnings.
+    An entry given twice hides everything.
+    """
+    value = environ.get("CUDA_VISIBLE_DEVICES")
+    if value is None:
+        return (True,) * len(gpus)
+    entries = [entry.strip() for entry in value.split(",")]
+    by_index = bool(_INDEX.match(entries[0]))
+    chosen = _by_index(entries, len(gpus)) if by_index else _by_uuid(entries, gpus)
+    if by_index and 0 < len(chosen) < len(gpus) and not _same_numbers(gpus, environ):
+        return (_ORDER,) * len(gpus)
+    if entries[0].startswith(("GPU", "MIG")) and not all(isinstance(gpu.uuid, str) for gpu in gpus):
+        return (_NO_UUID,) * len(gpus)
+    return tuple(index in chosen for index in range(len(gpus)))
+
+
+def _same_numbers(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> bool:
+    """CUDA puts the fastest first and keeps bus order among equals."""
+    return environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len({gpu.name for gpu in gpus}) <= 1
+
+
+def _by_index(entries: list[str], count: int) -> set[int]:
+    chosen: list[int] = []
+    for entry in entries:
+        match = _INDEX.match(entry)
+        if not match or not 0 <= int(match[0]) < count:
+            break
+        chosen.append(int(match[0]))
+    return set(chosen) if len(set(chosen)) == len(chosen) else set()
+
+
+def _by_uuid(entries: list[str], gpus: tuple[Gpu, ...]) -> set[int]:
+    chosen: list[str] = []
+    found: set[int] = set()
+    for entry in entries:
+        owners = {position for position, gpu in enumerate(gpus) if _names(entry, gpu)}
+        if len(owners) != 1:
+            break
+        chosen.append(entry)
+        found |= owners
+    return found if len(set(chosen)) == len(chosen) else set()
+
+
+def _names(entry: str, gpu: Gpu) -> bool:
+    """Whether an entry is this GPU's UUID or one of its MIG slices', whole or in its beginning."""
+    uuid = known(gpu.uuid) or ""
+    slices = [device.uuid for device in gpu.mig_devices]
+    old_mig = f"MIG-{uuid}/"  # MIG-GPU-<uuid>/<instance>/<slice>, of drivers before 470
+    if entry.startswith("MIG"):
+        return any(name.startswith(entry) for name in slices) or bool(uuid and entry.startswith(old_mig))
+    return entry.startswith("GPU-") and uuid.startswith(entry)
+
 
 NVML = "libnvidia-ml.so.1"
 # Without a persistence daemon the driver wakes each GPU on first use: seconds on a node with eight.
@@ -66,7 +129,7 @@ def start_gpus(runner: Runner, *, root: Path = Path("/"), limit: float = LIMIT) 
     library = locate(NVML, os.environ, root)
     if not _traces(root, library):
         return PendingGpus(runner, root, None, library)
-    return PendingGpus(runner, root, question.start(runner, library, limit), library)
+    return PendingGpus(runner, root, nvml_query.start(runner, library, limit), library)
 
 
 def _traces(root: Path, library: Path | None) -> bool:
@@ -94,10 +157,10 @@ class PendingGpus:
     def _read(self) -> _Reading:
         """NVML's answer, or the next best. A hung NVML hangs nvidia-smi too, so that is not tried then."""
         assert self.child is not None
-        answer = question.finish(self.child)
+        answer = nvml_query.finish(self.child)
         if not isinstance(answer, NvmlAnswer):
             reading = self._from_kernel(answer)
-            return reading if _told(reading).startswith(question.NO_ANSWER) else self._from_smi(reading)
+            return reading if _told(reading).startswith(nvml_query.NO_ANSWER) else self._from_smi(reading)
         reading = self._from_nvml(answer)
         failure = _told(reading)
         return reading if not failure or failure.startswith(_SETTLED) else self._from_smi(reading)
@@ -141,7 +204,7 @@ class PendingGpus:
 
     def _from_smi(self, reading: _Reading) -> _Reading:
         """nvidia-smi's answer in place of a failed NVML; the failure of both when it fails too."""
-        from flash_doctor.probe.smi import ask_smi  # seldom needed
+        from flash_doctor.probe.nvidia_smi import ask_smi  # seldom needed
 
         program = find_program("nvidia-smi")
         answer = ask_smi(str(program), self.runner) if program else Absent(absent="nvidia-smi is not on PATH")

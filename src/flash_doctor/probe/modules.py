@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from flash_doctor.errors import BadInput
-from flash_doctor.inquiry import start_script
 from flash_doctor.model import Absent, Part
 from flash_doctor.probe.packages import assigned, parse_version
+from flash_doctor.probe.target_script import start_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flash_doctor.command import Runner
     from flash_doctor.model import Target
+    from flash_doctor.system.process import Runner
 
 # Nothing is imported there: find_spec of a top-level name only looks along sys.path.
 _SCRIPT = """

@@ -1,4 +1,4 @@
-"""What inside.py says of the target, parsed into values: the interpreter and its distributions."""
+"""Fixes of ours that were cut off, seen from outside."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from flash_doctor.errors import TargetError
-from flash_doctor.model import (
-    Absent,
-    BrokenMetadata,
-    Package,
-    Packages,
-    Part,
-    Python,
-    PythonKind,
-    RecordCheck,
-    Unknown,
-)
-from flash_doctor.probe.unfinished import unfinished_fixes
+from flash_doctor.model import Absent, BrokenMetadata, Package, Packages, Part, Python, PythonKind, RecordCheck, Unknown
 from flash_doctor.system.bounds import count_of, read_json
 from flash_doctor.system.files import read_regular
 from flash_doctor.system.inside import can_exist
 from flash_doctor.system.redact import cut, secrets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from flash_doctor.system.claims import Claimed
+
+
+def unfinished_fixes(sites: Iterable[Path]) -> Iterator[Path]:
+    """Where one promised to undo itself and has not said since that it is done (install/journal.py)."""
+    for site in (site for site in sites if os.access(site, os.X_OK)):  # of a closed one `closed_site` tells
+        for journal in (site / ".flash-doctor").glob("*/journal.json"):
+            if not (journal.parent / "done").exists():
+                yield journal.parent
+
 
 _NOT_COMPARED = Unknown(unknown="its files were not compared with RECORD: it is no companion of torch")
 _MOST_FOLDERS = 1000  # of sys.path

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import IndexSetting, RequirementLine
+from flash_doctor.probe.target import requirements_of
 from flash_doctor.system.files import open_regular
 from flash_doctor.system.redact import cut, secrets
 from flash_doctor.system.requirement import holds, parse, valid_name
-from flash_doctor.target import requirements_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flash_doctor.command import Runner
+    from flash_doctor.system.process import Runner
     from flash_doctor.system.requirement import Requirement
 
 LIMIT = 4 << 20  # bytes of all files: ten times the longest lock file that we know

@@ -7,16 +7,23 @@ Only names are compared, nothing is imported. The rules are those of importlib's
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from flash_doctor.model import Hider, Shadow
+from packaging.utils import canonicalize_name
+
+from flash_doctor.model import Absent, Hider, OtherDoctor, Part, Shadow, Unknown
+from flash_doctor.probe.files import text_of
+from flash_doctor.system.files import open_regular
+from flash_doctor.system.paths import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from flash_doctor.model import Package, Packages, Python
+
 
 _SOURCE_TREE = ("setup.py", "pyproject.toml", "setup.cfg")
 _COMPILED_DEPTH = 3  # compiled files of a package lie in it, or in a folder or two below
@@ -139,3 +146,35 @@ def has_compiled(path: Path) -> bool:
         deep = len(Path(folder).relative_to(path).parts) >= _COMPILED_DEPTH - 1
         folders[:] = [] if deep or looked > _LISTED else sorted(folders)
     return False
+
+
+_OURS = "flash-doctor"
+_ENTRY = re.compile(r"^doctor\s*=", re.MULTILINE)
+
+
+def read_other_doctor(environ: Mapping[str, str]) -> Part[OtherDoctor]:
+    """The `doctor` that the shell would run, when it is not ours; Absent when it is, or when there is none."""
+    path = find_program("doctor", environ.get("PATH", os.defpath))
+    if path is None:
+        return Absent(absent="no program named doctor on PATH")
+    with open_regular(path) as file:
+        script = file.read(4096)
+    if b"flash_doctor" in script or b"flash-doctor" in script:
+        return Absent(absent=f"{path} is ours")
+    return OtherDoctor(path=path, owner=_owner(path))
+
+
+def _owner(path: Path) -> Part[str]:
+    """The distribution of the same prefix whose entry points name a script `doctor`."""
+    owners = [name for name in map(_project, _claims(path)) if name != _OURS]
+    return owners[0] if owners else Unknown(unknown=f"no distribution beside {path} lists it in its entry points")
+
+
+def _claims(path: Path) -> Iterator[Path]:
+    for entry_points in path.parent.parent.glob("lib/python*/*-packages/*.dist-info/entry_points.txt"):
+        if _ENTRY.search(text_of(entry_points) or ""):
+            yield entry_points.parent
+
+
+def _project(metadata: Path) -> str:
+    return canonicalize_name(metadata.name.removesuffix(".dist-info").split("-")[0])

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import DoesNotStart, TargetError
-from flash_doctor.inquiry import Manner, RunningScript
 from flash_doctor.model import Start
+from flash_doctor.probe.target_script import Manner, RunningScript
 from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
-    from flash_doctor.inquiry import Answer
     from flash_doctor.model import Target
+    from flash_doctor.probe.target_script import Answer
 
 # What the standard library's site.py says of start-up files whose code failed.
 _COMPLAINT = re.compile(r"^(Error processing line \d+ of .*|Error in (?:site|user)customize;.*)$", re.MULTILINE)

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.version import Version
 
-from flash_doctor.command import Command, Running
 from flash_doctor.errors import CommandFailed
 from flash_doctor.model import Absent, Part, Tool, Toolchain, Toolkit, Unknown
 from flash_doctor.probe.files import exists, names_in, version_in
 from flash_doctor.system.bounds import read_json
-from flash_doctor.system.programs import find_program
+from flash_doctor.system.paths import find_program
+from flash_doctor.system.process import Command, Running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flash_doctor.command import Runner
     from flash_doctor.system.claims import Claimed
+    from flash_doctor.system.process import Runner
 
 _LIMIT = 5.0
 _RELEASE = re.compile(r"release \d+\.\d+, V(\d+(?:\.\d+)+)")

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed
 from flash_doctor.model import Absent, Part, Unknown, Volume
 from flash_doctor.probe.files import text_of
+from flash_doctor.system.process import Command
 
 if TYPE_CHECKING:
-    from flash_doctor.command import Runner, Running
+    from flash_doctor.system.process import Runner, Running
 
 # A server that went away blocks any call on these for ever, beyond the reach of signals.
 _NETWORK = re.compile(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from flash_doctor.codec import decode, encode
 from flash_doctor.errors import BadInput, DoctorError
 from flash_doctor.model import Report
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed
+from flash_doctor.system.codec import decode, encode
 from flash_doctor.system.redact import Hide, Redacted, as_json, cut
 
 if TYPE_CHECKING:

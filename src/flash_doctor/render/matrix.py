@@ -11,9 +11,8 @@ from flash_doctor.render.text import BLANK, Line, Span, Style, count, span
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from flash_doctor.model.consultation import Knowledge
-    from flash_doctor.model.matrix import Cell, Origin, Renewal
-    from flash_doctor.model.wheel import Wheel
+    from flash_doctor.model.plan import Knowledge
+    from flash_doctor.model.wheel import Cell, Origin, Renewal, Wheel
 
 SHOWN = 40
 Json = dict[str, Any]

@@ -9,15 +9,14 @@ from urllib.parse import urlsplit
 
 from flash_doctor.model.plan import Axis, Build, Install, NoPlan, Remove, Risk
 from flash_doctor.model.wheel import HashState
-from flash_doctor.render.prescription import choose
+from flash_doctor.render.plan_document import choose
 from flash_doctor.render.text import BLANK, Line, Span, Style, count, span
 from flash_doctor.system.commands import in_sentence, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from flash_doctor.model.consultation import Consultation, Knowledge
-    from flash_doctor.model.plan import Alternative, Plan, Rejection, Step
+    from flash_doctor.model.plan import Alternative, Consultation, Knowledge, Plan, Rejection, Step
 
 NEAREST = 3
 _STALE_DAYS = 60

@@ -16,8 +16,7 @@ from flash_doctor.system.url import file_name, parse as parse_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from flash_doctor.model.consultation import Consultation
-    from flash_doctor.model.plan import Step
+    from flash_doctor.model.plan import Consultation, Step
 
 
 _NOT_PUBLISHED = "none is published; compare a copy that you trust, and add --hash=sha256:HASH"

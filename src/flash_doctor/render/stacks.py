@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from flash_doctor.facts.stacks import Stack
-    from flash_doctor.model.matrix import StackVerdict
+    from flash_doctor.model.wheel import StackVerdict
 
 LIST, STACK = "flash-doctor/stacks/1", "flash-doctor/stack/1"
 _STYLE = {"consistent": Style.GOOD, "inconsistent": Style.BAD, "not checked": Style.DIM}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from flash_doctor.codec import encode
 from flash_doctor.model import Severity
 from flash_doctor.model.watch import Moment
 from flash_doctor.render.text import Line, Span, Style, span
+from flash_doctor.system.codec import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

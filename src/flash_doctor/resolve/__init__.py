@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent
 from flash_doctor.model.plan import Alternative, Move, NoPlan, Plan
+from flash_doctor.resolve.alternatives import Search, outward, torch_alternative
+from flash_doctor.resolve.axes import Verdict, judge
+from flash_doctor.resolve.constraints import take_seat
 from flash_doctor.resolve.describe import describe
-from flash_doctor.resolve.judge import Verdict, judge
-from flash_doctor.resolve.lookup import Lookup, settle
-from flash_doctor.resolve.moves import TorchMove, newest, newest_choice, torch_choices, torch_moves
-from flash_doctor.resolve.outward import Search, outward, torch_alternative
+from flash_doctor.resolve.goal import read_goal
+from flash_doctor.resolve.index_query import Lookup, settle
 from flash_doctor.resolve.rank import rank, reasons
-from flash_doctor.resolve.seat import take_seat
 from flash_doctor.resolve.sources.live import load_live
 from flash_doctor.resolve.sources.matrix import Wheels, load_wheels
 from flash_doctor.resolve.steps import torch_steps, wheel_steps
-from flash_doctor.resolve.wish import read_goal
+from flash_doctor.resolve.torch_change import TorchMove, newest, newest_choice, torch_choices, torch_moves
 from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from flash_doctor.model.matrix import Cell
+from flash_doctor.model.wheel import Cell
 from flash_doctor.resolve.axes import Seat, SeatTorch, fits_abi, fits_fault
-from flash_doctor.resolve.wish import Wish
+from flash_doctor.resolve.goal import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.errors import CommandFailed, NoPlanFound
 from flash_doctor.model import Goal
-from flash_doctor.model.matrix import StackVerdict
 from flash_doctor.model.plan import Plan
+from flash_doctor.model.wheel import StackVerdict
 from flash_doctor.resolve import resolve
 from flash_doctor.resolve.describe import describe
-from flash_doctor.resolve.lookup import IndexUnreachable, Question
+from flash_doctor.resolve.goal import FLASH
+from flash_doctor.resolve.index_query import IndexUnreachable, Question
 from flash_doctor.resolve.steps import TORCH
-from flash_doctor.resolve.wish import FLASH
 from flash_doctor.system.requirement import parse
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.facts import Facts
-    from flash_doctor.resolve.moves import TorchChoice
+    from flash_doctor.resolve.torch_change import TorchChoice
 
 TORCH = canonicalize_name("torch")
 

@@ -14,7 +14,7 @@ secret.
 * What `fix` reads again (plans, bundles, requirement files, scripts) hides secrets alone: the files that it names must
   be found.
 
-`Redacted` is made here and in render/console.py only, and the doors to stdout, stderr and files (cli/boundary.py) take
+`Redacted` is made here and in render/console.py only, and the doors to stdout, stderr and files (cli/errors.py) take
 nothing else: whoever forgets to redact does not pass the type checker.
 
 A text that is cut short must be redacted first (`cut`): half a password has no shape that shows it.

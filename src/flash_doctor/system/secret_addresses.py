@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
-from flash_doctor.system.secret_words import HARMLESS
+from flash_doctor.system.secret_names import HARMLESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from flash_doctor.system.secret_names import SETTERS, Name, means_it, named
-from flash_doctor.system.secret_words import METAVARS, PROSE, PROSE_BEFORE
+from flash_doctor.system.secret_names import METAVARS, PROSE, PROSE_BEFORE, SETTERS, Name, means_it, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

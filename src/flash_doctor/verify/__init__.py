@@ -7,20 +7,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flash_doctor.command import Command
 from flash_doctor.errors import CommandFailed, TimedOut
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.foreign import demand_ours
+from flash_doctor.system.process import Command
 from flash_doctor.system.redact import secrets
 from flash_doctor.verify.judge import Ending, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flash_doctor.command import Runner
     from flash_doctor.model import Target
     from flash_doctor.model.proof import Proof
     from flash_doctor.system.claims import Claimed
+    from flash_doctor.system.process import Runner
 
 # the folder that we are called from holds no part of the target, whatever lies there
 _LOADER = "import sys; sys.path[:] = filter(None, sys.path); exec(compile(sys.argv.pop(1), 'kernel.py', 'exec'))"

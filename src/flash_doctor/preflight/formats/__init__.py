@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
+from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.formats import hf
-from flash_doctor.preflight.run import Dialect, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

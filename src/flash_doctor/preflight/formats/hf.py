@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flash_doctor.preflight.run import Dialect, Run, number
+from flash_doctor.preflight.config import Dialect, Run, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

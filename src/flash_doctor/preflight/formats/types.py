@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeAlias
 
-from flash_doctor.preflight.run import number, truth
+from flash_doctor.preflight.config import number, truth
 
 Enums: TypeAlias = Mapping[str, tuple[str, ...]]
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.model import Absent, Part, Unknown
+from flash_doctor.preflight.config import Dialect
 from flash_doctor.preflight.gather.rows import JSON, Measured, Reader, format_of, unreadable
-from flash_doctor.preflight.run import Dialect
-from flash_doctor.preflight.scene import Files, Sample, Totals
+from flash_doctor.preflight.inputs import Files, Sample, Totals
 from flash_doctor.system.bounds import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flash_doctor.preflight.run import Run
+    from flash_doctor.preflight.config import Run
     from flash_doctor.system.claims import Claimed
 
 _FORMATS = {*JSON, ".csv", ".tsv", ".txt", ".parquet", ".arrow"}

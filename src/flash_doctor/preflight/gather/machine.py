@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Habitat, Severity, Unknown, known
-from flash_doctor.preflight.scene import Card, Disk, FlashBuild, Stack, System
+from flash_doctor.preflight.inputs import Card, Disk, FlashBuild, Stack, System
 from flash_doctor.system.requirement import readable
 from flash_doctor.system.secret_names import says_secret
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from flash_doctor.model import Environment, Finding, Gpus, Host, Packages, Part, Volume
-    from flash_doctor.preflight.run import Run
+    from flash_doctor.preflight.config import Run
 
 _FLASH_NAMES = {"flash-attn", "flash_attn", "flash_attn_2_cuda"}
 _LOOPBACK = {"localhost", "127.0.0.1", "0.0.0.0", "::1"}

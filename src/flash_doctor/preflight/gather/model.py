@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, Part, Unknown
-from flash_doctor.preflight.run import number
-from flash_doctor.preflight.scene import Hub, Model, Tokenizer, Trained
+from flash_doctor.preflight.config import number
+from flash_doctor.preflight.inputs import Hub, Model, Tokenizer, Trained
 from flash_doctor.system.bounds import count_of, read_json
 from flash_doctor.system.files import read_regular
 from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Files
+    from flash_doctor.preflight.config import Run
+    from flash_doctor.preflight.inputs import Files
     from flash_doctor.system.claims import Claimed
 
 _HEADER_LIMIT = 64 * 1024 * 1024

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import IO, TYPE_CHECKING, Any
 
-from flash_doctor.preflight.scene import Record
+from flash_doctor.preflight.inputs import Record
 from flash_doctor.system.bounds import LONGEST_INTEGER, read_json
 
 if TYPE_CHECKING:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Severity, Unknown
 from flash_doctor.preflight.derive import ADAPTERS, is_adapter
+from flash_doctor.preflight.inputs import Model
 from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
-from flash_doctor.preflight.scene import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.model import Part
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Trained
+    from flash_doctor.preflight.config import Run
+    from flash_doctor.preflight.inputs import Trained
 
 
 @rule("PF-quant-adapter", dialects=AXOLOTL)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from flash_doctor.model import Absent, Severity, Unknown, known
+from flash_doctor.preflight.config import Run, truth
 from flash_doctor.preflight.derive import attention, dtype, plain_name, unified
 from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
-from flash_doctor.preflight.run import Run, truth
 from flash_doctor.system.commands import FIX, PLAN, command
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts.frameworks import Schema
     from flash_doctor.facts.preflight import Backend, PreflightFacts
     from flash_doctor.model import Part
-    from flash_doctor.preflight.scene import Card, FlashBuild, Hub, Model, Stack
+    from flash_doctor.preflight.inputs import Card, FlashBuild, Hub, Model, Stack
 
 _FLASH_2 = {"flash_attention_2", "kernels-community/flash-attn2"}
 _DATACENTER = {(8, 0), (9, 0)}

@@ -9,10 +9,10 @@ from packaging.version import Version
 
 from flash_doctor.model import Absent, Part, Severity, Unknown, known
 from flash_doctor.preflight import derive
+from flash_doctor.preflight.config import Run, truth
 from flash_doctor.preflight.deepspeed import ZeroPlan, read_plan
+from flash_doctor.preflight.inputs import Card, Files, Stack
 from flash_doctor.preflight.registry import Found, rule
-from flash_doctor.preflight.run import Run, truth
-from flash_doctor.preflight.scene import Card, Files, Stack
 from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:

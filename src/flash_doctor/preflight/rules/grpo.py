@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Part, Unknown
 from flash_doctor.preflight import derive
+from flash_doctor.preflight.config import Dialect
 from flash_doctor.preflight.registry import Found, NotKnown, need, rule
-from flash_doctor.preflight.run import Dialect
 from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Files, Sample, Stack
+    from flash_doctor.preflight.config import Run
+    from flash_doctor.preflight.inputs import Files, Sample, Stack
 
 _DEFAULT_GROUP = 8
 _ALWAYS = {"prompts", "completions", "completion_ids", "trainer_state", "kwargs", "prompt", "completion", "self"}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts.frameworks import Schema
     from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.run import Run
+    from flash_doctor.preflight.config import Run
 
 _NEAR = 0.75
 _COMMAND_LINE = {"debug", "inference", "strict"}

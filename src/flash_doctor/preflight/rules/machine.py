@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Part, Severity
-from flash_doctor.preflight import derive, held, memory, storage
+from flash_doctor.preflight import derive, memory, storage
+from flash_doctor.preflight.config import Dialect
 from flash_doctor.preflight.deepspeed import read_plan
+from flash_doctor.preflight.inputs import Card, Disk, Files, Hub, Model, System, Totals
 from flash_doctor.preflight.registry import Found, need, rule
-from flash_doctor.preflight.run import Dialect
-from flash_doctor.preflight.scene import Card, Disk, Files, Hub, Model, System, Totals
 from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.run import Run
+    from flash_doctor.preflight.config import Run
 
 _GIB = memory.GIB
 _ERROR_TOLD = "an estimate: of 79 published runs each took between 7 % less and 37 % more than it gives"
@@ -70,7 +70,7 @@ def _savings(run: Run, model: Model, terms: tuple[memory.Term, ...]) -> str:
         saved.append(f"{fused} (-{logits * 0.9 / _GIB:.1f} GiB)")
     if memory.saved_params(run, model):
         saved.append(f"no lora_modules_to_save (-{training * 0.9 / _GIB:.1f} GiB)")
-    saved += [instead] if (instead := held.weight(run, model).instead) else []
+    saved += [instead] if (instead := memory.weight(run, model).instead) else []
     saved.append(f"half the sequence length (-{per_row / 2 / _GIB:.1f} GiB)")
     if run.get("adapter") != "qlora":
         saved.append(quantised)

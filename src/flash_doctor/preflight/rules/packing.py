@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts.frameworks import Schema
     from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Card, Scene, Stack
+    from flash_doctor.preflight.config import Run
+    from flash_doctor.preflight.inputs import Card, Scene, Stack
 
 _HOPPER = Capability(major=9, minor=0)
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Card, Scene
+    from flash_doctor.preflight.config import Run
+    from flash_doctor.preflight.inputs import Card, Scene
 
 _AMPERE = Capability(major=8, minor=0)
 _HOPPER = Capability(major=9, minor=0)

@@ -23,8 +23,8 @@ from flash_doctor.preflight.rules.data import (
 
 if TYPE_CHECKING:
     from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.run import Run
-    from flash_doctor.preflight.scene import Record, Sample
+    from flash_doctor.preflight.config import Run
+    from flash_doctor.preflight.inputs import Record, Sample
 
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
 _CHARACTERS = 3.6  # of a token, roughly

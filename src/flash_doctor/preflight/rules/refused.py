@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent
+from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.formats.types import accepts, wanted
 from flash_doctor.preflight.registry import AXOLOTL, Found, rule
-from flash_doctor.preflight.run import Dialect, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

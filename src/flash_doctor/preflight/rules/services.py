@@ -9,9 +9,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from flash_doctor.model import Absent, Part
+from flash_doctor.preflight.config import Run, truth
+from flash_doctor.preflight.inputs import Files, Hub, Stack
 from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
-from flash_doctor.preflight.run import Run, truth
-from flash_doctor.preflight.scene import Files, Hub, Stack
 from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:

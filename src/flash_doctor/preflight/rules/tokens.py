@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Part, Severity
+from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.derive import is_adapter
+from flash_doctor.preflight.inputs import Model
 from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
 from flash_doctor.preflight.rules.data import base_of
-from flash_doctor.preflight.run import Dialect, Run
-from flash_doctor.preflight.scene import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.scene import Files, Tokenizer
+    from flash_doctor.preflight.inputs import Files, Tokenizer
 
 _DEFAULT = "tokenizer_default"
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Part, Severity, Unknown
 from flash_doctor.preflight import derive
+from flash_doctor.preflight.config import Run, truth
 from flash_doctor.preflight.registry import Found, need, rule
-from flash_doctor.preflight.run import Run, truth
 from flash_doctor.system.commands import command
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts.frameworks import Schema
     from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.scene import Model, Stack, Totals
+    from flash_doctor.preflight.inputs import Model, Stack, Totals
 
 _EVALUATES = ("eval_steps", "evals_per_epoch", "eval_strategy", "do_bench_eval", "do_causal_lm_eval")
 

@@ -13,8 +13,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadFacts
-from flash_doctor.model.matrix import Origin
-from flash_doctor.model.wheel import Evidence, HashState, KnownFault, Wheel, WheelFamily
+from flash_doctor.model.wheel import Evidence, HashState, KnownFault, Origin, Wheel, WheelFamily
 from flash_doctor.resolve.sources.names import distribution, gpu_code, platform, release, tags, version
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import is_sha256

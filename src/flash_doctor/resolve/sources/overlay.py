@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadFacts
-from flash_doctor.model.consultation import Knowledge
+from flash_doctor.model.plan import Knowledge
 from flash_doctor.resolve.sources.matrix import Wheels, load_wheels
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.owner import is_trusted

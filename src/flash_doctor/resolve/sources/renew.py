@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from flash_doctor.errors import BadFacts, BadInput, DoctorError
-from flash_doctor.model.matrix import Renewal
+from flash_doctor.model.wheel import Renewal
 from flash_doctor.resolve.sources.assets import Asset, read_releases, refresh
 from flash_doctor.resolve.sources.matrix import load_wheels
 from flash_doctor.resolve.sources.overlay import base_of, usable
@@ -53,7 +53,7 @@ class Reader:
 
     def read(self, url: str, headers: dict[str, str]) -> bytes | None:
         """The body; None when it has not changed since it was read last."""
-        from flash_doctor.http import get_changed
+        from flash_doctor.system.http import get_changed
 
         etag = str(self.known.get(url, [""])[0])
         answer = get_changed(self.address(url), limit=LIMIT, headers=headers, etag=etag)
@@ -137,7 +137,7 @@ def _accept(claim: Claimed[Any], kind: type[T]) -> T | None:
 
 def _pages(reader: Reader, index: LiveIndex, book: dict[str, Any]) -> Iterator[Asset]:
     """Every project's page of every CUDA build of an index; a page that does not exist holds nothing."""
-    from flash_doctor.http import HttpError
+    from flash_doctor.system.http import HttpError
 
     by_tag = "{release}" in (book.get("url") or "")
     for tag in index.tags:

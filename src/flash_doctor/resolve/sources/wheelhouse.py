@@ -12,8 +12,8 @@ from packaging.version import Version
 
 from flash_doctor.errors import BadInput
 from flash_doctor.model.wheel import Evidence, HashState, Wheel, WheelFamily
+from flash_doctor.resolve.goal import FLASH
 from flash_doctor.resolve.sources.names import gpu_code, platform
-from flash_doctor.resolve.wish import FLASH
 from flash_doctor.system.archive import open_zip
 from flash_doctor.system.bounds import wheel_name
 
