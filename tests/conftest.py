@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if not name.startswith("FLASH_DOCTOR_REQUIRE") and not name.startswith("PYTEST"):
             del os.environ[name]
     os.environ |= {"LANG": "C.UTF-8", "TZ": "UTC", "HOME": _OWN_HOME}
+    os.environ["FLASH_DOCTOR_PROGRAM"] = "flash-doctor"  # as it is called where it is installed, not `python -m`
     time.tzset()
     os.umask(0o022)
 

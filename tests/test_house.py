@@ -245,10 +245,12 @@ def test_names_that_say_secret_are_listed_in_one_place(path: Path) -> None:
 def test_no_registry_host_is_named() -> None:
     hosts = ["py" + "pi.org", "python" + "hosted", "deb.deb" + "ian", "npm" + "js"]
     root = SOURCE.parents[1]
-    files = [path for folder in ("src", "tests", "scripts", "wheel_matrix") for path in (root / folder).rglob("*")]
+    files = [
+        path for folder in ("src", "tests", "scripts", "wheel_matrix", "docs") for path in (root / folder).rglob("*")
+    ]
     named = [
         f"{path}: {host}"
-        for path in [*files, *(root / name for name in ("README.md", "SECURITY.md", "pyproject.toml", ".ci/run"))]
+        for path in [*files, *root.glob("*.md"), *(root / name for name in ("pyproject.toml", ".ci/run"))]
         if path.is_file() and path.suffix not in {".bin", ".pyc", ".gz"}
         for host in hosts
         if host in path.read_text(encoding="utf-8", errors="replace")

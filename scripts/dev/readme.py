@@ -1,4 +1,4 @@
-"""Brings the README's transcripts and generated tables up to date: .venv/bin/python scripts/dev/readme.py"""
+"""Brings transcripts and generated tables of README.md and docs/ up to date: .venv/bin/python scripts/dev/readme.py"""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def main() -> None:
     from kept import TORCH_VENV
     from transcripts import refreshed, room
 
-    readme = ROOT / "README.md"
     with room() as folder:
-        readme.write_text(refreshed(readme.read_text(encoding="utf-8"), folder, TORCH_VENV), encoding="utf-8")
+        for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+            page.write_text(refreshed(page.read_text(encoding="utf-8"), folder, TORCH_VENV), encoding="utf-8")
 
 
 if __name__ == "__main__":
