@@ -148,7 +148,7 @@ def test_a_requirements_file_that_is_not_there(venv: Path) -> None:
 HEAVY = {"rich", "requests", "pip_api", "pydantic", "elftools", "psutil", "pygments", "torch"}
 LIST = """
 import sys
-from flash_doctor.cli import main
+from flash_doctor.cli.app import main
 main(sys.argv[1:])
 print(*sys.modules, file=sys.stderr)
 """

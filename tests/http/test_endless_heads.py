@@ -114,7 +114,7 @@ def trailers_without_end() -> Iterator[bytes]:
 def test_what_stands_before_the_body_does_not_fill_the_memory(talk: Callable[[], Iterator[bytes]]) -> None:
     with talking(Talker(talk)) as talker:
         code = (
-            "from flash_doctor import http\n"
+            "from flash_doctor.system import http\n"
             "http.PAUSE_SECONDS = 0\n"
             "began()\n"
             f"try: http.get_bytes({talker.url!r}, limit=1000)\n"

@@ -43,8 +43,8 @@ def quiet() -> frozenset[str]:
 
 @pytest.mark.parametrize("code", sorted(FACTS.rules))
 def test_fires_once_and_stays_quiet_once(code: str) -> None:
-    assert code in expected()
-    assert code in quiet()
+    assert code in expected(), f"add a change to tests/preflight_cases/mutations-own.json that makes {code} fire"
+    assert code in quiet(), f"add a configuration to tests/preflight_cases on which {code} is made and quiet"
 
 
 def test_each_rule_is_both_in_the_facts_and_in_the_code() -> None:
