@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from flash_doctor.cli.app import COMMANDS, main
+from flash_doctor.cli.app import COMMANDS, SUMMARIES, main
 
 GROUPS = {"matrix": ("show", "lint", "coverage", "refresh"), "fleet": ("check", "compare")}
 PAGES = [(), *((name,) for name in COMMANDS), *((name, verb) for name, verbs in GROUPS.items() for verb in verbs)]
@@ -42,3 +42,14 @@ def test_every_option_says_what_it_does(page: str) -> None:
 def test_every_command_but_run_speaks_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     main([name, "--help"])
     assert ("--json" in capsys.readouterr().out) is (name != "run")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_the_command_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([name, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert SUMMARIES[name] in text
+
+
+def test_every_command_is_listed() -> None:
+    assert list(SUMMARIES) == list(COMMANDS)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from flash_doctor import __version__
 from flash_doctor.cli.errors import emit, say, wants_json
-from flash_doctor.cli.lean import LeanCommand, LeanGroup
-from flash_doctor.errors import EXIT_CODES, BadInput
+from flash_doctor.errors import EXIT_CODES, BadInput, Interrupted
 from flash_doctor.system.redact import redact
 
 if TYPE_CHECKING:
@@ -37,10 +37,36 @@ COMMANDS = {
     "fleet": "fleet",
 }
 
-# typer carries its own click since 0.29 and used the plain one before: both are reached this way
-_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+# what the list of commands says of each: the first sentence of its own help, here so that no command is imported for it
+SUMMARIES = {
+    "check": "Say what is wrong here, and what to do.",
+    "explain": "Say what an error text or a code means, and what to do.",
+    "run": "Run a command unchanged; if it fails, say why.",
+    "abi": "Say what a compiled extension or a wheel was built for.",
+    "plan": "Say which wheel to install, and what else must change.",
+    "fix": "Make flash-attention work and prove it, or change nothing.",
+    "verify": "Prove that flash-attention computes right on every GPU.",
+    "rollback": "Undo the last fix, to the last byte, from its journal.",
+    "bundle": "Put everything that a plan installs into one folder.",
+    "preflight": "Say what would go wrong in a training run, before it starts.",
+    "watch": "Follow a training run and say when it goes wrong.",
+    "stacks": "Show known sets of versions, and what is wrong in them.",
+    "lint-setup": "Check the numbers of a folder of setup scripts.",
+    "matrix": "The wheels that plans choose from: show, check, refresh.",
+    "fleet": "Compare the nodes of a joint run, and name the odd ones.",
+}
 
 _CODES = ", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+class _Command(TyperCommand):
+    """A command of ours; typer would turn Ctrl-C in it into a bare exit code, without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     try:
         code = app(_named(arguments))(args=list(arguments), prog_name="flash-doctor", standalone_mode=False)
-    except _UsageError as error:
+    except typer.TyperException as error:
         return _usage(error, arguments)
     except typer.Abort:
         raise KeyboardInterrupt from None
@@ -59,16 +85,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _named(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The one command that is called, or all of them where help or a misspelt name needs them."""
+    """The one command that is called; none where help or a misspelt name wants no more than their names."""
     word = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return (word,) if word in COMMANDS else tuple(COMMANDS)
+    return (word,) if word in COMMANDS else ()
 
 
 def app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
-    """The application with the commands of these names."""
+    """The application with the commands of these names; without any, with what the list says of each."""
     made = typer.Typer(
         name="flash-doctor",
-        cls=LeanGroup,
         add_completion=False,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -77,21 +102,27 @@ def app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
         epilog=f"Exit codes: {_CODES}.",
     )
     made.callback()(_root)
+    for name, summary in SUMMARIES.items() if not names else ():
+        made.command(name, help=summary)(_listed)
     for name in names:
         module = import_module(f"flash_doctor.cli.{COMMANDS[name]}")
         if hasattr(module, "GROUP"):
             made.add_typer(_group(module), name=name)
         else:
             settings = getattr(module, "CONTEXT", None)  # `run` leaves its command's own options alone
-            made.command(name, cls=LeanCommand, context_settings=settings)(module.command)
+            made.command(name, cls=_Command, context_settings=settings)(module.command)
     return made
+
+
+def _listed() -> None:
+    """Stands for a command in a list of them."""
 
 
 def _group(module: ModuleType) -> typer.Typer:
     """The commands of a module's GROUP (name -> function) under one word; the module's docstring is its help."""
-    made = typer.Typer(cls=LeanGroup, no_args_is_help=True, rich_markup_mode=None, help=module.__doc__)
+    made = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=module.__doc__)
     for name, function in module.GROUP.items():
-        made.command(name, cls=LeanCommand)(function)
+        made.command(name, cls=_Command)(function)
     return made
 
 
@@ -107,11 +138,11 @@ def _root(
     """Say why torch, CUDA and flash-attn do not fit together on this machine, and what to change."""
 
 
-def _usage(error: Exception, arguments: Sequence[str]) -> int:
+def _usage(error: Any, arguments: Sequence[str]) -> int:
     """A usage error, told by typer itself, or as our error document; help for no command at all."""
     if wants_json(arguments):
-        raise BadInput(error.format_message(), advice="`flash-doctor --help` lists the commands and options")  # type: ignore[attr-defined]
+        raise BadInput(error.format_message(), advice="`flash-doctor --help` lists the commands and options")
     told = io.StringIO()
-    error.show(file=told)  # type: ignore[attr-defined]
+    error.show(file=told)
     say(redact(told.getvalue()))
     return BadInput.exit_code
