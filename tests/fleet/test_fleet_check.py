@@ -76,7 +76,7 @@ def test_a_node_runs_nothing_out_of_a_folder_that_others_can_write(
     on_node(errand)
     (kept,) = cache.iterdir()
     ran = tmp_path / "ran"
-    (kept / "flash_doctor" / "node.py").write_text(f"open({str(ran)!r}, 'a').close()\n")
+    (kept / "flash_doctor" / "cli" / "node.py").write_text(f"open({str(ran)!r}, 'a').close()\n")
     on_node(errand)
     assert ran.exists(), "our own folder is believed"
     ran.unlink()
@@ -90,7 +90,8 @@ def test_equal_doctors_are_equal_packages_and_hold_what_a_check_needs(shipment: 
     names = set(zipfile.ZipFile(io.BytesIO(shipment.data)).namelist())
     needed = {"flash_doctor/cli/node.py", "flash_doctor/wheel_matrix/drivers.toml", "packaging/version.py", "pynvml.py"}
     assert needed <= names
-    assert not [name for name in names if name.endswith(".so") or "/cli/" in name or "__pycache__" in name]
+    assert not [name for name in names if name.endswith(".so") or "__pycache__" in name]
+    assert {name for name in names if "/cli/" in name} == {"flash_doctor/cli/__init__.py", "flash_doctor/cli/node.py"}
     assert len(shipment.data) < 5_000_000
 
 
@@ -112,7 +113,7 @@ def test_the_package_is_unpacked_once_and_only_where_nobody_else_can_write(shipm
     assert '"schema' in on_node(errand).stdout.replace("\\", "")
     (kept,) = cache.iterdir()
     assert kept.stat().st_mode & 0o077 == 0
-    (kept / "flash_doctor" / "node.py").write_text("def main(**options): return 'the kept one'\n")
+    (kept / "flash_doctor" / "cli" / "node.py").write_text("def main(**options): return 'the kept one'\n")
     assert "the kept one" in on_node(errand).stdout
     kept.chmod(0o777)
     assert "the kept one" not in on_node(errand).stdout

@@ -29,7 +29,8 @@ NEEDED = ("packaging", "pynvml")
 WANTED = ("tomli",)
 _SUFFIXES = {".py", ".json", ".toml", ".bin"}
 # what a check never reads: lists of wheels, and the stages that change or render
-_LEFT_OUT = {"wheels", "stacks", "preflight", "resolve", "install", "treat", "verify", "cli", "schema", "__pycache__"}
+_LEFT_OUT = {"wheels", "stacks", "preflight", "watch", "resolve", "install", "verify", "cli", "schema", "__pycache__"}
+_OF_CLI = ("cli/__init__.py", "cli/node.py")  # the one command that a node runs; it needs no typer
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -59,6 +60,7 @@ def _files() -> Iterator[tuple[str, Path]]:
     own = Path(__file__).parents[1]
     facts = default_folder()
     yield from _tree(own, "flash_doctor", facts)
+    yield from ((f"flash_doctor/{name}", own / name) for name in _OF_CLI)
     yield from _tree(facts, "flash_doctor/wheel_matrix")
     for name in NEEDED:
         found = list(_module(name))
