@@ -146,3 +146,11 @@ def test_what_is_read_is_counted_only_once() -> None:
     log = Log(io.BytesIO(b"a\nb\nc"))
     assert [excerpt.line for excerpt in log.excerpts()] == ["a", "b", "c"]
     assert (log.lines, log.size, log.head) == (3, 5, "a\nb\nc")
+
+
+@pytest.mark.parametrize("before", range(1900, 6300, 88))
+def test_no_place_in_a_long_line_hides_a_message(before: int) -> None:
+    """A line is read in pieces, which overlap: the message lies whole in one of them, and is counted once."""
+    line = "w " * (before // 2) + "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+    (told,) = explain(io.BytesIO(f"{line}\nx\n".encode()), FACTS).explanations
+    assert (told.family, told.count) == ("no-kernel-arch", 1)

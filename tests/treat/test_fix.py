@@ -213,7 +213,8 @@ def test_killed_while_it_proves_the_next_command_says_so_and_brings_it_back(clin
     assert [one["finished"] for one in listed["fixes"]] == [False]
     checked = json.loads(clinic.run("check", "--json").stdout)
     assert "P409" in [finding["code"] for finding in checked["findings"]]
-    assert "rollback --unfinished" in clinic.run("verify", "--import-only", "--timeout", "1").stderr
+    told = clinic.run("verify", "--import-only", "--timeout", "1").stderr
+    assert f"rollback --python {clinic.venv} --unfinished" in told
     shelf = ("--wheelhouse", str(clinic.wheels), "--offline")
     assert "P409" in clinic.run("plan", *shelf).stdout
     assert "rollback --unfinished" in clinic.run("fix", "--dry-run", *shelf).stderr

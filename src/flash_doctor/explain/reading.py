@@ -229,7 +229,8 @@ class _Window:
         while at < end:
             _, stop = _line_bounds(self.text, at, at)
             yield at, stop
-            at = stop + 1
+            whole = self.text[stop : stop + 1] in b"\r\n"  # a longer line is cut into pieces, and a message in none
+            at = stop + 1 if whole else stop - OVERLAP
 
     def _of_new_shape(self, lines: Lines, end: int) -> Iterator[tuple[int, int]]:
         """Of a block full of triggers, the lines whose shape is not known to be dull: all lines at the cost of one."""
