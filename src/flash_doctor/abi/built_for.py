@@ -112,6 +112,11 @@ class BuiltFor:
     out: tuple[Version, ...] | None = None
 
     @property
+    def fits_installed(self) -> bool:
+        """Whether the installed torch is one of these releases."""
+        return self.standing is Standing.AMONG
+
+    @property
     def only_nightly(self) -> bool:
         """Whether none of the releases was out yet on that day, so that only a nightly can be meant."""
         return self.out == () and self.nightly is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from functools import cache
@@ -39,6 +38,8 @@ def _demangler() -> Callable[[bytes], str | None] | None:
     # an empty or relative entry makes the loader look into the current folder, and what lies there would run in us
     if not all(map(os.path.isabs, os.environ.get("LD_LIBRARY_PATH", "/").split(":"))):
         return None
+    import ctypes
+
     for library in ("libstdc++.so.6", "libc++abi.so.1", "libc++.1.dylib"):
         try:
             function = ctypes.CDLL(library).__cxa_demangle
@@ -53,6 +54,8 @@ def _demangler() -> Callable[[bytes], str | None] | None:
 
 
 def _call(function: Callable[..., int | None], free: Callable[[int], None], name: bytes) -> str | None:
+    import ctypes
+
     status = ctypes.c_int(-1)
     answer = function(name, None, None, ctypes.byref(status))
     if not answer:

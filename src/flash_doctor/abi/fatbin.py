@@ -17,7 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Capability, Part, Unknown
-from flash_doctor.model.binaries import ARCHITECTURE
+from flash_doctor.model.binaries import ARCHITECTURE, CudaArchs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -207,3 +207,10 @@ def _next_chain(file: Elf, start: int, end: int) -> int:
         if not step:
             return -1
     return -1
+
+
+def archs(code: Part[GpuCode]) -> Part[CudaArchs]:
+    """GPU code as it is told to people and in JSON."""
+    if isinstance(code, (Absent, Unknown)):
+        return code
+    return CudaArchs(sass=tuple(map(str, code.sass)), ptx=tuple(map(str, code.ptx)))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from flash_doctor.abi.built_for import plain_release
 from flash_doctor.abi.demangle import demangle
-from flash_doctor.abi.fatbin import GpuCode
+from flash_doctor.abi.fatbin import GpuCode, archs
 from flash_doctor.errors import BadBinary, BadInput
-from flash_doctor.model import Absent, Part, Unknown, known
+from flash_doctor.model import Absent, Unknown, known
 from flash_doctor.model.binaries import CudaArchs, InspectedFile, InspectedWheel, UnresolvedSymbol
 
 if TYPE_CHECKING:
@@ -88,13 +88,6 @@ def _unresolved(found: Unresolved, atlas: Atlas) -> UnresolvedSymbol:
 def _missing_versions(linkage: Linkage | None) -> tuple[str, ...]:
     missing = linkage.missing_versions if linkage else ()
     return tuple(f"{version.version} of {version.library}" for version in missing)
-
-
-def archs(code: Part[GpuCode]) -> Part[CudaArchs]:
-    """GPU code as it is told to people and in JSON."""
-    if isinstance(code, (Absent, Unknown)):
-        return code
-    return CudaArchs(sass=tuple(map(str, code.sass)), ptx=tuple(map(str, code.ptx)))
 
 
 def describe(wheel: Wheel, path: str) -> InspectedWheel:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput, DoctorError, ForeignTarget, Interrupted
-from flash_doctor.model import Report, Severity, Verdict
 from flash_doctor.system import files
 from flash_doctor.system.redact import Hide, Redacted, joined, lines, redact
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import TextIO
+
+    from flash_doctor.model import Report, Severity
 
 
 DEBUG = "FLASH_DOCTOR_DEBUG"
@@ -183,15 +184,16 @@ def write_file(path: Path, text: Redacted) -> None:
         raise BadInput(message, evidence=(str(error),), advice="name a file in a folder you may write to") from error
 
 
-_RANK = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
-
-
-def exit_code(report: Report, *, strict: bool = False, fail_on: Severity = Severity.ERROR) -> int:
-    """BROKEN for a finding as severe as `fail_on`; COULD_NOT_LOOK where nothing, or with `strict` not all, was checked.
+def exit_code(report: Report, *, strict: bool = False, fail_on: Severity | None = None) -> int:
+    """BROKEN for a finding as severe as `fail_on`; COULD_NOT_LOOK where nothing, with `strict` not all, was checked.
 
     A report in which nothing could be checked is never healthy, strict or not.
     """
-    if any(_RANK[finding.severity] >= _RANK[fail_on] for finding in report.findings):
+    from flash_doctor.model import Severity, Verdict
+
+    gravest_first = tuple(Severity)
+    failing = gravest_first[: gravest_first.index(fail_on or Severity.ERROR) + 1]
+    if any(finding.severity in failing for finding in report.findings):
         return BROKEN
     blind = report.verdict is Verdict.UNKNOWN or (strict and report.unchecked)
     return COULD_NOT_LOOK if blind else HEALTHY

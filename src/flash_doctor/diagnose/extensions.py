@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flash_doctor.abi.atlas import Atlas
-from flash_doctor.abi.built_for import Standing
 from flash_doctor.abi.demangle import is_torch
 from flash_doctor.diagnose import companions, words
 from flash_doctor.diagnose.flash_built import label
@@ -142,6 +140,8 @@ def _built_for(
     file: InspectedFile, symbols: Sequence[UnresolvedSymbol], torch: Torch, package: Package | None, facts: Facts
 ) -> BuiltFor:
     """By all that the file needs of torch; where no release has it all, by the first symbol that is missing."""
+    from flash_doctor.abi.atlas import Atlas
+
     releases = file.torch_releases or next((symbol.exported_by for symbol in symbols if symbol.exported_by), ())
     atlas = Atlas.open(facts.folder / "abi" / "atlas.bin")
     return atlas.built_for(releases, installed=torch.version, on=_built_on(package))
@@ -161,7 +161,7 @@ def _cause(built: BuiltFor | None, torch: Torch) -> str:
         return "a function that it needs is in no library here"
     if not built.releases:
         return f"it was built for another torch than {torch.version}"
-    if built.standing is Standing.AMONG:
+    if built.fits_installed:
         return f"this build of torch {torch.version} lacks what it needs"
     return f"built for {built.span}; here is torch {torch.version}"
 

@@ -10,13 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flash_doctor.abi.atlas import Atlas
 from flash_doctor.abi.binary import read_binary
 from flash_doctor.abi.buffer import mapped
 from flash_doctor.abi.elf import DT_STRSZ, DT_STRTAB, TABLE_LIMIT, Elf
-from flash_doctor.abi.fatbin import gpu_code
-from flash_doctor.abi.inspection import archs, inspect
-from flash_doctor.abi.linker import open_linker
+from flash_doctor.abi.fatbin import archs, gpu_code
 from flash_doctor.errors import BadBinary
 from flash_doctor.model import Absent, Torch, Unknown
 from flash_doctor.model.binaries import Extension
@@ -24,6 +21,7 @@ from flash_doctor.model.binaries import Extension
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from flash_doctor.abi.atlas import Atlas
     from flash_doctor.abi.linker import Linker
     from flash_doctor.model import Part, Python
     from flash_doctor.model.binaries import CudaArchs, InspectedFile
@@ -146,6 +144,10 @@ def _read_all(
 ) -> dict[Path, Part[InspectedFile]]:
     if not paths:
         return {}
+    # half of the room of readers, which an environment without such a file does without
+    from flash_doctor.abi.atlas import Atlas
+    from flash_doctor.abi.linker import open_linker
+
     atlas = Atlas.open()
     if not isinstance(torch, Torch):
         return {path: _read(path, python, None, atlas, None) for path in paths[:EXTENSIONS_LIMIT]}
@@ -154,6 +156,8 @@ def _read_all(
 
 
 def _read(path: Path, python: Python, torch: Torch | None, atlas: Atlas, linker: Linker | None) -> Part[InspectedFile]:
+    from flash_doctor.abi.inspection import inspect
+
     try:
         binary = read_binary(path)
         if not binary.links_torch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,48 +42,65 @@ def demand_ours(python: Path) -> None:
     if os.geteuid() != 0:
         return
     owners: dict[int, Path] = {}
+    ours = None
     for place in dict.fromkeys(_places(python)):
         uid = _owner(place)
-        if uid not in {0, None} and place not in _own_places():
-            owners.setdefault(uid or 0, place)
+        if uid in {0, None}:
+            continue
+        ours = ours if ours is not None else frozenset(_places(Path(sys.executable)))
+        if place not in ours:
+            owners.setdefault(uid or 0, Path(place))
     if owners:
         raise _refused(python, owners)
 
 
-def _own_places() -> frozenset[Path]:
-    return frozenset(_places(Path(sys.executable)))
+def _places(python: Path) -> Iterator[str]:
+    """The files and folders that decide what a start of it runs: as it is called, behind its links, and its base.
 
-
-def _places(python: Path) -> Iterator[Path]:
-    """The files and folders that decide what a start of it runs: as it is called, behind its links, and its base."""
+    Text, since a standard library has 200 entries, of which Path would make as many objects at every start.
+    """
     for path in (python, Path(os.path.realpath(python))):
         prefix = path.parent.parent
-        yield from (path, path.parent, prefix)
+        yield from map(str, (path, path.parent, prefix))
         yield from _libraries(prefix)
         if base := _base(prefix / _SETTINGS):
-            yield from (prefix / _SETTINGS, base, base.parent)
+            yield from map(str, (prefix / _SETTINGS, base, base.parent))
             yield from _libraries(base.parent)
 
 
-def _libraries(prefix: Path) -> Iterator[Path]:
+def _libraries(prefix: Path) -> Iterator[str]:
     """The standard library with its modules, the folders of packages, and what a start runs of them."""
     for library in ("lib", "lib64"):
         for version in (prefix / library).glob("python*"):
-            yield from (version.parent, version)
-            yield from version.glob("*")
+            yield from map(str, (version.parent, version))
+            yield from (entry.path for entry in _entries(str(version)))
             for name in ("site-packages", "dist-packages"):
-                yield version / name
+                yield str(version / name)
                 yield from _start_files(version / name)
 
 
-def _start_files(packages: Path) -> Iterator[Path]:
+def _start_files(packages: Path) -> Iterator[str]:
     """Those in a folder of packages, and in the folders that a .pth file adds to the path."""
-    for pattern in _STARTING:
-        yield from packages.glob(pattern)
-    for listing in packages.glob("*.pth"):
-        for folder in _added(listing):
-            for pattern in _STARTING[1:]:
-                yield from folder.glob(pattern)
+    for name, path in _starting(packages, _STARTING):
+        yield path
+        if name.endswith(".pth"):
+            for folder in _added(Path(path)):
+                yield from (other for _, other in _starting(folder, _STARTING[1:]))
+
+
+def _starting(folder: Path, patterns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for entry in _entries(str(folder)):
+        if any(fnmatchcase(entry.name, pattern) for pattern in patterns):
+            yield entry.name, entry.path
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What lies in a folder; nothing where there is none, or none that we may read."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
 
 
 def _added(listing: Path) -> Iterator[Path]:
@@ -107,10 +125,10 @@ def _base(settings: Path) -> Path | None:
     return Path(named.strip()) if named else None
 
 
-def _owner(place: Path) -> int | None:
+def _owner(place: str) -> int | None:
     """None where there is nothing, or a user whom this container has no number for: its root is not the machine's."""
     try:
-        uid = place.lstat().st_uid
+        uid = os.lstat(place).st_uid
     except OSError:
         return None
     return None if from_outside(uid) else uid
