@@ -74,10 +74,10 @@ def examine(subjects: Sequence[str], target: Target) -> Inspection:
 
 
 def _note_cut_off() -> None:
-    from flash_doctor.cli.terminal import TerminalDesk
+    from flash_doctor.cli.terminal import TerminalInteraction
     from flash_doctor.install.target_state import note_cut_off
 
-    note_cut_off(TerminalDesk(yes=True, as_json=True))
+    note_cut_off(TerminalInteraction(yes=True, as_json=True))
 
 
 def _is_url(subject: str) -> bool:

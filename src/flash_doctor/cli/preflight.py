@@ -147,10 +147,10 @@ def _examined(place: JudgedPlace, facts: Facts) -> Report:
 
 def _note_unfinished(environment: Environment) -> None:
     """What is judged is neither an old state nor a new one."""
-    from flash_doctor.cli.terminal import TerminalDesk
+    from flash_doctor.cli.terminal import TerminalInteraction
     from flash_doctor.install.target_state import note_unfinished
 
-    note_unfinished(environment, TerminalDesk(yes=True, as_json=True))
+    note_unfinished(environment, TerminalInteraction(yes=True, as_json=True))
 
 
 def _machine(run: Run, report: Report, here: bool, asked: Asked) -> Machine:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Tick = Callable[[int, int | None], None]
 
 
-class Desk(Protocol):
+class Interaction(Protocol):
     """Whoever stands between a treatment and its user."""
 
     def agree(self, sheet: Sheet) -> bool:
@@ -104,7 +104,7 @@ _ADVICE = "Give the files in a folder (--wheelhouse DIR), or make the bundle aga
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Practice:
+class InstallContext:
     """What starts processes, what is known, what the user chose, and the way to the user.
 
     `lookup` makes whoever asks a package index (None: nobody is there).
@@ -113,13 +113,13 @@ class Practice:
     runner: Runner
     facts: Facts
     options: FixOptions
-    desk: Desk
+    interaction: Interaction
     lookup: Callable[[], Lookup | None] = lambda: None
 
     def note_cache(self) -> None:
         """Say, once a command, that the cache that was named is not the one in use."""
         if refused := self.options.sources.refused:
-            self.desk.note(refused)
+            self.interaction.note(refused)
 
     def asking(self, missing: str) -> Lookup:
         """Whoever asks an index.

@@ -62,8 +62,10 @@ def compose(
     pending = gpu.start_gpus(runner) if parts.any_of("driver", "gpus") else None
     try:
         read_host, other_doctor = read_meanwhile(parts, prefix, cache or cache_folder(environ), environ)
-        patient = read_patient(inquiry, environ, requirements, parts, runner)
-        toolchain = parts.read("toolchain", toolkit.read_toolchain, patient.site_packages, patient.headers, runner)
+        target_parts = read_patient(inquiry, environ, requirements, parts, runner)
+        toolchain = parts.read(
+            "toolchain", toolkit.read_toolchain, target_parts.site_packages, target_parts.headers, runner
+        )
     finally:
         driver, gpus = pending.finish() if pending else (parts.unread("driver"), parts.unread("gpus"))
     return Environment(
@@ -72,15 +74,15 @@ def compose(
         gpus=gpus,
         toolchain=toolchain,
         loader=parts.read("loader", loader.read_loader, environ),
-        python=patient.python,
-        packages=patient.packages,
-        torch=patient.torch,
-        flash=patient.flash,
-        indexes=patient.indexes,
+        python=target_parts.python,
+        packages=target_parts.packages,
+        torch=target_parts.torch,
+        flash=target_parts.flash,
+        indexes=target_parts.indexes,
         other_doctor=other_doctor,
-        requirements=patient.requirements,
+        requirements=target_parts.requirements,
         variables=gpu.relevant_variables(),
-        extensions=patient.extensions,
+        extensions=target_parts.extensions,
     )
 
 

@@ -1,6 +1,6 @@
 """Runs IN the target, CPython 3.7 or newer: what its interpreter and its distributions say, as raw facts.
 
-Standard library only, and little of it: every import is time at the patient's bed. Nothing is executed or imported
+Standard library only, and little of it: every import is time that the user waits. Nothing is executed or imported
 from site-packages, nothing is written. The doctor's side (packages.py) makes values of what `main` returns.
 """
 

@@ -91,19 +91,19 @@ def refresh(
     A wheel that was only promised and is listed now keeps what the promise said of it. The GPU code of a new wheel is
     taken from the newest known one for the same CUDA; the C++ ABI, where the name does not tell it, is left open.
     """
-    desk = _Desk(book, knows_cuda)
+    merge = _Merge(book, knows_cuda)
     for asset in assets:
-        desk.take(asset)
+        merge.take(asset)
     sources = [*book["sources"], {"source": source, "date": date}]
     return Refreshed(
-        book=book | desk.parts() | {"sources": sources},
-        added=tuple(desk.added),
-        replaced=tuple(desk.replaced),
-        unread=tuple(desk.unread),
+        book=book | merge.parts() | {"sources": sources},
+        added=tuple(merge.added),
+        replaced=tuple(merge.replaced),
+        unread=tuple(merge.unread),
     )
 
 
-class _Desk:
+class _Merge:
     """A book while assets are worked into it."""
 
     def __init__(self, book: Book, knows_cuda: Callable[[Version], bool]) -> None:
