@@ -1,4 +1,4 @@
-"""/etc/ld.so.cache, read by us: which path the loader keeps for a library name (glibc's dl-cache.h format)."""
+"""Where the loader looks for a library: /etc/ld.so.cache (glibc's dl-cache.h), built-in folders, search paths."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Random access to a member of a zip file in constant memory, without unpacking it anywhere.
+"""A wheel read in place: its names, metadata and RECORD, and any member at any offset in constant memory.
 
-Deflate can only be read forward. While it is, the state of the decompressor (some 40 kB) is kept now and then, so
-that going back costs a piece of the stream and not all of it.
+Nothing is unpacked anywhere. Deflate can only be read forward. While it is, the state of the decompressor (some 40 kB)
+is kept now and then, so that going back costs a piece of the stream and not all of it.
 """
 
 from __future__ import annotations

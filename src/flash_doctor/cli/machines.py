@@ -1,4 +1,4 @@
-"""The wheels as commands know them: the shipped matrix under the user's overlay."""
+"""The machine that a command is about: this one, one in a report, or one in words; and the wheels known here."""
 
 from __future__ import annotations
 

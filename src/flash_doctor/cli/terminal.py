@@ -1,4 +1,4 @@
-"""The way from a treatment to the person at the terminal: questions and progress go to stderr."""
+"""The way from a fix to the person at the terminal: questions and progress go to stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What patterns caught, in the words of people: CUDA's 12040 is 12.4, an architecture has a name."""
+"""From sightings to explanations: each with its words filled in, in the order of causes, consequences below them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel whose address setup.py guessed: whether its authors ever published it decides what "not found" means."""
+"""What a log's names lead to: missing symbols, libraries of the CUDA family, a wheel that setup.py guessed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far two values of an aspect are apart."""
+"""The aspects in which nodes are compared: how each is read from a report, and how far two values of it are apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clocks that are off, as far as that is certain: the question's own travelling time is never taken for skew."""
+"""Nodes against what most of them have, or against a known good one: differences with what each does to the run."""
 
 from __future__ import annotations
 

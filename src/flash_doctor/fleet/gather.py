@@ -1,4 +1,4 @@
-"""The doctor as one zip file, to run on nodes that lack it: its own code, the facts, and what `check` imports."""
+"""One check on every node: the doctor packed as a zip file, sent through an engine, the documents that come back."""
 
 from __future__ import annotations
 

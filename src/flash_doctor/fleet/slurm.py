@@ -1,4 +1,4 @@
-"""The same work for many items at once, in threads that nobody has to wait for."""
+"""Slurm: `srun` on the nodes of an allocation, of a list, or of the whole cluster, several at a time."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The doors of change: staging, the journal, the swap. Whatever happens, the target ends as before, or as planned."""
+"""Changing an environment so that nothing is lost: plan, fetch, stage, judge, swap, prove, keep or restore."""

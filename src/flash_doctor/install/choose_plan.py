@@ -1,4 +1,4 @@
-"""Where a treatment's plan comes from: a goal that is resolved here, or a plan that was made before."""
+"""What a fix is to reach: a goal that is resolved here, or a plan that was made before."""
 
 from __future__ import annotations
 

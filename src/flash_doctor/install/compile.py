@@ -1,8 +1,9 @@
-"""The variables that a plan may set for a compile: a closed list, since some make a compile run anything.
+"""One compile: the source unpacked, the variables set, the target's interpreter run, the wheel taken out.
 
-A variable can name a library that is loaded (LD_PRELOAD), a folder that code is imported from (PYTHONPATH), or a
-program that is started (CC, CUDA_HOME). A plan file may say how much is compiled, for which GPUs, and with how many
-jobs; the user's own variables are another matter, and win (install/build_step.py).
+The variables that a plan may set are a closed list, since some make a compile run anything. A variable can name a
+library that is loaded (LD_PRELOAD), a folder that code is imported from (PYTHONPATH), or a program that is started (CC,
+CUDA_HOME). A plan file may say how much is compiled, for which GPUs, and with how many jobs; the user's own variables
+are another matter, and win (install/build_step.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a treatment tells people and asks them; the command line has one with a terminal, tests have their own."""
+"""What a fix works with: what starts processes, what is known, what the user chose, and the way to the user."""
 
 from __future__ import annotations
 

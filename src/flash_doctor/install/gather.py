@@ -1,4 +1,4 @@
-"""Room on disk, asked for before anything is written."""
+"""All wheels of a plan on this disk, fetched or built; room for them is asked for before anything is written."""
 
 from __future__ import annotations
 

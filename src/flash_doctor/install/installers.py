@@ -1,4 +1,4 @@
-"""What an installer is: something that turns wheels on disk into a Command that unpacks them into a staging prefix."""
+"""pip and uv as installers: each gives the Command that unpacks wheels on disk into a staging prefix."""
 
 from __future__ import annotations
 

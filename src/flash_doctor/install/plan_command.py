@@ -1,4 +1,4 @@
-"""What to prescribe: the machine's environment, its diagnosis and the goal give a Consultation; nothing is changed."""
+"""From a machine, its diagnosis and a goal to a Consultation: what `plan` answers, and `fix` carries out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files of a fix somebody edited afterwards: undoing it would throw their work away."""
+"""`rollback`: undo a fix from its journal, unless somebody edited files since: that would throw their work away."""
 
 from __future__ import annotations
 

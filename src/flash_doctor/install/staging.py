@@ -1,4 +1,4 @@
-"""Names in a wheel that lead out of the folder it is unpacked into; not every installer refuses each of them."""
+"""Wheels unpacked into a prefix of ours beside the target; no name in one of them leads out of it."""
 
 from __future__ import annotations
 

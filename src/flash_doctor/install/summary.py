@@ -1,4 +1,4 @@
-"""Where moving a file means copying it: told before anything is agreed to, since it costs time and room."""
+"""What is about to be done to a target, told before it is agreed to: changes, sizes, what is copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One treatment at a time: a lock on the target's folder of packages, which leaves nothing behind."""
+"""The target of a fix: examined, locked against a second fix, brought back where one was cut off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long each stage took."""
+"""One change of a target from lock to outcome: journal, swap, proof, then the new state is kept or the old restored."""
 
 from __future__ import annotations
 

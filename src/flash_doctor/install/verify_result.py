@@ -1,4 +1,4 @@
-"""Which proof a library gets: the module that is called, the head dimensions, and how the result is read."""
+"""Proving the library that is in the target now: which module is called, how, and what the answer means."""
 
 from __future__ import annotations
 

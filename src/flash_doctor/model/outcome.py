@@ -1,4 +1,4 @@
-"""What a treatment would do (Sheet), and what came of it (Outcome). Sizes are bytes, times seconds."""
+"""What a fix would do (Sheet), and what came of it (Outcome). Sizes are bytes, times seconds."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A training run foreseen (`judge.preflight`, with `gather` and `stage` setting the scene) and followed (`watch`)."""
+"""A training run foreseen: a configuration against the machine, the stack and the data, before it starts."""

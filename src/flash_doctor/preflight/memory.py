@@ -1,4 +1,4 @@
-"""How many bytes a parameter takes on a GPU: its weight as it is loaded, and what training adds to it.
+"""How many bytes a run takes on a GPU and in the host's RAM: weights, training states, activations, logits.
 
 The sources of the numbers:
   https://huggingface.co/docs/transformers/model_memory_anatomy (mixed precision: 4 + 2 weight, 4 gradient, 8 AdamW)
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 HALF, FULL = 2.0, 4.0
+# half a byte a weight, and a 32-bit scale for each block of 64; nested: scales in 8 bit, and one in 32 for 256 of them
 _NF4, _NF4_NESTED, _INT8 = 0.5 + 4 / 64, 0.516, 1.0
 _SIZES = {"bfloat16": HALF, "float16": HALF, "float32": FULL}
 _SAID = ("dtype", "torch_dtype", "model_init_kwargs/dtype", "model_init_kwargs/torch_dtype")
@@ -110,6 +111,7 @@ def training(run: Run, model: Model, plan: ZeroPlan | None, state: float) -> Tra
         return _fsdp(run, state)
     size = weight(run, model).bytes
     states = state * size / FULL if state > 3 else state  # they follow the weights; 8-bit ones are what they are
+    # autocast keeps a 16-bit copy of each 32-bit weight for the forward pass; weights of 16 bit are used as they are
     copy = HALF if size == FULL and (run.on("bf16") or run.on("fp16")) else 0.0
     how = f"{size:g} gradient + {states:g} optimiser" + (f" + {copy:g} autocast's copy" if copy else "")
     return TrainingState(whole=size + states + copy, divided=0.0, how=how)
@@ -118,6 +120,7 @@ def training(run: Run, model: Model, plan: ZeroPlan | None, state: float) -> Tra
 def _zero(plan: ZeroPlan, state: float) -> TrainingState:
     stage = 2 if plan.stage is None else min(max(plan.stage, 0), 3)
     whole, divided = _ZERO[stage]
+    # stage 1 alone still holds the whole 16-bit gradient on the GPU when the optimiser has left for the host
     if plan.offloads_optimizer:
         kept = whole if stage == 1 else 0.0
         return TrainingState(whole=kept, divided=0.0, how=f"{kept:g}; master copy and optimiser are in the host's RAM")
@@ -227,6 +230,8 @@ def _weights(run: Run, model: Model, world: int, plan: ZeroPlan | None) -> Term:
         return Term(name="weights", bytes=0.0, how="kept in the host's RAM")
     embeddings, found, parts = _embedding_params(model), _size(run, model, plan), shards(run, plan, world)
     size, linear = found.bytes, max(0.0, model.params - embeddings)
+    # bitsandbytes replaces linear layers only: embeddings stay in 16 bit, which for a small model with a large
+    # vocabulary is most of it
     amount = (linear * size + embeddings * max(HALF, size)) / parts
     how = f"{linear / 1e9:.2f}e9 x {size:g} B + embeddings {embeddings / 1e9:.2f}e9 x {max(HALF, size):g} B"
     how += f" ({found.because})" if found.because else ""
@@ -243,6 +248,7 @@ def _gathered(run: Run, model: Model, plan: ZeroPlan | None) -> Term:
     """The largest layer, whole for the time that it computes (DeepSpeed's estimate: 4 bytes a parameter)."""
     divided = plan.stage == 3 if plan is not None else derive.sharded(run)
     block = max(0.0, model.params - _embedding_params(model)) / max(model.layers, 1)
+    # the output layer is one layer too, and of a small model the largest
     largest = max(block, float(model.vocab * model.hidden))
     how = f"{largest / 1e6:.0f}e6 parameters of the largest layer x 4 B"
     return Term(name="gathered layer", bytes=4 * largest * divided * (not derive.is_adapter(run)), how=how)
@@ -277,6 +283,8 @@ def tokens(run: Run) -> int:
 def _activations(run: Run, model: Model, conditions: Conditions) -> Term:
     batch = tokens(run)
     unit = batch * model.hidden
+    # https://arxiv.org/abs/2205.05198, equation 1: a layer keeps 34 bytes for each of tokens x hidden, in 16 bit.
+    # With checkpointing only its 2-byte input stays, and one layer at a time is computed again.
     if derive.checkpointing(run):
         amount = 2 * model.layers * unit + 34 * unit
         how = f"2 x {model.layers} layers x {batch} tokens x {model.hidden} + 34 x {batch} x {model.hidden} B"
@@ -285,6 +293,7 @@ def _activations(run: Run, model: Model, conditions: Conditions) -> Term:
         how = f"34 x {model.layers} layers x {batch} tokens x {model.hidden} B (no gradient checkpointing)"
     if derive.attention(run, Absent(), conditions).name == "eager":
         length = run.count("sequence_len", 512)
+        # the same equation's 5 a s / h: scores, their softmax and its dropout mask, for every pair of tokens and head
         squares = 5 * model.heads * length * batch * (1 if derive.checkpointing(run) else model.layers)
         amount, how = amount + squares, f"{how} + eager's squares {squares / GIB:.1f} GiB"
     return Term(name="activations", bytes=float(amount), how=how)
@@ -293,11 +302,13 @@ def _activations(run: Run, model: Model, conditions: Conditions) -> Term:
 def _logits(run: Run, model: Model) -> Term:
     if run.text("rl") in derive.REWARDED:
         rows, length = run.count("micro_batch_size", 1), run.count("trl/max_completion_length", 256)
+        # 2 bytes as they come, 4 for the log-probabilities; of completions alone, the prompt is not trained on
         amount = rows * length * model.vocab * 6
         return Term(
             name="logits", bytes=float(amount), how=f"{rows} x {length} completion tokens x {model.vocab} x 6 B"
         )
     fused = next((key for key in _FUSED if run.on(key)), "")
+    # 2 bytes as they come, 4 in 32 bit for the loss, 4 for its gradient; a fused loss makes them piece by piece
     size, batch = (1, tokens(run)) if fused else (10, tokens(run))
     how = f"{batch} tokens x vocabulary {model.vocab} x {size} B" + (f" ({fused})" if fused else "")
     return Term(name="logits", bytes=float(batch * model.vocab * size), how=how)
@@ -308,8 +319,10 @@ def host_ram(
 ) -> tuple[Term, ...]:
     """Host RAM: workers that prepare data, loading the weights, what is offloaded, the data themselves."""
     each = conditions.limits["worker_gb"]
+    # rank 0 reads the checkpoint and sends it to the others; else every rank holds a whole copy for a moment
     alone = bool(derive.fsdp_option(run, "cpu_ram_efficient_loading"))
     loads = 1 if alone else ranks
+    # offloaded: a 32-bit master copy and the two states of AdamW, 4 bytes each
     offloads = plan is not None and plan.offloads
     return (
         Term(name="data workers", bytes=workers * each * 1e9, how=f"{workers} x {each} GB"),

@@ -1,4 +1,4 @@
-"""Which GPUs CUDA_VISIBLE_DEVICES leaves to a CUDA program: NVML ignores it, and CUDA numbers differently."""
+"""The GPUs: what NVML (else nvidia-smi) answers, and which of them CUDA_VISIBLE_DEVICES leaves to a program."""
 
 from __future__ import annotations
 

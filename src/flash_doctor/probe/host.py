@@ -1,4 +1,4 @@
-"""What the control groups above this process allow: versions 1 and 2, the least of all ancestors."""
+"""The host: memory, cores and /dev/shm, with what the control groups above this process allow of them."""
 
 from __future__ import annotations
 

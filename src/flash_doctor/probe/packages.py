@@ -1,4 +1,4 @@
-"""Fixes of ours that were cut off, seen from outside."""
+"""From the raw document of inside.py to the interpreter and its distributions; fixes of ours that were cut off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Node names for people: `gpu[001-128,130]` instead of 129 names, as Slurm writes them."""
+"""A comparison of nodes as lines and as a document; their names folded as Slurm writes them: `gpu[001-128,130]`."""
 
 from __future__ import annotations
 

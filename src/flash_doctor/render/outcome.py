@@ -1,4 +1,4 @@
-"""A proof as styled lines and as the document of `verify`."""
+"""Proofs, fixes and rollbacks as styled lines and as the documents of `verify`, `fix` and `rollback`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel tells of a process, by its number: whether it waited for a core, whether it is still there."""
+"""The only door to subprocess: commands with a time limit and bounded output, and what becomes of their processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run is watched."""
+"""How a run is watched, and when watching ends: its processes are gone, or nothing new came for long enough."""
 
 from __future__ import annotations
 

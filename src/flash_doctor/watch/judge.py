@@ -1,4 +1,4 @@
-"""The rules that are data: so many of the last values of a metric beyond a limit."""
+"""One record against the rules and limits: what is newly wrong, told once while it lasts."""
 
 from __future__ import annotations
 

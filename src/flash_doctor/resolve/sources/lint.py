@@ -1,4 +1,4 @@
-"""`doctor matrix lint`: what takes too long to be looked for on every start."""
+"""`flash-doctor matrix lint`: faults of the facts that take too long to be looked for at every start."""
 
 from __future__ import annotations
 
