@@ -129,6 +129,9 @@ class _Book:
             raise self.bad(0, missing[0], "missing")
         if data["columns"] != COLUMNS:
             raise self.bad(0, "columns", f"expected {' '.join(COLUMNS)}")
+        states = [state.value for state in HashState]
+        if data["hash"] not in states:
+            raise self.bad(0, "hash", f"expected one of {', '.join(states)}")
         return dict(data)
 
     def _owner(self, publishers: Publishers) -> tuple[Publisher, int]:
