@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from flash_doctor.errors import CommandFailed
 from flash_doctor.model import Absent, Capability, Gpu, Part, Unknown, known
 from flash_doctor.probe.files import version_in
+from flash_doctor.system.bounds import csv_rows
 from flash_doctor.system.process import Command
 from flash_doctor.system.redact import cut
 
@@ -63,10 +63,17 @@ def _query(program: str, runner: Runner) -> list[dict[str, str]] | Unknown:
         except CommandFailed as failed:
             return Unknown(unknown=failed.message)
         if done.returncode == 0:
-            lines = csv.reader(done.text.splitlines(), skipinitialspace=True)
-            return [dict(zip(fields, line, strict=True)) for line in lines if len(line) == len(fields)]
+            return _answers(fields, done.text)
         said = (done.text + done.errors).strip()
     return Unknown(unknown=f"nvidia-smi: {cut(said, 300)}")
+
+
+def _answers(fields: tuple[str, ...], text: str) -> list[dict[str, str]] | Unknown:
+    try:
+        rows = [[value.strip() for value in row] for row in csv_rows(text)]
+    except ValueError as error:
+        return Unknown(unknown=f"the answer of nvidia-smi cannot be read: {error}")
+    return [dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields)]
 
 
 def _max_cuda(table: Running) -> Part[Version]:

@@ -195,8 +195,10 @@ def csv_rows(text: str, *, rows: int = MOST_ROWS, separator: str = ",") -> Itera
     """The rows of a text of separated values, as RECORD is one; empty ones are left out.
 
     Raises:
-        ValueError: malformed, more than `rows` rows, or a value of more than 128 kB.
+        ValueError: malformed, a zero byte, more than `rows` rows, or a value of more than 128 kB.
     """
+    if "\0" in text:  # csv refuses it up to Python 3.10, and takes it for a sign like any other since
+        _refuse("a value holds a zero byte")
     found = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         for number, row in enumerate(found):
@@ -218,10 +220,7 @@ def record_rows(path: Path) -> Claimed[list[list[str]]]:
         OSError: it cannot be read, is no regular file, or is longer than any RECORD there is.
         ValueError: malformed, or more rows than any has.
     """
-    text = read_regular(path).decode("utf-8", "surrogateescape")
-    if "\0" in text:
-        _refuse("it holds a zero byte")
-    return Claimed(list(csv_rows(text)), str(path))
+    return Claimed(list(csv_rows(read_regular(path).decode("utf-8", "surrogateescape"))), str(path))
 
 
 def tags_of(text: str) -> frozenset[Tag]:
