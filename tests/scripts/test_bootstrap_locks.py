@@ -259,6 +259,7 @@ def test_a_checkout_that_was_moved_does_not_run_what_lies_where_it_was(fresh: Sm
 def test_two_first_uses_at_once_make_one_venv(fresh: SmallCheckout) -> None:
     script = str(fresh.folder / "scripts" / "doctor")
     variables = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{fresh.index.url}/simple/"}
+    variables["PYTHON"] = sys.executable  # the lock names the pip that this one brings
     pipe = subprocess.PIPE
     both = [subprocess.Popen([script], stdout=pipe, stderr=pipe, text=True, env=variables) for _ in range(2)]
     told = [process.communicate(timeout=120) for process in both]
