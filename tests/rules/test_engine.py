@@ -147,8 +147,15 @@ def trees() -> Iterator[tuple[ModuleType, ast.Module]]:
 
 def called(module: ModuleType, tree: ast.Module) -> Iterator[tuple[int, object]]:
     """Every function that a module names in its own code, called or handed on, with the line."""
+    parameters = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and node.id in {argument.arg for argument in function.args.args}
+    }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in parameters:
             yield node.lineno, vars(module).get(node.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             owner = vars(module).get(node.value.id)
