@@ -21,7 +21,7 @@ def of_docstring(code: str, family: str, function: Callable[..., object]) -> Mea
     """A title, paragraphs, one that says how to check it by hand, and what to do as the last."""
     title, _, body = (inspect.getdoc(function) or "").partition("\n")
     cause, _, remedy = body.strip().rpartition(f"\n\n{TO_DO}")
-    return Meaning(code=code, family=family, title=title, cause=cause, remedy=remedy)
+    return Meaning(code=code, family=family, title=title, cause=cause, remedy=" ".join(remedy.split()))
 
 
 def of_words(
