@@ -71,7 +71,7 @@ class CountingBuffer:
         return found
 
 
-class SilentDesk:
+class SilentInteraction:
     """A user who agrees to everything, trusts no unknown file, and is told nothing."""
 
     def agree(self, sheet: Sheet) -> bool:

@@ -23,14 +23,14 @@ from flash_doctor.cli.plan_options import (  # noqa: TC001 as above
     WantOption,
     WheelhouseOption,
 )
-from flash_doctor.cli.terminal import TerminalDesk
+from flash_doctor.cli.terminal import TerminalInteraction
 from flash_doctor.errors import HEALTHY, BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.install.build_step import settle_builds
 from flash_doctor.install.bundle import bundle
-from flash_doctor.install.context import Options, Practice, default_sources
+from flash_doctor.install.context import FixOptions, InstallContext, default_sources
 from flash_doctor.install.plan_file import NAME, read_plan
-from flash_doctor.install.target_state import Patient, examine, note_unfinished, patient_of
+from flash_doctor.install.target_state import TargetState, examine, note_unfinished, patient_of
 from flash_doctor.model.plan import Build
 from flash_doctor.probe.target import find_target
 from flash_doctor.system.paths import program
@@ -61,30 +61,30 @@ def command(
     Carry it to the machine without network, and type there: flash-doctor fix --bundle DIR
     """
     runner, facts = SystemRunner(), Facts()
-    options = Options(
+    options = FixOptions(
         first_seen=trust_first_download, sources=default_sources((wheelhouse,) if wheelhouse else (), network=True)
     )
     chosen = for_goal(want, keep, allow, wheelhouse=wheelhouse)
-    desk = TerminalDesk(yes=True, as_json=as_json)
-    practice = Practice(runner=runner, facts=facts, options=options, desk=desk, lookup=chosen.lookup)
-    practice.note_cache()
+    interaction = TerminalInteraction(yes=True, as_json=as_json)
+    context = InstallContext(runner=runner, facts=facts, options=options, interaction=interaction, lookup=chosen.lookup)
+    context.note_cache()
     machine = _Machine(python=python, recorded=recorded)
-    made = bundle(_ready(plan, chosen, machine, practice), folder, practice)
+    made = bundle(_ready(plan, chosen, machine, context), folder, context)
     write_file(folder / NAME, _document(made.plan))
     emit(_document(made.plan) if as_json else _text(made, folder))
     return HEALTHY
 
 
-def _ready(path: Path | None, goal: ForGoal, machine: _Machine, practice: Practice) -> Plan:
+def _ready(path: Path | None, goal: ForGoal, machine: _Machine, context: InstallContext) -> Plan:
     """The plan that was given, or the goal's; with everything that its builds need."""
     if path is None:
-        patient = machine.examine(practice)
-        return settle_builds(goal.plan(patient, practice.facts), patient, practice)
-    plan = read_plan(path, lambda: known_wheels(practice.facts).wheels)
+        target_state = machine.examine(context)
+        return settle_builds(goal.plan(target_state, context.facts), target_state, context)
+    plan = read_plan(path, lambda: known_wheels(context.facts).wheels)
     if all(step.needs and step.url for step in plan.steps if isinstance(step, Build)):
         return plan
     machine.demand_name()
-    return settle_builds(plan, machine.examine(practice), practice)
+    return settle_builds(plan, machine.examine(context), context)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +101,12 @@ class _Machine:
             advice = "Name it: --for REPORT.json (from `flash-doctor check --json` there), or --python"
             raise BadInput(message, advice=advice)
 
-    def examine(self, practice: Practice) -> Patient:
-        patient = self._examine(practice.runner)
-        note_unfinished(patient.environment, practice.desk)
-        return patient
+    def examine(self, context: InstallContext) -> TargetState:
+        target_state = self._examine(context.runner)
+        note_unfinished(target_state.environment, context.interaction)
+        return target_state
 
-    def _examine(self, runner: Runner) -> Patient:
+    def _examine(self, runner: Runner) -> TargetState:
         if self.recorded is None:
             return examine(find_target(self.python, os.environ), runner)
         from flash_doctor.render.document import load_report

@@ -29,11 +29,11 @@ from flash_doctor.cli.plan_options import (
     WheelhouseOption,
     YesOption,
 )
-from flash_doctor.cli.terminal import TerminalDesk
+from flash_doctor.cli.terminal import TerminalInteraction
 from flash_doctor.errors import HEALTHY, VERIFICATION_FAILED, BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.install.choose_plan import AsPlanned
-from flash_doctor.install.context import Options, Practice, default_sources
+from flash_doctor.install.context import FixOptions, InstallContext, default_sources
 from flash_doctor.install.fix import fix, show
 from flash_doctor.install.plan_file import NAME, at_hand, read_plan
 from flash_doctor.model.outcome import State
@@ -75,7 +75,7 @@ def command(
     renaming, and runs them. What fails is undone to the last byte; what works can be undone with rollback.
     """
     folder = bundle or wheelhouse
-    options = Options(
+    options = FixOptions(
         installer=installer.value if installer else "",
         system=system,
         level=_level(no_verify=no_verify, import_only=import_only, require_kernel=require_kernel),
@@ -85,19 +85,21 @@ def command(
         sources=default_sources((folder,) if folder else (), network=not (offline or bundle)),
     )
     goal = for_goal(want, keep, allow, wheelhouse=wheelhouse, offline=offline)
-    desk = TerminalDesk(yes=yes, as_json=as_json)
-    practice = Practice(runner=SystemRunner(), facts=Facts(), options=options, desk=desk, lookup=goal.lookup)
-    treat, chosen = show if dry_run else fix, _ready(plan, bundle, practice) or goal
-    return _told(treat(find_target(python, os.environ), chosen, practice), as_json=as_json)
+    interaction = TerminalInteraction(yes=yes, as_json=as_json)
+    context = InstallContext(
+        runner=SystemRunner(), facts=Facts(), options=options, interaction=interaction, lookup=goal.lookup
+    )
+    treat, chosen = show if dry_run else fix, _ready(plan, bundle, context) or goal
+    return _told(treat(find_target(python, os.environ), chosen, context), as_json=as_json)
 
 
-def _ready(plan: Path | None, bundle: Path | None, practice: Practice) -> AsPlanned | None:
+def _ready(plan: Path | None, bundle: Path | None, context: InstallContext) -> AsPlanned | None:
     """The plan that was given, if one was."""
     path = bundle / NAME if bundle else plan
     if path is None:
         return None
-    ready = read_plan(path, lambda: known_wheels(practice.facts).wheels)
-    return AsPlanned(ready=at_hand(ready, practice.options.sources))
+    ready = read_plan(path, lambda: known_wheels(context.facts).wheels)
+    return AsPlanned(ready=at_hand(ready, context.options.sources))
 
 
 def _told(outcome: Outcome, *, as_json: bool) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TerminalDesk:
+class TerminalInteraction:
     """`yes`: agreed beforehand; `as_json`: stdout belongs to the document."""
 
     yes: bool

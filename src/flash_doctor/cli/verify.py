@@ -11,10 +11,10 @@ import typer
 
 from flash_doctor.cli.errors import emit
 from flash_doctor.cli.plan_options import Device
-from flash_doctor.cli.terminal import TerminalDesk
+from flash_doctor.cli.terminal import TerminalInteraction
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.facts import Facts
-from flash_doctor.install.context import Options, Practice
+from flash_doctor.install.context import FixOptions, InstallContext
 from flash_doctor.install.verify_result import ENTRIES, Examination, verify_target
 from flash_doctor.model.proof import Blame, Level, Proof
 from flash_doctor.probe.target import find_target
@@ -49,12 +49,15 @@ def command(
     if not timeout > 0:
         message = f"--timeout is {timeout:g} seconds, in which nothing can be proved"
         raise BadInput(message)
-    options = Options(level=Level.IMPORT if import_only else Level.KERNEL, device=device.value, timeout=timeout)
-    practice = Practice(
-        runner=SystemRunner(), facts=Facts(), options=options, desk=TerminalDesk(yes=True, as_json=as_json)
+    options = FixOptions(level=Level.IMPORT if import_only else Level.KERNEL, device=device.value, timeout=timeout)
+    context = InstallContext(
+        runner=SystemRunner(),
+        facts=Facts(),
+        options=options,
+        interaction=TerminalInteraction(yes=True, as_json=as_json),
     )
     target = find_target(python, os.environ)
-    examination = verify_target(target, practice, library.value if library else None)
+    examination = verify_target(target, context, library.value if library else None)
     code = _exit_code(examination.proof, strict=strict)
     if as_json:
         from flash_doctor.render.document import to_json

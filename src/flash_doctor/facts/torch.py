@@ -50,7 +50,7 @@ class TorchRelease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuCode:
+class BuildTargets:
     """GPU code in a binary: SASS runs as it is, PTX is compiled by the driver."""
 
     sass: tuple[Capability, ...]
@@ -70,7 +70,7 @@ class TorchBuild:
     index: str
     cxx11abi: bool
     glibc: Version
-    code: Mapping[str, GpuCode | None]
+    code: Mapping[str, BuildTargets | None]
     source: Source
 
 
@@ -194,7 +194,7 @@ def _build(row: Row, minor: Version, url: str) -> TorchBuild:
     match = re.fullmatch(r"cu(\d+)(\d)", row.name)
     if match is None:
         row.fault("name", f"{row.name!r} is no CUDA tag")
-    code: dict[str, GpuCode | None] = {"x86_64": _code(row, "archs")}
+    code: dict[str, BuildTargets | None] = {"x86_64": _code(row, "archs")}
     if "arm" in row.fields:
         code["aarch64"] = None if row.text("arm") == "?" else _code(row, "arm")
     return TorchBuild(
@@ -209,10 +209,10 @@ def _build(row: Row, minor: Version, url: str) -> TorchBuild:
     )
 
 
-def _code(row: Row, key: str) -> GpuCode | None:
+def _code(row: Row, key: str) -> BuildTargets | None:
     """Architectures as TORCH_CUDA_ARCH_LIST spells them: "9.0" is SASS, "12.0+PTX" is SASS and PTX."""
     words = row.text(key, default="").split()
     none = Capability(major=0, minor=0)
     sass = tuple(row.parse(key, word.removesuffix("+PTX"), capability, none) for word in words)
     ptx = tuple(code for code, word in zip(sass, words, strict=True) if word.endswith("+PTX"))
-    return GpuCode(sass=sass, ptx=ptx) if words else None
+    return BuildTargets(sass=sass, ptx=ptx) if words else None

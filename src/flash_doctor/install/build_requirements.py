@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flash_doctor.install.compile import Workshop
-    from flash_doctor.install.context import Practice
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.context import InstallContext
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model.plan import Build
 
 
-def settle_needs(step: Build, patient: Patient, practice: Practice) -> tuple[Install, ...]:
+def settle_needs(step: Build, target_state: TargetState, context: InstallContext) -> tuple[Install, ...]:
     """Wheels with address and hash for what the build imports and the target lacks: from a folder, else the index.
 
     Raises:
@@ -37,31 +37,31 @@ def settle_needs(step: Build, patient: Patient, practice: Practice) -> tuple[Ins
     because = f"{step.name} is compiled with it"
     wanted = tuple(
         Install(name=canonicalize_name(need), requirement=need, because=because)
-        for need in practice.facts.flash.build_needs(step.name)
-        if patient.packages.find(need) is None
+        for need in context.facts.flash.build_needs(step.name)
+        if target_state.packages.find(need) is None
     )
     plan = Plan(goal=Goal(), steps=wanted, because=())
-    for folder in practice.options.sources.folders:
+    for folder in context.options.sources.folders:
         plan = settle_from(folder, plan)
     names = ", ".join(one.name for one in plan.steps if isinstance(one, Install) and not one.settled)
     if names:
         missing = f"{step.name} is to be compiled, and what its setup.py imports is not here: {names}"
-        plan = settle(plan, patient.environment, practice.asking(missing))
+        plan = settle(plan, target_state.environment, context.asking(missing))
     return tuple(replace(one, because=because) for one in plan.steps if isinstance(one, Install))
 
 
-def unpack_needs(step: Build, workshop: Workshop, patient: Patient, practice: Practice) -> Path:
+def unpack_needs(step: Build, workshop: Workshop, target_state: TargetState, context: InstallContext) -> Path:
     """The prefix that holds what the build imports, unpacked from hashed wheels; a finished one is taken again.
 
     Raises:
         InstallFailed: they could not be unpacked.
     """
-    wheels = [fetch_wheel(need, practice) for need in step.needs]
+    wheels = [fetch_wheel(need, context) for need in step.needs]
     name = hashlib.sha256("".join(sorted(wheel.sha256 for wheel in wheels)).encode()).hexdigest()[:16]
     folder = make_private(workshop.folder / "needs") / name
     done = folder / "done"
     if not (done.exists() and is_trusted(done) and is_trusted(folder / "stage")):
         shutil.rmtree(folder, ignore_errors=True)
-        stage(wheels, folder, patient.target, choose_installer(practice.options.installer), practice.runner)
+        stage(wheels, folder, target_state.target, choose_installer(context.options.installer), context.runner)
         done.touch()
     return folder / "stage"

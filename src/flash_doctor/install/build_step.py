@@ -17,19 +17,19 @@ from flash_doctor.install.judge import visible_gpus
 from flash_doctor.install.swap import staged_site
 from flash_doctor.model import known
 from flash_doctor.model.plan import Build
-from flash_doctor.resolve.index_query import Question
+from flash_doctor.resolve.index_query import IndexQuery
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flash_doctor.install.context import Practice
+    from flash_doctor.install.context import InstallContext
     from flash_doctor.install.fetch import Fetched
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model import Toolkit
     from flash_doctor.model.plan import Plan
 
 
-def build_wheel(step: Build, patient: Patient, practice: Practice) -> LocalWheel:
+def build_wheel(step: Build, target_state: TargetState, context: InstallContext) -> LocalWheel:
     """The wheel of a Build step, from the cache when everything it depends on is the same.
 
     Raises:
@@ -38,28 +38,28 @@ def build_wheel(step: Build, patient: Patient, practice: Practice) -> LocalWheel
         HttpError: its source could not be read.
         HashMismatch: its source is another file than the index promised.
     """
-    source = fetch_trusted(step, practice)
-    workshop = workshop_of(step, source.sha256, patient, practice)
-    wheel, sha256 = workshop.kept() or _compile(step, source, workshop, patient, practice)
+    source = fetch_trusted(step, context)
+    workshop = workshop_of(step, source.sha256, target_state, context)
+    wheel, sha256 = workshop.kept() or _compile(step, source, workshop, target_state, context)
     return LocalWheel(path=wheel, name=step.name, sha256=sha256, url=wheel.as_uri())
 
 
-def workshop_of(step: Build, sha256: str, patient: Patient, practice: Practice) -> Workshop:
+def workshop_of(step: Build, sha256: str, target_state: TargetState, context: InstallContext) -> Workshop:
     """Where the source with that hash is compiled for this patient."""
-    return Workshop(folder=practice.options.sources.cache / "builds" / _key(step, sha256, patient))
+    return Workshop(folder=context.options.sources.cache / "builds" / _key(step, sha256, target_state))
 
 
 def _compile(
-    step: Build, source: Fetched, workshop: Workshop, patient: Patient, practice: Practice
+    step: Build, source: Fetched, workshop: Workshop, target_state: TargetState, context: InstallContext
 ) -> tuple[Path, str]:
     _demand_hash(source)
     tree = unpack(source.path, workshop)
-    settings = build_settings(step, patient) | _user_site(patient)
+    settings = build_settings(step, target_state) | _user_site(target_state)
     if step.needs:
-        with practice.desk.working(f"what {step.name} needs to be compiled"):
-            settings |= _paths(unpack_needs(step, workshop, patient, practice))
-    with practice.desk.working(f"compiling {step.requirement}") as tick:
-        return compile_wheel(tree, workshop, patient.target, practice.runner, settings, tick)
+        with context.interaction.working(f"what {step.name} needs to be compiled"):
+            settings |= _paths(unpack_needs(step, workshop, target_state, context))
+    with context.interaction.working(f"compiling {step.requirement}") as tick:
+        return compile_wheel(tree, workshop, target_state.target, context.runner, settings, tick)
 
 
 def _demand_hash(source: Fetched) -> None:
@@ -71,9 +71,9 @@ def _demand_hash(source: Fetched) -> None:
         raise HashMismatch(message, evidence=(f"promised sha256 {source.sha256}",))
 
 
-def _user_site(patient: Patient) -> dict[str, str]:
+def _user_site(target_state: TargetState) -> dict[str, str]:
     """A build does not see the user site, unless the torch that it is compiled against lies there."""
-    torch, user_site = known(patient.environment.torch), patient.python.user_site
+    torch, user_site = known(target_state.environment.torch), target_state.python.user_site
     return {"PYTHONNOUSERSITE": ""} if torch and user_site and user_site in torch.location.parents else {}
 
 
@@ -83,7 +83,7 @@ def _paths(prefix: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(staged_site(prefix)), "PATH": programs}
 
 
-def build_settings(step: Build, patient: Patient) -> dict[str, str]:
+def build_settings(step: Build, target_state: TargetState) -> dict[str, str]:
     """Environment variables: those of the plan, the GPUs that are here, and the chosen compiler.
 
     Variables that the user has set win: they may know better.
@@ -91,9 +91,9 @@ def build_settings(step: Build, patient: Patient) -> dict[str, str]:
     Raises:
         BadInput: the plan sets something that a plan may not.
     """
-    toolchain = known(patient.environment.toolchain)
+    toolchain = known(target_state.environment.toolchain)
     chosen = toolchain.chosen if toolchain else None
-    gpus = ";".join(map(str, visible_gpus(patient)))
+    gpus = ";".join(map(str, visible_gpus(target_state)))
     ours = {
         "MAX_JOBS": str(step.jobs),
         **dict(accept_settings(step.settings)),
@@ -108,41 +108,41 @@ def _home(toolkit: Toolkit) -> Path:
     return toolkit.nvcc.parent.parent
 
 
-def _key(step: Build, sha256: str, patient: Patient) -> str:
+def _key(step: Build, sha256: str, target_state: TargetState) -> str:
     """A name for everything that the wheel depends on: torch's build, nvcc, Python, platform, settings that count."""
-    torch, toolchain = known(patient.environment.torch), known(patient.environment.toolchain)
+    torch, toolchain = known(target_state.environment.torch), known(target_state.environment.toolchain)
     chosen = toolchain.chosen if toolchain else None
-    settings = build_settings(step, patient)
+    settings = build_settings(step, target_state)
     counts = {name: value for name, value in settings.items() if name not in {"MAX_JOBS", "NVCC_THREADS"}}
     parts = {
         "source": sha256,
         "torch": [str(torch.version), known(torch.git), known(torch.cxx11abi)] if torch else [],
         "cuda": str(known(chosen.version)) if chosen else "",
-        "python": [patient.python.abi, patient.python.platform],
+        "python": [target_state.python.abi, target_state.python.platform],
         "settings": sorted(counts.items()),
     }
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
-def settle_builds(plan: Plan, patient: Patient, practice: Practice) -> Plan:
+def settle_builds(plan: Plan, target_state: TargetState, context: InstallContext) -> Plan:
     """The plan with address and hash of every source distribution, and of what compiling it needs.
 
     Raises:
         NoPlanFound: the index has no such source distribution, or nobody may be asked.
     """
-    steps = (_settled(step, patient, practice) if isinstance(step, Build) else step for step in plan.steps)
+    steps = (_settled(step, target_state, context) if isinstance(step, Build) else step for step in plan.steps)
     return replace(plan, steps=tuple(steps))
 
 
-def _settled(step: Build, patient: Patient, practice: Practice) -> Build:
+def _settled(step: Build, target_state: TargetState, context: InstallContext) -> Build:
     """What was compiled before needs nothing more."""
-    step = step if step.url else _with_source(step, practice)
-    built = step.sha256 and workshop_of(step, step.sha256, patient, practice).kept()
-    return step if built or step.needs else replace(step, needs=settle_needs(step, patient, practice))
+    step = step if step.url else _with_source(step, context)
+    built = step.sha256 and workshop_of(step, step.sha256, target_state, context).kept()
+    return step if built or step.needs else replace(step, needs=settle_needs(step, target_state, context))
 
 
-def _with_source(step: Build, practice: Practice) -> Build:
-    question = Question(
+def _with_source(step: Build, context: InstallContext) -> Build:
+    question = IndexQuery(
         requirements=(step.requirement,),
         constraints=(),
         python=None,
@@ -152,5 +152,5 @@ def _with_source(step: Build, practice: Practice) -> Build:
         sources=True,
     )
     missing = f"the plan does not say where the source of {step.requirement} is"
-    (found,) = practice.asking(missing).answer(question)
+    (found,) = context.asking(missing).answer(question)
     return replace(step, url=found.url, sha256=found.sha256, size=found.size)

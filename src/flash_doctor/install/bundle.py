@@ -20,7 +20,7 @@ from flash_doctor.system.download import HashMismatch
 from flash_doctor.system.url import file_name, public
 
 if TYPE_CHECKING:
-    from flash_doctor.install.context import Practice
+    from flash_doctor.install.context import InstallContext
     from flash_doctor.install.fetch import Fetched
     from flash_doctor.model.plan import Build, Step
 
@@ -36,7 +36,7 @@ class Bundle:
     size: int
 
 
-def bundle(plan: Plan, folder: Path, practice: Practice) -> Bundle:
+def bundle(plan: Plan, folder: Path, context: InstallContext) -> Bundle:
     """Fetch every file of a plan, whose builds are settled, into `folder`; a file that is there and right is left.
 
     Raises:
@@ -48,7 +48,7 @@ def bundle(plan: Plan, folder: Path, practice: Practice) -> Bundle:
     _demand_names(plan)
     demand_room(folder, [file.size for step in plan.steps for file in step.files], "in the folder of the bundle")
     folder.mkdir(parents=True, exist_ok=True)
-    packed = replace(plan, steps=tuple(_packed(step, folder, practice) for step in plan.steps))
+    packed = replace(plan, steps=tuple(_packed(step, folder, context) for step in plan.steps))
     names = dict.fromkeys(file_name(file.url or "") for step in packed.steps for file in step.files)
     files = tuple(folder / name for name in names)
     return Bundle(plan=packed, files=files, size=sum(path.stat().st_size for path in files))
@@ -64,14 +64,14 @@ def _demand_names(plan: Plan) -> None:
         raise BadInput(message, advice="A bundle holds files by their names: make two bundles.")
 
 
-def _packed(step: Step, folder: Path, practice: Practice) -> Step:
+def _packed(step: Step, folder: Path, context: InstallContext) -> Step:
     """The step with the hashes of its files, which now lie in the folder."""
     if isinstance(step, Remove):
         return step
     if isinstance(step, Install):
-        return _public(hashed(step, _placed(step, folder, practice)))
-    source = _placed(step, folder, practice)
-    needs = tuple(_public(hashed(need, _placed(need, folder, practice))) for need in step.needs)
+        return _public(hashed(step, _placed(step, folder, context)))
+    source = _placed(step, folder, context)
+    needs = tuple(_public(hashed(need, _placed(need, folder, context))) for need in step.needs)
     return _public(replace(step, sha256=source.sha256, size=source.size, needs=needs))
 
 
@@ -80,11 +80,11 @@ def _public(file: File) -> File:
     return replace(file, url=file.url and public(file.url))
 
 
-def _placed(file: Install | Build, folder: Path, practice: Practice) -> Fetched:
+def _placed(file: Install | Build, folder: Path, context: InstallContext) -> Fetched:
     if file.url is None:
         message = f"the plan has no address for {file.name}"
         raise NoPlanFound(message, advice="Make the plan again where the package index can be reached.")
-    found = fetch_trusted(file, practice)
+    found = fetch_trusted(file, context)
     _copied(found, folder / file_name(file.url))
     return found
 

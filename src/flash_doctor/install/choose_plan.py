@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.install.judge import installed_faults
-from flash_doctor.install.plan_command import Request, Scene, consult
+from flash_doctor.install.plan_command import PlannedMachine, Request, consult
 from flash_doctor.model import Goal, known
 from flash_doctor.model.plan import Build, Install, NoPlan, Plan, Remove
 from flash_doctor.resolve.goal import FLASH, read_goal
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flash_doctor.facts import Facts
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model.plan import Step
 
 _SHOWN = 3
@@ -33,11 +33,11 @@ _SHOWN = 3
 class Prescription(Protocol):
     """What is to be reached, for a patient that has been examined."""
 
-    def fulfilled(self, patient: Patient, facts: Facts) -> tuple[str, ...]:
+    def fulfilled(self, target_state: TargetState, facts: Facts) -> tuple[str, ...]:
         """Why there is nothing to do; empty when there is."""
         ...
 
-    def plan(self, patient: Patient, facts: Facts) -> Plan:
+    def plan(self, target_state: TargetState, facts: Facts) -> Plan:
         """The plan, every step with an address; raises NoPlanFound."""
         ...
 
@@ -56,24 +56,24 @@ class ForGoal:
     offline: bool = False
     lookup: Callable[[], Lookup | None] = lambda: None
 
-    def fulfilled(self, patient: Patient, facts: Facts) -> tuple[str, ...]:
+    def fulfilled(self, target_state: TargetState, facts: Facts) -> tuple[str, ...]:
         """The wanted library is there in a wanted version, loads beside torch, and has code for the GPUs."""
         wish = read_goal(self.goal)
-        torch = known(patient.environment.torch)
+        torch = known(target_state.environment.torch)
         if wish.torch is not None and not (torch and wish.torch.contains(torch.version, prereleases=True)):
             return ()
         if wish.flash is None:
             return (f"torch {torch.version} is there" if torch else "",)
-        package = patient.packages.find(wish.flash)
+        package = target_state.packages.find(wish.flash)
         version = known(package.version) if package else None
         if package is None or version is None or not wish.specifier.contains(version, prereleases=True):
             return ()
-        whole = not known_loss(package) and not unmet(package.name, package.requires, patient.environment)
-        works = whole and not flash_faults(patient, wish.flash, facts)
+        whole = not known_loss(package) and not unmet(package.name, package.requires, target_state.environment)
+        works = whole and not flash_faults(target_state, wish.flash, facts)
         return (f"{package.name} {package.raw_version} is there, loads, and fits the GPUs",) if works else ()
 
-    def plan(self, patient: Patient, facts: Facts) -> Plan:
-        target = patient.target
+    def plan(self, target_state: TargetState, facts: Facts) -> Plan:
+        target = target_state.target
         request = Request(
             goal=self.goal,
             command=("flash-doctor", "plan", "--python", target.given or str(target.python)),
@@ -82,7 +82,7 @@ class ForGoal:
             offline=self.offline,
             lookup=self.lookup,
         )
-        found = consult(request, Scene(environment=patient.environment, machine="", families={}), facts)
+        found = consult(request, PlannedMachine(environment=target_state.environment, machine="", families={}), facts)
         if isinstance(found.answer, NoPlan):
             raise _no_plan(self.goal, found.answer)
         _demand_addresses(found.answer, found.notes)
@@ -118,35 +118,37 @@ class AsPlanned:
 
     ready: Plan
 
-    def fulfilled(self, patient: Patient, facts: Facts) -> tuple[str, ...]:
-        left = remaining(self.ready.steps, patient, facts)
+    def fulfilled(self, target_state: TargetState, facts: Facts) -> tuple[str, ...]:
+        left = remaining(self.ready.steps, target_state, facts)
         names = [step.name for step in self.ready.steps if step.name in FLASH and not isinstance(step, Remove)]
-        if left or any(flash_faults(patient, name, facts) for name in names):
+        if left or any(flash_faults(target_state, name, facts) for name in names):
             return ()
         return ("everything in the plan is there already",)
 
-    def plan(self, patient: Patient, facts: Facts) -> Plan:
-        return replace(self.ready, steps=remaining(self.ready.steps, patient, facts) or self.ready.steps)
+    def plan(self, target_state: TargetState, facts: Facts) -> Plan:
+        return replace(self.ready, steps=remaining(self.ready.steps, target_state, facts) or self.ready.steps)
 
 
-def remaining(steps: Sequence[Step], patient: Patient, facts: Facts) -> tuple[Step, ...]:
+def remaining(steps: Sequence[Step], target_state: TargetState, facts: Facts) -> tuple[Step, ...]:
     """The steps that are not done yet."""
-    return tuple(step for step in steps if not _done(step, patient, facts))
+    return tuple(step for step in steps if not _done(step, target_state, facts))
 
 
-def _done(step: Step, patient: Patient, facts: Facts) -> bool:
+def _done(step: Step, target_state: TargetState, facts: Facts) -> bool:
     """A library is known by the address it came from, since its metadata may lack the local version.
 
     What was compiled has no address that would tell: it is done when that version is there and fits.
     """
     if isinstance(step, Remove):
-        return not patient.copies(step.name)
-    package = patient.packages.find(step.name)
+        return not target_state.copies(step.name)
+    package = target_state.packages.find(step.name)
     if package is None or known_loss(package):
         return False
     if isinstance(step, Build):
         wanted = specifiers(parse(step.requirement).specifier)
-        return wanted.contains(package.raw_version, prereleases=True) and not flash_faults(patient, step.name, facts)
+        return wanted.contains(package.raw_version, prereleases=True) and not flash_faults(
+            target_state, step.name, facts
+        )
     if known(package.url) is not None:
         return step.url is not None and known(package.url) == public(step.url)
     return step.name not in FLASH and step.requirement in {f"{step.name}=={package.raw_version}", step.name}
@@ -158,10 +160,10 @@ def known_loss(package: object) -> bool:
     return bool(check and (check.missing or check.changed))
 
 
-def flash_faults(patient: Patient, name: str, facts: Facts) -> tuple[str, ...]:
+def flash_faults(target_state: TargetState, name: str, facts: Facts) -> tuple[str, ...]:
     """Why the installed library would not load or run; the same check that staged files have to pass."""
-    flash = known(patient.environment.flash)
+    flash = known(target_state.environment.flash)
     if flash is None:
         return ("it is not there",)
     mine = tuple(path for path in flash.extensions if flash.owners.get(str(path)) == canonicalize_name(name))
-    return installed_faults(mine, patient, facts)
+    return installed_faults(mine, target_state, facts)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Tick = Callable[[int, int | None], None]
 
 
-class Desk(Protocol):
+class Interaction(Protocol):
     """Whoever stands between a treatment and its user."""
 
     def agree(self, sheet: Sheet) -> bool:
@@ -52,7 +52,7 @@ MIRROR = "FLASH_DOCTOR_MIRROR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class FixOptions:
     """What the user chose.
 
     `level`: how far the proof goes (STATIC: nothing is run). `first_seen`: whether a file without a published hash
@@ -104,7 +104,7 @@ _ADVICE = "Give the files in a folder (--wheelhouse DIR), or make the bundle aga
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Practice:
+class InstallContext:
     """What starts processes, what is known, what the user chose, and the way to the user.
 
     `lookup` makes whoever asks a package index (None: nobody is there).
@@ -112,14 +112,14 @@ class Practice:
 
     runner: Runner
     facts: Facts
-    options: Options
-    desk: Desk
+    options: FixOptions
+    interaction: Interaction
     lookup: Callable[[], Lookup | None] = lambda: None
 
     def note_cache(self) -> None:
         """Say, once a command, that the cache that was named is not the one in use."""
         if refused := self.options.sources.refused:
-            self.desk.note(refused)
+            self.interaction.note(refused)
 
     def asking(self, missing: str) -> Lookup:
         """Whoever asks an index.

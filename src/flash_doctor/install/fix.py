@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from flash_doctor.errors import DoctorError, InstallFailed, Interrupted, NoPlanFound
 from flash_doctor.install.build_step import build_wheel, settle_builds
 from flash_doctor.install.choose_plan import Prescription
-from flash_doctor.install.context import Practice, choose_installer
+from flash_doctor.install.context import InstallContext, choose_installer
 from flash_doctor.install.gather import Gatherer, pinned
 from flash_doctor.install.judge import staged_faults
 from flash_doctor.install.refuse import refuse
 from flash_doctor.install.staging import stage, trespasses
 from flash_doctor.install.summary import empty_sheet, sheet_of
-from flash_doctor.install.target_state import Patient, admitted, examine, note_owner, note_unfinished
-from flash_doctor.install.transaction import Clock, Operation
+from flash_doctor.install.target_state import TargetState, admitted, examine, note_owner, note_unfinished
+from flash_doctor.install.transaction import Operation, Stopwatch
 from flash_doctor.install.verify_result import NOT_RUN, library_of, prove
 from flash_doctor.model.outcome import Outcome, State
 from flash_doctor.resolve.goal import FLASH
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from flash_doctor.model.wheel import Wheel
 
 
-def fix(target: Target, prescription: Prescription, practice: Practice) -> Outcome:
+def fix(target: Target, prescription: Prescription, context: InstallContext) -> Outcome:
     """Treat the target.
 
     Raises:
@@ -48,48 +48,50 @@ def fix(target: Target, prescription: Prescription, practice: Practice) -> Outco
         Interrupted: the same, by the user.
     """
     try:
-        with ending_by_exception(), admitted(target, practice.runner) as patient:
-            note_owner(patient, practice.desk)
-            practice.note_cache()
-            if patient.recovered:
-                practice.desk.note(f"an earlier fix had been cut off and was undone first: {patient.recovered}")
-            return _Fix(patient, prescription, practice).run()
+        with ending_by_exception(), admitted(target, context.runner) as target_state:
+            note_owner(target_state, context.interaction)
+            context.note_cache()
+            if target_state.recovered:
+                context.interaction.note(
+                    f"an earlier fix had been cut off and was undone first: {target_state.recovered}"
+                )
+            return _Fix(target_state, prescription, context).run()
     except KeyboardInterrupt:
         message = "interrupted; the environment is as it was before"
         raise Interrupted(message) from None
 
 
-def show(target: Target, prescription: Prescription, practice: Practice) -> Outcome:
+def show(target: Target, prescription: Prescription, context: InstallContext) -> Outcome:
     """What `fix` would do; nothing is locked, fetched or changed."""
-    patient = examine(target, practice.runner)
-    note_unfinished(patient.environment, practice.desk)
-    note_owner(patient, practice.desk)
-    practice.note_cache()
-    return _Fix(patient, prescription, practice).show()
+    target_state = examine(target, context.runner)
+    note_unfinished(target_state.environment, context.interaction)
+    note_owner(target_state, context.interaction)
+    context.note_cache()
+    return _Fix(target_state, prescription, context).show()
 
 
 @dataclass
 class _Fix:
     """One fix of one patient."""
 
-    patient: Patient
+    target_state: TargetState
     prescription: Prescription
-    practice: Practice
-    clock: Clock = field(default_factory=Clock)
+    context: InstallContext
+    clock: Stopwatch = field(default_factory=Stopwatch)
     refused: list[str] = field(default_factory=list)
 
     def show(self) -> Outcome:
-        if why := self.prescription.fulfilled(self.patient, self.practice.facts):
+        if why := self.prescription.fulfilled(self.target_state, self.context.facts):
             return self._nothing(why)
         plan = self._plan()
         return Outcome(state=State.SHOWN, sheet=self._sheet(plan))
 
     def run(self) -> Outcome:
-        if why := self.prescription.fulfilled(self.patient, self.practice.facts):
+        if why := self.prescription.fulfilled(self.target_state, self.context.facts):
             return self._nothing(why)
         plan = self._plan()
         errors: list[DoctorError] = []
-        for attempt in attempts(plan, self.patient):
+        for attempt in attempts(plan, self.target_state):
             try:
                 outcome = self._attempt(attempt)
             except _Unfit as error:
@@ -103,21 +105,21 @@ class _Fix:
         raise _nothing_fits(self.refused, errors)
 
     def _nothing(self, why: tuple[str, ...]) -> Outcome:
-        return Outcome(state=State.NOTHING, sheet=empty_sheet(self.patient), why=why)
+        return Outcome(state=State.NOTHING, sheet=empty_sheet(self.target_state), why=why)
 
     def _plan(self) -> Plan:
         with self.clock.stage("plan"):
-            plan = self.prescription.plan(self.patient, self.practice.facts)
-            plan = settle_builds(plan, self.patient, self.practice)
+            plan = self.prescription.plan(self.target_state, self.context.facts)
+            plan = settle_builds(plan, self.target_state, self.context)
         if plan.manual:
             message = "the plan begins with something that only you can do"
             raise NoPlanFound(message, evidence=plan.manual, advice="Do that, then run `flash-doctor fix` again.")
-        refuse(self.patient, [step.name for step in plan.steps], system=self.practice.options.system)
+        refuse(self.target_state, [step.name for step in plan.steps], system=self.context.options.system)
         return plan
 
     def _sheet(self, plan: Plan) -> Sheet:
-        installer = choose_installer(self.practice.options.installer)
-        return sheet_of(self.patient, plan, installer=installer.name, sources=self.practice.options.sources)
+        installer = choose_installer(self.context.options.installer)
+        return sheet_of(self.target_state, plan, installer=installer.name, sources=self.context.options.sources)
 
     def _attempt(self, plan: Plan) -> Outcome:
         """One candidate, from the question to the proof.
@@ -126,7 +128,7 @@ class _Fix:
             _Unfit: it turned out not to be what it was taken for; the target is untouched.
         """
         sheet = self._sheet(plan)
-        if not self.practice.desk.agree(sheet):
+        if not self.context.interaction.agree(sheet):
             message = "nothing was changed"
             raise Interrupted(message)
         with self._staging() as folder:
@@ -135,29 +137,29 @@ class _Fix:
             staged = self._stage(wheels, names, folder) if wheels else None
             settled = replace(plan, steps=pinned(plan.steps, wheels))
             operation = Operation(
-                patient=self.patient,
+                target_state=self.target_state,
                 sheet=self._sheet(settled),
                 names=names,
                 staged=staged,
-                options=self.practice.options,
+                options=self.context.options,
                 clock=self.clock,
-                desk=self.practice.desk,
+                interaction=self.context.interaction,
             )
             return operation.perform(lambda: self._prove(settled))
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[Path]:
         """A folder in the target's own file system, gone afterwards together with everything that was not used."""
-        folder = self.patient.state / "staging"
+        folder = self.target_state.state / "staging"
         try:
             yield folder
         finally:
             with uninterrupted(), contextlib.suppress(OSError):
                 shutil.rmtree(folder, ignore_errors=True)
-                self.patient.state.rmdir()
+                self.target_state.state.rmdir()
 
     def _gather(self, plan: Plan) -> tuple[LocalWheel, ...]:
-        gatherer = Gatherer(patient=self.patient, practice=self.practice, build=self._build)
+        gatherer = Gatherer(target_state=self.target_state, context=self.context, build=self._build)
         with self.clock.stage("fetch"):
             try:
                 return gatherer.gather(plan.steps)
@@ -165,38 +167,40 @@ class _Fix:
                 raise _unfit_if_replaceable(error) from error
 
     def _build(self, step: Build) -> LocalWheel:
-        return build_wheel(step, self.patient, self.practice)
+        return build_wheel(step, self.target_state, self.context)
 
     def _stage(self, wheels: Sequence[LocalWheel], names: Sequence[str], folder: Path) -> Path:
         """Unpacked, and judged to work in this target and to leave alone what is not its own."""
-        patient = self.patient
-        installer = choose_installer(self.practice.options.installer)
-        with self.clock.stage("stage"), self.practice.desk.working("unpacking"):
+        target_state = self.target_state
+        installer = choose_installer(self.context.options.installer)
+        with self.clock.stage("stage"), self.context.interaction.working("unpacking"):
             try:
-                staged = stage(wheels, folder, patient.target, installer, self.practice.runner)
+                staged = stage(wheels, folder, target_state.target, installer, self.context.runner)
             except InstallFailed as error:
                 raise _Unfit(error.message, evidence=error.evidence) from error
         with self.clock.stage("judge"):
-            removed, others = patient.parted(names)
-            lost = trespasses(staged, removed=removed, others=others, site=patient.site, prefix=patient.prefix)
+            removed, others = target_state.parted(names)
+            lost = trespasses(
+                staged, removed=removed, others=others, site=target_state.site, prefix=target_state.prefix
+            )
             _demand_none(lost, f"{wheels[0].path.name} cannot be put into this environment")
-            faults = staged_faults(staged, patient, self.practice.facts)
+            faults = staged_faults(staged, target_state, self.context.facts)
             _demand_none(faults, f"{wheels[0].path.name} is not what it was taken for")
         return staged
 
     def _send_back(self, error: _Unfit) -> None:
         text = "; ".join((error.message, *error.evidence[:3]))
         self.refused.append(text)
-        self.practice.desk.note(f"refused: {text}")
+        self.context.interaction.note(f"refused: {text}")
 
     def _prove(self, plan: Plan) -> Proof:
         name = library_of(step.name for step in plan.steps)
         if name is None:
             return NOT_RUN
-        with self.practice.desk.working(f"proving {name}") as tick:
-            practice, version = self.practice, _version(plan, name)
+        with self.context.interaction.working(f"proving {name}") as tick:
+            context, version = self.context, _version(plan, name)
             new_torch = any(step.name == "torch" for step in plan.steps)
-            given = (name, version, self.patient, practice.options, practice.facts, practice.runner, tick)
+            given = (name, version, self.target_state, context.options, context.facts, context.runner, tick)
             return prove(*given, new_torch=new_torch)
 
 
@@ -209,17 +213,17 @@ def _demand_none(faults: Sequence[str], message: str) -> None:
         raise _Unfit(message, evidence=faults)
 
 
-def attempts(plan: Plan, patient: Patient) -> Iterator[Plan]:
+def attempts(plan: Plan, target_state: TargetState) -> Iterator[Plan]:
     """The plan, then the same with each of the runners-up in the place of its wheel."""
     yield plan
     others = [step for step in plan.steps if step.name not in FLASH]
     for wheel in plan.candidates:
         if wheel.url is not None:
-            yield replace(plan, steps=(*_replacement(wheel, patient), *others), because=(_because(wheel),))
+            yield replace(plan, steps=(*_replacement(wheel, target_state), *others), because=(_because(wheel),))
 
 
-def _replacement(wheel: Wheel, patient: Patient) -> tuple[Install, ...]:
-    return wheel_steps(wheel, patient.environment)[:1]
+def _replacement(wheel: Wheel, target_state: TargetState) -> tuple[Install, ...]:
+    return wheel_steps(wheel, target_state.environment)[:1]
 
 
 def _because(wheel: Wheel) -> str:

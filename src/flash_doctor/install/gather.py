@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
-from flash_doctor.install.context import Practice
+from flash_doctor.install.context import InstallContext
 from flash_doctor.install.hashes import fetch_trusted, hashed
 from flash_doctor.install.installers import LocalWheel
 from flash_doctor.install.staging import entries_of
-from flash_doctor.install.target_state import Patient
+from flash_doctor.install.target_state import TargetState
 from flash_doctor.model.plan import Build, Install
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def demand_room(folder: Path, sizes: Iterable[int | None], purpose: str) -> None
 class Gatherer:
     """Fetches or builds what the steps name; `build` compiles one step into a wheel."""
 
-    patient: Patient
-    practice: Practice
+    target_state: TargetState
+    context: InstallContext
     build: Callable[[Build], LocalWheel]
 
     def gather(self, steps: Sequence[Step]) -> tuple[LocalWheel, ...]:
@@ -69,22 +69,22 @@ class Gatherer:
             HashMismatch: it gave another file than was promised.
         """
         files = [file for step in steps for file in step.files]
-        cache = self.practice.options.sources.cache
+        cache = self.context.options.sources.cache
         demand_room(cache, [file.size for file in files if not _local(file)], "in the cache for the downloads")
         wheels = tuple(
-            self.build(step) if isinstance(step, Build) else fetch_wheel(step, self.practice)
+            self.build(step) if isinstance(step, Build) else fetch_wheel(step, self.context)
             for step in steps
             if isinstance(step, (Install, Build))
         )
         sizes = [unpacked_size(wheel.path) for wheel in wheels]
-        demand_room(self.patient.site, sizes, "in the target for the unpacked files")
+        demand_room(self.target_state.site, sizes, "in the target for the unpacked files")
         return wheels
 
 
-def fetch_wheel(step: Install, practice: Practice) -> LocalWheel:
+def fetch_wheel(step: Install, context: InstallContext) -> LocalWheel:
     """The wheel of a step; raises what `fetch_trusted` does."""
     assert step.url is not None
-    found = fetch_trusted(step, practice)
+    found = fetch_trusted(step, context)
     return LocalWheel(path=found.path, name=step.name, sha256=found.sha256, url=step.url)
 
 

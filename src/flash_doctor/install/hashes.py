@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
-from flash_doctor.install.fetch import Wanted, fetch
+from flash_doctor.install.fetch import WantedFile, fetch
 from flash_doctor.install.files import write_whole
 from flash_doctor.model.wheel import HashState
 from flash_doctor.system.bounds import read_json
@@ -22,14 +22,14 @@ from flash_doctor.system.url import file_name, parse, public
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flash_doctor.install.context import Practice
+    from flash_doctor.install.context import InstallContext
     from flash_doctor.install.fetch import Fetched
     from flash_doctor.install.installers import LocalWheel
     from flash_doctor.model.plan import Build, Install
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
+class SeenFile:
     """What an address gave, and when (ISO date)."""
 
     url: str
@@ -42,7 +42,7 @@ class Pin:
 class Pins:
     """The pins of one user: `pins.json` in the doctor's data folder."""
 
-    pins: tuple[Pin, ...] = ()
+    pins: tuple[SeenFile, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Pins:
@@ -67,7 +67,7 @@ class Pins:
         return next((pin.sha256 for pin in self.pins if pin.url == public(url)), None)
 
     def plus(self, url: str, sha256: str, size: int) -> Pins:
-        fresh = Pin(url=public(url), sha256=sha256, size=size, date=datetime.date.today().isoformat())
+        fresh = SeenFile(url=public(url), sha256=sha256, size=size, date=datetime.date.today().isoformat())
         return Pins(pins=(*(pin for pin in self.pins if pin.url != fresh.url), fresh))
 
     def write(self, folder: Path) -> None:
@@ -96,7 +96,7 @@ def hash_state(file: Build | Install) -> HashState:
     return file.hash_state
 
 
-def fetch_trusted(file: Build | Install, practice: Practice) -> Fetched:
+def fetch_trusted(file: Build | Install, context: InstallContext) -> Fetched:
     """The file behind a step's address; without a published hash only with the user's word, and pinned from then on.
 
     Raises:
@@ -105,18 +105,18 @@ def fetch_trusted(file: Build | Install, practice: Practice) -> Fetched:
         HttpError: its address could not be read.
         HashMismatch: it is another file than was promised.
     """
-    url, options = file.url, practice.options
+    url, options = file.url, context.options
     assert url is not None
     promised = file.sha256
     if hash_state(file) in {HashState.FIRST_SEEN, HashState.CLAIMED}:
         promised = _remembered(url, file.sha256, options.data)
     if promised is None and options.first_seen is False:
         raise _untrusted(url)
-    wanted = Wanted(url=url, sha256=promised, size=file.size)
-    with practice.desk.working(wanted.name, "B") as tick:
+    wanted = WantedFile(url=url, sha256=promised, size=file.size)
+    with context.interaction.working(wanted.name, "B") as tick:
         found = fetch(wanted, options.sources, tick)
     if promised is None:
-        _ask_for_trust(url, found, practice)
+        _ask_for_trust(url, found, context)
     return found
 
 
@@ -136,10 +136,10 @@ def hashed(step: Install, found: Fetched | LocalWheel) -> Install:
     return replace(step, sha256=found.sha256, size=found.size, hash_state=state)
 
 
-def _ask_for_trust(url: str, found: Fetched, practice: Practice) -> None:
+def _ask_for_trust(url: str, found: Fetched, context: InstallContext) -> None:
     """Once trusted, an address is pinned: another file from it is refused from then on."""
-    options = practice.options
-    if not (options.first_seen or practice.desk.trust(url, found.sha256, found.size)):
+    options = context.options
+    if not (options.first_seen or context.interaction.trust(url, found.sha256, found.size)):
         raise _untrusted(url)
     Pins.read(options.data).plus(url, found.sha256, found.size).write(options.data)
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.abi.binary import read_binary
 from flash_doctor.abi.buffer import Buffer, mapped
-from flash_doctor.abi.fatbin import GpuCode, Verdict
+from flash_doctor.abi.fatbin import GpuCode, Runnable
 from flash_doctor.abi.linker import open_linker
 from flash_doctor.errors import BadBinary
 from flash_doctor.install.swap import staged_site
-from flash_doctor.install.target_state import Patient
+from flash_doctor.install.target_state import TargetState
 from flash_doctor.model import Capability, known
 
 if TYPE_CHECKING:
@@ -35,22 +35,24 @@ _SHOWN = 3
 class Court:
     """Where files are judged: the patient, its GPUs, the chips that take no foreign code, the torch to link with."""
 
-    patient: Patient
+    target_state: TargetState
     gpus: tuple[Capability, ...]
     tegra: frozenset[Capability]
     torch_lib: Path | None
     overlay: Mapping[Path, Buffer]
 
     @classmethod
-    def of(cls, patient: Patient, facts: Facts, overlay: Mapping[Path, Buffer], torch: Path | None = None) -> Court:
+    def of(
+        cls, target_state: TargetState, facts: Facts, overlay: Mapping[Path, Buffer], torch: Path | None = None
+    ) -> Court:
         """`torch`: the folder of a torch that is about to be installed, else the one that is there counts.
 
         `overlay`: files that are taken to lie in places where they are to go.
         """
-        folder = torch or patient.torch_folder
+        folder = torch or target_state.torch_folder
         return cls(
-            patient=patient,
-            gpus=visible_gpus(patient),
+            target_state=target_state,
+            gpus=visible_gpus(target_state),
             tegra=frozenset(gpu for gpu, kind in facts.gpus.kinds.items() if kind.own_code),
             torch_lib=folder / "lib" if folder else None,
             overlay=overlay,
@@ -58,7 +60,7 @@ class Court:
 
     def faults(self, paths: Mapping[Path, str]) -> Iterator[str]:
         """Why the files (path and the name to tell it by) cannot work here, each as a sentence."""
-        python = self.patient.target.python
+        python = self.target_state.target.python
         with (
             open_linker(python, self.torch_lib, os.environ, overlay=self.overlay) as beside_torch,
             open_linker(python, None, os.environ, overlay=self.overlay) as alone,
@@ -74,7 +76,7 @@ class Court:
             yield f"{name}: {error.message}"
 
     def _faults(self, binary: Binary, path: Path, linker: Linker) -> Iterator[str]:
-        abi = self.patient.python.abi
+        abi = self.target_state.python.abi
         if binary.fits_python(abi) is False:
             yield f"{binary.name} is for Python {known(binary.python_abi)}, this one is {abi}"
             return
@@ -88,13 +90,13 @@ class Court:
             return
         for gpu in self.gpus:
             answer = code.runs_on(gpu, self.tegra)
-            if answer.verdict is Verdict.NO:
+            if answer.verdict is Runnable.NO:
                 yield f"{binary.name} does not run on this GPU: {answer.why}"
 
 
-def visible_gpus(patient: Patient) -> tuple[Capability, ...]:
+def visible_gpus(target_state: TargetState) -> tuple[Capability, ...]:
     """Compute capabilities of the GPUs that CUDA may see, each once."""
-    gpus = known(patient.environment.gpus)
+    gpus = known(target_state.environment.gpus)
     devices = gpus.devices if gpus else ()
     seen = {known(device.capability) for device in devices if known(device.visible) is not False}
     return tuple(sorted(capability for capability in seen if capability is not None))
@@ -111,14 +113,14 @@ def _linkage(linkage: Linkage, name: str) -> Iterator[str]:
         yield f"{name} needs the symbol {first.symbol}{more}, which nothing here exports: it is for another torch"
 
 
-def staged_faults(staged: Path, patient: Patient, facts: Facts) -> tuple[str, ...]:
+def staged_faults(staged: Path, target_state: TargetState, facts: Facts) -> tuple[str, ...]:
     """Why what was unpacked under a staging prefix cannot work in the target; empty when all of it can."""
     site = staged_site(staged)
     binaries = [path for path in sorted(site.rglob("*.so*")) if path.suffix == ".so" or ".so." in path.name]
     torch = site / "torch" if (site / "torch" / "lib").is_dir() else None
     with ExitStack() as stack:
         # as if they lay where they are to go, so that they find each other and torch
-        home = site if torch else patient.site
+        home = site if torch else target_state.site
         places = {home / path.relative_to(site): path for path in binaries}
         overlay = {place: view for place, path in places.items() if (view := _opened(path, stack))}
         imported = {
@@ -126,7 +128,7 @@ def staged_faults(staged: Path, patient: Patient, facts: Facts) -> tuple[str, ..
             for place, path in places.items()
             if _is_extension(path.relative_to(site))
         }
-        return tuple(Court.of(patient, facts, overlay, torch).faults(imported))
+        return tuple(Court.of(target_state, facts, overlay, torch).faults(imported))
 
 
 def _opened(path: Path, stack: ExitStack) -> Buffer | None:
@@ -143,6 +145,6 @@ def _is_extension(inside: Path) -> bool:
     return inside.suffix == ".so" and room not in {"torch", "triton", "nvidia"} and not room.endswith(".libs")
 
 
-def installed_faults(paths: tuple[Path, ...], patient: Patient, facts: Facts) -> tuple[str, ...]:
+def installed_faults(paths: tuple[Path, ...], target_state: TargetState, facts: Facts) -> tuple[str, ...]:
     """The same for files that are installed."""
-    return tuple(Court.of(patient, facts, {}).faults({path: path.name for path in paths})) if paths else ()
+    return tuple(Court.of(target_state, facts, {}).faults({path: path.name for path in paths})) if paths else ()

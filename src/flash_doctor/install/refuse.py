@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from packaging.utils import NormalizedName
 
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model import Package
 
 # conda's name of a distribution, where it is another one
@@ -27,39 +27,39 @@ _CONDA = {"torch": "pytorch"}
 _SHOWN = 5
 
 
-def refuse(patient: Patient, names: Collection[NormalizedName], *, system: bool) -> None:
+def refuse(target_state: TargetState, names: Collection[NormalizedName], *, system: bool) -> None:
     """Raises BadInput when the distributions of these names may not be changed in this target."""
-    _refuse_target(patient, system=system)
+    _refuse_target(target_state, system=system)
     for name in names:
-        _refuse_conda(patient, name)
-        for package in patient.copies(name):
-            _refuse_package(package, patient)
-    _refuse_torch(patient, names)
-    _refuse_used(patient, names)
+        _refuse_conda(target_state, name)
+        for package in target_state.copies(name):
+            _refuse_package(package, target_state)
+    _refuse_torch(target_state, names)
+    _refuse_used(target_state, names)
 
 
-def _refuse_target(patient: Patient, *, system: bool) -> None:
-    python = patient.python
+def _refuse_target(target_state: TargetState, *, system: bool) -> None:
+    python = target_state.python
     managed = known(python.managed)
     if managed is not None and not system:
         message = f"{python.executable} belongs to the operating system, which forbids changes by pip (PEP 668)"
         make = in_sentence(command("{} -m venv .venv", python.executable))
         advice = f"Make an environment and treat that: {make}. Or insist: --system"
         raise BadInput(message, evidence=secrets(managed).strip().splitlines()[:_SHOWN], advice=advice)
-    if not os.access(patient.site, os.W_OK):
-        message = f"{patient.site} is read-only for this user, so nothing can be installed there"
+    if not os.access(target_state.site, os.W_OK):
+        message = f"{target_state.site} is read-only for this user, so nothing can be installed there"
         make = in_sentence(command("{} -m venv .venv", python.executable))
         advice = f"Make an environment of your own and treat that: {make}"
         raise BadInput(message, advice=advice)
 
 
-def _refuse_conda(patient: Patient, name: NormalizedName) -> None:
+def _refuse_conda(target_state: TargetState, name: NormalizedName) -> None:
     """A package that conda manages would only be shadowed: conda would put its own files back at its next update."""
     conda_name = _CONDA.get(name, name)
-    records = [path for path in (patient.prefix / "conda-meta").glob(f"{conda_name}-*.json") if _named(path, name)]
+    records = [path for path in (target_state.prefix / "conda-meta").glob(f"{conda_name}-*.json") if _named(path, name)]
     if records:
         message = f"{name} was installed by conda, and its files are conda's"
-        remove = in_sentence(command("conda remove --prefix {} {}", patient.prefix, conda_name))
+        remove = in_sentence(command("conda remove --prefix {} {}", target_state.prefix, conda_name))
         raise BadInput(message, evidence=(str(records[0]),), advice=f"Take it out with conda first: {remove}")
 
 
@@ -68,10 +68,10 @@ def _named(record: Path, name: str) -> bool:
     return record.stem.rsplit("-", 2)[0] == _CONDA.get(name, name)
 
 
-def _refuse_package(package: Package, patient: Patient) -> None:
+def _refuse_package(package: Package, target_state: TargetState) -> None:
     if package.editable:
         message = f"{package.name} is installed in editable form from a source folder, which is not ours to replace"
-        remove = in_sentence(command("uv pip uninstall --python {} {}", patient.target.python, package.name))
+        remove = in_sentence(command("uv pip uninstall --python {} {}", target_state.target.python, package.name))
         raise BadInput(message, evidence=(str(package.location),), advice=f"Uninstall it first: {remove}")
     if not (package.metadata / "RECORD").is_file():
         message = f"{package.name} {package.raw_version} has no RECORD, so nobody can say which files are its own"
@@ -79,8 +79,8 @@ def _refuse_package(package: Package, patient: Patient) -> None:
         raise BadInput(message, evidence=(f"looked for {package.metadata / 'RECORD'}",), advice=advice)
 
 
-def _refuse_torch(patient: Patient, names: Collection[NormalizedName]) -> None:
-    torch = known(patient.environment.torch)
+def _refuse_torch(target_state: TargetState, names: Collection[NormalizedName]) -> None:
+    torch = known(target_state.environment.torch)
     vendor = known(torch.vendor) if torch else None
     if torch and vendor and "torch" in names:
         message = f"torch {torch.version} is {vendor}'s own build, which no index has: it is not replaced"
@@ -88,9 +88,9 @@ def _refuse_torch(patient: Patient, names: Collection[NormalizedName]) -> None:
         raise BadInput(message, evidence=(str(torch.location),), advice=advice)
 
 
-def _refuse_used(patient: Patient, names: Collection[NormalizedName]) -> None:
-    removed = [package for name in names for package in patient.copies(name)]
-    users = users_of(going(removed, (), Inside(patient.site, patient.prefix)))
+def _refuse_used(target_state: TargetState, names: Collection[NormalizedName]) -> None:
+    removed = [package for name in names for package in target_state.copies(name)]
+    users = users_of(going(removed, (), Inside(target_state.site, target_state.prefix)))
     if users:
         message = f"{users[0].file.name} is in use by {len(users)} running process(es), which would break"
         evidence = [user.told for user in users[:_SHOWN]]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from flash_doctor.install.fetch import Sources
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model import Package
     from flash_doctor.model.plan import Plan, Step
 
@@ -28,17 +28,21 @@ _LAYERED = {"overlay", "fuse.fuse-overlayfs"}
 _MIB = 1 << 20
 
 
-def copied_instead(patient: Patient, names: Collection[str], mounts: tuple[Mount, ...] | None = None) -> Iterator[str]:
+def copied_instead(
+    target_state: TargetState, names: Collection[str], mounts: tuple[Mount, ...] | None = None
+) -> Iterator[str]:
     """A sentence for everything that is copied when these distributions are replaced; none where renaming does.
 
     A file of a container image lies in a lower layer: the kernel copies it up before it moves. A package, or the folder
     of all packages, may be a file system of its own.
     """
     mounts = read_mounts() if mounts is None else mounts
-    home, programs = (mount_of(path.resolve(), mounts) for path in (patient.site, patient.prefix / "bin"))
-    removed, _ = patient.parted(names)
-    old = [path.lstat() for path in going(removed, (), Inside(patient.site, patient.prefix)) if is_there(path)]
-    device = patient.site.stat().st_dev
+    home, programs = (mount_of(path.resolve(), mounts) for path in (target_state.site, target_state.prefix / "bin"))
+    removed, _ = target_state.parted(names)
+    old = [
+        path.lstat() for path in going(removed, (), Inside(target_state.site, target_state.prefix)) if is_there(path)
+    ]
+    device = target_state.site.stat().st_dev
     if home.filesystem in _LAYERED:
         size = sum(one.st_size for one in old) / _MIB
         yield f"the target lies on a container's layers (overlayfs): up to {size:.0f} MiB of old files are copied first"
@@ -46,32 +50,32 @@ def copied_instead(patient: Patient, names: Collection[str], mounts: tuple[Mount
         size = sum(elsewhere) / _MIB
         yield f"{len(elsewhere)} old files with {size:.0f} MiB lie on another file system: they are copied, not renamed"
     if home.point != programs.point:
-        yield f"{patient.site} is a file system of its own: programs are copied to {patient.prefix}, not renamed"
+        yield f"{target_state.site} is a file system of its own: programs are copied to {target_state.prefix}, not renamed"
 
 
-def sheet_of(patient: Patient, plan: Plan, *, installer: str, sources: Sources) -> Sheet:
+def sheet_of(target_state: TargetState, plan: Plan, *, installer: str, sources: Sources) -> Sheet:
     """The sheet of a plan whose steps all have an address."""
-    changes = tuple(_change(step, patient) for step in plan.steps)
+    changes = tuple(_change(step, target_state) for step in plan.steps)
     builds = [step for step in plan.steps if isinstance(step, Build)]
     return Sheet(
-        target=patient.target,
+        target=target_state.target,
         title=", ".join(map(_in_words, changes)),
         changes=changes,
         because=plan.because,
         installer=installer,
         download=_download(plan.steps, sources),
         minutes=sum(step.minutes for step in builds) or None,
-        notes=tuple(_notes(patient, plan.steps)),
+        notes=tuple(_notes(target_state, plan.steps)),
     )
 
 
-def empty_sheet(patient: Patient, installer: str = "") -> Sheet:
+def empty_sheet(target_state: TargetState, installer: str = "") -> Sheet:
     """The sheet of a patient that needs nothing."""
-    return Sheet(target=patient.target, title="", changes=(), because=(), installer=installer)
+    return Sheet(target=target_state.target, title="", changes=(), because=(), installer=installer)
 
 
-def _change(step: Step, patient: Patient) -> Change:
-    copies = patient.copies(step.name)
+def _change(step: Step, target_state: TargetState) -> Change:
+    copies = target_state.copies(step.name)
     old = copies[0].raw_version if copies else None
     if isinstance(step, Install):
         if step.url is None:
@@ -118,19 +122,19 @@ def _download(steps: Sequence[Step], sources: Sources) -> int | None:
     return None if None in sizes else sum(size or 0 for size in sizes)
 
 
-def _notes(patient: Patient, steps: Sequence[Step]) -> Iterator[str]:
-    yield from copied_instead(patient, [step.name for step in steps])
+def _notes(target_state: TargetState, steps: Sequence[Step]) -> Iterator[str]:
+    yield from copied_instead(target_state, [step.name for step in steps])
     for step in steps:
         if needs := step.files[1:]:
             names = ", ".join(need.requirement for need in needs)
             yield f"compiling {step.name} takes {names}, each with its sha256; they do not go into this environment"
-        others = [one for one in patient.packages.copies(step.name) if one not in patient.copies(step.name)]
-        yield from (_stays(package, patient) for package in others)
+        others = [one for one in target_state.packages.copies(step.name) if one not in target_state.copies(step.name)]
+        yield from (_stays(package, target_state) for package in others)
 
 
-def _stays(package: Package, patient: Patient) -> str:
+def _stays(package: Package, target_state: TargetState) -> str:
     """A copy of another place, such as a base environment or ~/.local: which of the two Python takes."""
-    order = [place for place in patient.python.search_path if place in {package.location, patient.site}]
+    order = [place for place in target_state.python.search_path if place in {package.location, target_state.site}]
     hides = order[:1] == [package.location]
     told = "and hides the new one: take it away" if hides else "the new one comes before it"
     return f"{package.name} {package.raw_version} in {package.location} stays, {told}"

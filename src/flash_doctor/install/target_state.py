@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from flash_doctor.install.context import Desk
+    from flash_doctor.install.context import Interaction
     from flash_doctor.model import Package
     from flash_doctor.system.process import Runner
 
@@ -47,7 +47,7 @@ def locked(site: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patient:
+class TargetState:
     """A target that was examined: `site` is its folder of packages, `recovered` the fix that was undone first."""
 
     target: Target
@@ -84,7 +84,7 @@ class Patient:
         return torch.location if torch else None
 
 
-def examine(target: Target, runner: Runner) -> Patient:
+def examine(target: Target, runner: Runner) -> TargetState:
     """Probe the target.
 
     Raises:
@@ -93,7 +93,7 @@ def examine(target: Target, runner: Runner) -> Patient:
     return patient_of(target, probe(target, runner))
 
 
-def patient_of(target: Target, environment: Environment) -> Patient:
+def patient_of(target: Target, environment: Environment) -> TargetState:
     """The same from an environment that was probed before, perhaps elsewhere."""
     python, packages = environment.python, environment.packages
     for part in (python, packages):
@@ -106,46 +106,46 @@ def patient_of(target: Target, environment: Environment) -> Patient:
     if not python.site_packages:
         message = f"{target.python} names no folder for packages, so nothing can be installed there"
         raise BadInput(message)
-    return Patient(target=target, environment=environment, python=python, packages=packages)
+    return TargetState(target=target, environment=environment, python=python, packages=packages)
 
 
-def note_unfinished(environment: Environment, desk: Desk) -> None:
+def note_unfinished(environment: Environment, interaction: Interaction) -> None:
     """Say that what is looked at is neither an old state nor a new one."""
     packages = known(environment.packages)
     if packages and packages.unfinished:
-        note_cut_off(desk)
+        note_cut_off(interaction)
 
 
-def note_cut_off(desk: Desk) -> None:
+def note_cut_off(interaction: Interaction) -> None:
     """Say that an earlier fix was cut off, and what undoes it."""
-    desk.note("an earlier fix was cut off half way; `flash-doctor rollback --unfinished` undoes it")
+    interaction.note("an earlier fix was cut off half way; `flash-doctor rollback --unfinished` undoes it")
 
 
-def note_owner(patient: Patient, desk: Desk) -> None:
+def note_owner(target_state: TargetState, interaction: Interaction) -> None:
     """Say that the environment is a colleague's, who lets us write it: what comes in will be ours, not his."""
-    owner = patient.site.stat().st_uid
+    owner = target_state.site.stat().st_uid
     if os.geteuid() not in {0, owner}:
-        desk.note(f"this environment belongs to {user_name(owner)}; the files that come in will be yours")
+        interaction.note(f"this environment belongs to {user_name(owner)}; the files that come in will be yours")
 
 
 @contextmanager
-def admitted(target: Target, runner: Runner) -> Iterator[Patient]:
+def admitted(target: Target, runner: Runner) -> Iterator[TargetState]:
     """The patient, locked for us, after a fix that was cut off was undone and its remains were cleared away."""
-    patient = examine(target, runner)
-    with locked(patient.site):
-        title = _recovered(patient)
+    target_state = examine(target, runner)
+    with locked(target_state.site):
+        title = _recovered(target_state)
         if title:
-            patient = replace(examine(target, runner), recovered=title)
-        yield patient
+            target_state = replace(examine(target, runner), recovered=title)
+        yield target_state
 
 
-def _recovered(patient: Patient) -> str:
+def _recovered(target_state: TargetState) -> str:
     try:
         with uninterrupted():
-            return recover(patient.state, patient.prefix)
+            return recover(target_state.state, target_state.prefix)
     except OSError as error:
         message = "an earlier fix was cut off, and could not be undone; its journal is complete, so nothing is lost"
-        undo = in_sentence(command("flash-doctor rollback --python {}", patient.target.python))
+        undo = in_sentence(command("flash-doctor rollback --python {}", target_state.target.python))
         advice = f"Mend the cause, then: `{undo}`"
         raise InstallFailed(message, evidence=(str(error),), advice=advice) from error
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import InstallFailed
-from flash_doctor.install.context import Desk, Options
+from flash_doctor.install.context import FixOptions, Interaction
 from flash_doctor.install.files import sync, write_whole
 from flash_doctor.install.journal import DONE, FILE_MODE, Journal, journals, tidy
 from flash_doctor.install.swap import plan_swap
-from flash_doctor.install.target_state import Patient, recover
+from flash_doctor.install.target_state import TargetState, recover
 from flash_doctor.model.outcome import Outcome, Sheet, State
 from flash_doctor.model.proof import Blame, Level
 from flash_doctor.system.codec import encode
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """Seconds by stage; a stage that comes again adds to itself."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -107,13 +107,13 @@ SCHEMA = "flash-doctor/outcome/1"
 class Operation:
     """One change of a patient: `names` go where they are there, everything under `staged` comes in."""
 
-    patient: Patient
+    target_state: TargetState
     sheet: Sheet
     names: Collection[str]
     staged: Path | None
-    options: Options
-    clock: Clock
-    desk: Desk
+    options: FixOptions
+    clock: Stopwatch
+    interaction: Interaction
 
     def perform(self, prove: Callable[[], Proof]) -> Outcome:
         """The outcome; with State.RESTORED the old state is back.
@@ -121,7 +121,7 @@ class Operation:
         Raises:
             InstallFailed: a file could not be moved; the old state is back.
         """
-        folder = self.patient.state / _stamp()
+        folder = self.target_state.state / _stamp()
         try:
             return self._perform(folder, prove)
         except BaseException as error:
@@ -136,10 +136,10 @@ class Operation:
         """Undo from the journal; where even that fails, say who can finish it."""
         try:
             (folder / DONE).unlink(missing_ok=True)
-            recover(self.patient.state, self.patient.prefix)
+            recover(self.target_state.state, self.target_state.prefix)
         except OSError as error:
             message = "the environment could not be restored; its journal is complete, so nothing is lost"
-            undo = in_sentence(command("flash-doctor rollback --python {}", self.patient.target.python))
+            undo = in_sentence(command("flash-doctor rollback --python {}", self.target_state.target.python))
             advice = f"Mend the cause, then: `{undo}`"
             raise InstallFailed(message, evidence=(str(cause), str(error)), advice=advice) from error
 
@@ -148,7 +148,7 @@ class Operation:
             swap = self._swap()
             own_arrivals(swap.arriving)
             journal = Journal.write(folder, swap)
-            with self.desk.working("putting files in place") as tick:
+            with self.interaction.working("putting files in place") as tick:
                 journal.apply(tick)
             own_folders(swap.made)
         with self.clock.stage("verify"):
@@ -157,7 +157,7 @@ class Operation:
         outcome = Outcome(state=state, sheet=self.sheet, why=_why(proof, state), proof=proof)
         if state is State.RESTORED:
             with uninterrupted():
-                recover(self.patient.state, self.patient.prefix)
+                recover(self.target_state.state, self.target_state.prefix)
             return outcome
         with self.clock.stage("sync"):
             self._keep(journal, outcome)
@@ -165,15 +165,15 @@ class Operation:
         return replace(outcome, kept=journal.size_kept(), receipt=receipt)
 
     def _swap(self) -> Swap:
-        patient = self.patient
-        removed, others = patient.parted(self.names)
+        target_state = self.target_state
+        removed, others = target_state.parted(self.names)
         return plan_swap(
             self.sheet.title,
             removed=removed,
             others=others,
             staged=self.staged,
-            site=patient.site,
-            prefix=patient.prefix,
+            site=target_state.site,
+            prefix=target_state.prefix,
         )
 
     def _keep(self, journal: Journal, outcome: Outcome) -> None:
@@ -186,17 +186,17 @@ class Operation:
             journal.finish()
             # what is left here is cleared by the next command
             with suppress(OSError):
-                _drop_others(self.patient, journal)
+                _drop_others(self.target_state, journal)
 
 
-def _drop_others(patient: Patient, kept: Journal) -> None:
-    for older in journals(patient.state, patient.prefix):
+def _drop_others(target_state: TargetState, kept: Journal) -> None:
+    for older in journals(target_state.state, target_state.prefix):
         if older.folder != kept.folder:
             older.drop()
-    tidy(patient.state)
+    tidy(target_state.state)
 
 
-def judge_proof(proof: Proof, options: Options) -> State:
+def judge_proof(proof: Proof, options: FixOptions) -> State:
     """What a proof means for the new state: the library's fault restores, the machine's does not, unless it must.
 
     A library that fails is never kept, not even where the old one failed too: it would be no better for anybody, and

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from flash_doctor.facts import Facts
-    from flash_doctor.install.context import Options, Practice, Tick
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.context import FixOptions, InstallContext, Tick
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model import Target
     from flash_doctor.system.process import Runner
 
@@ -61,8 +61,8 @@ def library_of(names: Iterable[str]) -> str | None:
 def prove(
     name: str,
     version: Version | None,
-    patient: Patient,
-    options: Options,
+    target_state: TargetState,
+    options: FixOptions,
     facts: Facts,
     runner: Runner,
     tick: Tick,
@@ -85,10 +85,10 @@ def prove(
         return NOT_RUN
     with tempfile.TemporaryDirectory(prefix="flash-doctor-", ignore_cleanup_errors=True) as scratch:
         proof = verify(
-            patient.target,
+            target_state.target,
             runner,
-            entry=entry_of(name, patient.site),
-            head_dims=facts.flash.head_dims(name, version, visible_gpus(patient)),
+            entry=entry_of(name, target_state.site),
+            head_dims=facts.flash.head_dims(name, version, visible_gpus(target_state)),
             device=options.device,
             import_only=options.level is Level.IMPORT or name == "torch",
             timeout=options.timeout,
@@ -96,12 +96,12 @@ def prove(
             new_torch=new_torch,
             progress=_counting(tick),
         )
-    return _addressed(proof, patient)
+    return _addressed(proof, target_state)
 
 
-def _addressed(proof: Proof, patient: Patient) -> Proof:
+def _addressed(proof: Proof, target_state: TargetState) -> Proof:
     """Its commands as they can be typed in any folder."""
-    target = patient.target
+    target = target_state.target
     findings = addressed(proof.findings, target.given or target.python, program(os.environ))
     return replace(proof, findings=findings)
 
@@ -126,30 +126,30 @@ class Examination:
     proof: Proof
 
 
-def verify_target(target: Target, practice: Practice, library: str | None = None) -> Examination:
+def verify_target(target: Target, context: InstallContext, library: str | None = None) -> Examination:
     """Prove the library of that name, or the first that is installed.
 
     Raises:
         BadInput: there is none, or no such one.
     """
-    patient = examine(target, practice.runner)
-    note_unfinished(patient.environment, practice.desk)
-    name, version = _installed(patient, library)
-    with practice.desk.working(f"proving {name}") as tick:
-        proof = prove(name, version, patient, practice.options, practice.facts, practice.runner, tick)
-    return Examination(entry=entry_of(name, patient.site), proof=proof)
+    target_state = examine(target, context.runner)
+    note_unfinished(target_state.environment, context.interaction)
+    name, version = _installed(target_state, library)
+    with context.interaction.working(f"proving {name}") as tick:
+        proof = prove(name, version, target_state, context.options, context.facts, context.runner, tick)
+    return Examination(entry=entry_of(name, target_state.site), proof=proof)
 
 
-def _installed(patient: Patient, library: str | None) -> tuple[str, Version | None]:
+def _installed(target_state: TargetState, library: str | None) -> tuple[str, Version | None]:
     """Name and version; a library without metadata (a source folder on the path) counts by its module."""
     for name in (library,) if library else tuple(name for name in ENTRIES if name != "torch"):
-        package = patient.packages.find(name)
+        package = target_state.packages.find(name)
         if package is not None:
             return name, known(package.version)
-    flash = known(patient.environment.flash)
+    flash = known(target_state.environment.flash)
     found = [name for module in (flash.modules if flash else ()) for name in ENTRIES if module.name in ENTRIES[name]]
     wanted = library or next(iter(found), None)
     if wanted is None or wanted not in found:
-        message = f"{library or 'flash-attention'} is not installed in {patient.target.python}"
+        message = f"{library or 'flash-attention'} is not installed in {target_state.target.python}"
         raise BadInput(message, advice="Install it: `flash-doctor fix`")
     return wanted, None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.model import Absent, Finding, Score, Severity, Unchecked
 from flash_doctor.preflight.config import Dialect, Run
-from flash_doctor.preflight.inputs import Files, Scene
+from flash_doctor.preflight.inputs import Files, Inputs
 from flash_doctor.preflight.registry import EVERY, RULES, ConfigRule, Found, worded
 from flash_doctor.rules.engine import Result, tell
 from flash_doctor.rules.explains import TABLE
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.preflight.document import Malformed
-    from flash_doctor.preflight.inputs import Trained
+    from flash_doctor.preflight.inputs import Adapter
 
 SYNTAX = "PF-yaml-syntax"
 # reading the file is the first of the checks, and no function of the Scene
@@ -31,7 +31,7 @@ _SEVERITIES = tuple(Severity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class PreflightJudgement:
     """What preflight says, apart from any environment: findings by severity, and what could not be checked."""
 
     findings: tuple[Finding, ...]
@@ -39,17 +39,17 @@ class Judgement:
     score: Score
 
 
-def preflight(scene: Scene, facts: PreflightFacts, *, only: frozenset[str] = frozenset()) -> Judgement:
+def preflight(scene: Inputs, facts: PreflightFacts, *, only: frozenset[str] = frozenset()) -> PreflightJudgement:
     """Apply every rule for the run's framework, or those whose ids are named in `only`."""
     RULES.load()
     chosen = [each for each in RULES.values() if not only or each.code in only]
     return _judged([_SYNTAX_MADE, *TABLE.concluded(each.judge(scene, facts) for each in chosen)])
 
 
-def _judged(results: Sequence[Result[ConfigRule]]) -> Judgement:
+def _judged(results: Sequence[Result[ConfigRule]]) -> PreflightJudgement:
     findings = [each for result in results for each in result.findings]
     unchecked = [result.unchecked for result in results if result.unchecked]
-    return Judgement(
+    return PreflightJudgement(
         findings=tuple(sorted(findings, key=_order)),
         unchecked=tuple(sorted(unchecked, key=lambda each: each.code)),
         score=score(results, lambda rule: (rule.code, 1)),  # each rule is a family of its own
@@ -60,16 +60,16 @@ def _order(each: Finding) -> tuple[int, str, str]:
     return (_SEVERITIES.index(each.severity), each.code, each.subject)
 
 
-def of_adapter(trained: Trained, facts: PreflightFacts) -> Judgement:
+def of_adapter(trained: Adapter, facts: PreflightFacts) -> PreflightJudgement:
     """The judgement on a finished adapter alone: can it be merged without damage?"""
     here = Path(trained.where)
     run = Run(dialect=Dialect.HF, path=here, settings={}, raw={}, lines={})
-    parts: dict[str, Any] = {each.name: Absent() for each in fields(Scene)}
+    parts: dict[str, Any] = {each.name: Absent() for each in fields(Inputs)}
     parts |= {"run": run, "trained": trained, "files": Files(roots=(), listed={})}
-    return preflight(Scene(**parts), facts, only=frozenset({"PF-base-prequantised"}))
+    return preflight(Inputs(**parts), facts, only=frozenset({"PF-base-prequantised"}))
 
 
-def malformed(fault: Malformed, facts: PreflightFacts) -> Judgement:
+def malformed(fault: Malformed, facts: PreflightFacts) -> PreflightJudgement:
     """The judgement on a file that is no YAML: nothing else in it can be looked at."""
     run = Run(dialect=Dialect.AXOLOTL, path=fault.path, settings={}, raw={}, lines={})
     place = f"{fault.path.name}:{fault.line}: "

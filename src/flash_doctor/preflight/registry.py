@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts.preflight import PreflightFacts, RuleText
     from flash_doctor.model.explanation import Meaning
     from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Scene
+    from flash_doctor.preflight.inputs import Inputs
 
 EVERY = frozenset(Dialect)
 AXOLOTL = frozenset({Dialect.AXOLOTL})
@@ -64,7 +64,7 @@ class ConfigRule(Rule):
 
     dialects: frozenset[Dialect]
 
-    def judge(self, scene: Scene, facts: PreflightFacts) -> Result[ConfigRule]:
+    def judge(self, scene: Inputs, facts: PreflightFacts) -> Result[ConfigRule]:
         """Run the rule where it is about the framework of this run."""
         if scene.run.dialect not in self.dialects:
             return Result(rule=self, applies=False)

@@ -62,8 +62,10 @@ def compose(
     pending = gpu.start_gpus(runner) if parts.any_of("driver", "gpus") else None
     try:
         read_host, other_doctor = read_meanwhile(parts, prefix, cache or cache_folder(environ), environ)
-        patient = read_patient(inquiry, environ, requirements, parts, runner)
-        toolchain = parts.read("toolchain", toolkit.read_toolchain, patient.site_packages, patient.headers, runner)
+        target_parts = read_patient(inquiry, environ, requirements, parts, runner)
+        toolchain = parts.read(
+            "toolchain", toolkit.read_toolchain, target_parts.site_packages, target_parts.headers, runner
+        )
     finally:
         driver, gpus = pending.finish() if pending else (parts.unread("driver"), parts.unread("gpus"))
     return Environment(
@@ -72,15 +74,15 @@ def compose(
         gpus=gpus,
         toolchain=toolchain,
         loader=parts.read("loader", loader.read_loader, environ),
-        python=patient.python,
-        packages=patient.packages,
-        torch=patient.torch,
-        flash=patient.flash,
-        indexes=patient.indexes,
+        python=target_parts.python,
+        packages=target_parts.packages,
+        torch=target_parts.torch,
+        flash=target_parts.flash,
+        indexes=target_parts.indexes,
         other_doctor=other_doctor,
-        requirements=patient.requirements,
+        requirements=target_parts.requirements,
         variables=gpu.relevant_variables(),
-        extensions=patient.extensions,
+        extensions=target_parts.extensions,
     )
 
 
@@ -125,7 +127,7 @@ def attempt(read: Callable[P, Part[T]], *args: P.args, **kwargs: P.kwargs) -> Pa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
+class TargetParts:
     """The parts of the Environment that are of the target."""
 
     python: Part[Python]
@@ -147,15 +149,15 @@ class Patient:
 
 def read_patient(
     inquiry: Inquiry | None, environ: Mapping[str, str], requirements: Path | None, parts: Parts, runner: Runner
-) -> Patient:
+) -> TargetParts:
     """What the started script answers, and what of torch and flash-attn lies on the disk."""
     if inquiry is None:
-        return Patient(
+        return TargetParts(
             python=parts.unread("python"),
             packages=parts.unread("packages"),
             torch=parts.unread("torch"),
             flash=parts.unread("flash"),
-            indexes=parts.read("indexes", indexes.read_indexes, indexes.Places(environ, None, current_folder())),
+            indexes=parts.read("indexes", indexes.read_indexes, indexes.ConfigPlaces(environ, None, current_folder())),
             requirements=parts.unread("python") if requirements else _NO_REQUIREMENTS,
             extensions=parts.unread("extensions"),
         )
@@ -163,12 +165,12 @@ def read_patient(
     python, found, owners, closed = packages.described(answer.value)
     shadows = attempt(read_shadows, python, found, answer.started, environ, current_folder())
     python = replace(python, start=start, shadows=shadows)
-    places = indexes.Places(environ, python.prefix, current_folder())
+    places = indexes.ConfigPlaces(environ, python.prefix, current_folder())
     settings = parts.read("indexes", indexes.read_indexes, places)
     wanted = _requirements(requirements, python, environ, runner)
     installed = attempt(torch.read_torch, packages.importable(python), found)
     attention = attempt(flash.read_flash, python, found, owners, current_folder())
-    return Patient(
+    return TargetParts(
         python=python,
         packages=closed or found,
         torch=installed,
@@ -190,9 +192,9 @@ def _extensions(
     environ: Mapping[str, str],
 ) -> Part[tuple[Extension, ...]]:
     """Their reader is imported while the children work (`read_meanwhile`)."""
-    from flash_doctor.probe.extensions import Places, read_extensions
+    from flash_doctor.probe.extensions import CompiledFiles, read_extensions
 
-    places = Places(
+    places = CompiledFiles(
         owners=owners,
         others=attention.extensions if isinstance(attention, FlashAttention) else (),
         dependants={package.name for package in found.distributions if any(map(_is_torch, package.requires))},

@@ -11,20 +11,20 @@ from flash_doctor.rules.engine import Found, Observed, tell
 from flash_doctor.rules.explains import TABLE
 from flash_doctor.watch.findings import listed, plain, worded
 from flash_doctor.watch.rules import SERIES_RULES
-from flash_doctor.watch.series import Series, Told, absorb
+from flash_doctor.watch.series import Series, ToldFinding, absorb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.facts.watch import Limit, WatchFacts
-    from flash_doctor.watch.records import Record
+    from flash_doctor.watch.records import LogRecord
 
 
 _WORDS = {"above": "above", "below": "below", "equal": "exactly"}
 _SHOWN = 5
 
 
-def crossed_limits(series: Series, record: Record, facts: WatchFacts) -> Iterator[Observed]:
+def crossed_limits(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Observed]:
     """A finding for each limit that the newest value of a metric of this record crosses."""
     for limit in facts.limits:
         if facts.rules[limit.code].trainer in ("any", series.trainer) and _in_force(limit, series):
@@ -65,14 +65,14 @@ _ONCE_A_RUN = frozenset({"W-loss-flat"})  # looked for too seldom to say that it
 _WEIGHT = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
 
-def judge(series: Series, record: Record, facts: WatchFacts) -> tuple[Series, tuple[Finding, ...]]:
+def judge(series: Series, record: LogRecord, facts: WatchFacts) -> tuple[Series, tuple[Finding, ...]]:
     """The series with the record in it, and what is newly wrong: a finding is told once while it lasts."""
     series = absorb(series, record, facts.memory)
     found = [told for told in _found(series, record, facts) if _applies(told.finding, series, facts)]
     return _tell(series, record, [told.finding for told in TABLE.explained(found)])
 
 
-def _found(series: Series, record: Record, facts: WatchFacts) -> Iterator[Observed]:
+def _found(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Observed]:
     for rule in SERIES_RULES:
         yield from rule.apply(None, series=series, record=record, facts=facts).told
     yield from crossed_limits(series, record, facts)
@@ -82,7 +82,7 @@ def _applies(finding: Finding, series: Series, facts: WatchFacts) -> bool:
     return facts.rules[finding.code].trainer in ("any", series.trainer)
 
 
-def _tell(series: Series, record: Record, found: list[Finding]) -> tuple[Series, tuple[Finding, ...]]:
+def _tell(series: Series, record: LogRecord, found: list[Finding]) -> tuple[Series, tuple[Finding, ...]]:
     """Only what is new or worse than what was told of the same metric."""
     told = {key: entry for key, was in series.told.items() if (entry := _aged(was, key, record)).well < QUIET}
     new = []
@@ -92,10 +92,10 @@ def _tell(series: Series, record: Record, found: list[Finding]) -> tuple[Series,
         if before is None or _WEIGHT[fault.severity] > _WEIGHT[before]:
             new.append(fault)
         worst = max(filter(None, (fault.severity, before)), key=_WEIGHT.__getitem__)
-        told[key] = Told(severity=worst, well=0)
+        told[key] = ToldFinding(severity=worst, well=0)
     return replace(series, told=told), tuple(new)
 
 
-def _aged(told: Told, key: tuple[str, str], record: Record) -> Told:
+def _aged(told: ToldFinding, key: tuple[str, str], record: LogRecord) -> ToldFinding:
     code, metric = key
     return replace(told, well=told.well + 1) if metric in record.metrics and code not in _ONCE_A_RUN else told

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.facts.watch import WatchFacts
-    from flash_doctor.watch.records import Record
+    from flash_doctor.watch.records import LogRecord
 
 _FALLING_SCHEDULES = frozenset({"linear", "cosine", "polynomial"})
 
 
 @rule("W-nan")
-def not_a_number(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def not_a_number(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """NaN or infinite loss, grad_norm or eval loss, or a loss of 0.0 that the Trainer's filter made of NaN."""
     watched = {name: record.metrics[name] for name in ("loss", "grad_norm") if name in record.metrics}
     for name, value in {**watched, **evaluation_losses(record)}.items():
@@ -36,7 +36,7 @@ def not_a_number(series: Series, record: Record, facts: WatchFacts) -> Iterator[
         yield Found(severity=Severity.ERROR, subject=name, summary=summary, evidence=tuple(evidence))
 
 
-def _scaling(series: Series, record: Record, facts: WatchFacts) -> bool:
+def _scaling(series: Series, record: LogRecord, facts: WatchFacts) -> bool:
     """Whether this is fp16's loss scaling finding its scale: a few overflows at the start are part of it."""
     loss = record.metrics.get("loss", 0.0)
     overflows = series.window("grad_norm", facts.scaling.logs)
@@ -50,13 +50,13 @@ def _finds_scale(series: Series, facts: WatchFacts) -> bool:
 
 
 @rule("W-loss-spike")
-def diverging(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def diverging(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """A loss that leaps, or one that climbs."""
     yield from _spike(series, record, facts)
     yield from _rise(series, record, facts)
 
 
-def _spike(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def _spike(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """A loss far above the losses before it: by ratio, and by what these losses vary anyway."""
     numbers = facts.spike
     loss = record.metrics.get("loss", math.nan)
@@ -72,7 +72,7 @@ def _spike(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]
         )
 
 
-def _rise(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def _rise(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """A loss that climbs, however slowly, far above where it began: no single log of it is a spike."""
     numbers = facts.spike
     if "loss" not in record.metrics or len(series.newest) < 2 * numbers.least:
@@ -88,7 +88,7 @@ def _rise(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
 
 
 @rule("W-loss-flat")
-def flat(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def flat(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """A loss that does not fall from the first logs, nor from the first third, to the newest third of the run.
 
     Looked at seldom: of many looks at noise one would see anything.
@@ -124,7 +124,7 @@ def _fall(first: tuple[float, ...], newest: tuple[float, ...]) -> tuple[float, f
 
 
 @rule("W-overfit")
-def overfit(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def overfit(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """An eval loss that rises from evaluation to evaluation while the training loss falls."""
     numbers = facts.overfit
     for name in evaluation_losses(record):
@@ -148,7 +148,7 @@ def overfit(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found
 
 
 @rule("W-lr-flat")
-def learning_rate(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def learning_rate(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """A learning rate that is no number, stays 0, or does not move under a schedule that falls."""
     rates = series.window("learning_rate", facts.rate.constant)
     if "learning_rate" not in record.metrics or not rates:  # a line of the end is in no window
@@ -178,7 +178,7 @@ def _stuck(series: Series, rates: tuple[float, ...], facts: WatchFacts) -> bool:
 
 
 @rule("W-no-eval")
-def no_evaluation(series: Series, record: Record) -> Iterator[Found]:
+def no_evaluation(series: Series, record: LogRecord) -> Iterator[Found]:
     """Evaluation is configured and the first epoch went by without."""
     if series.evaluations or not series.settings.evaluates or series.epoch is None or series.epoch < 1.05:
         return
@@ -190,7 +190,7 @@ def no_evaluation(series: Series, record: Record) -> Iterator[Found]:
 
 
 @rule("W-memory-creep")
-def memory_creep(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def memory_creep(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """GPU memory that grew over each of the last hundreds of steps."""
     numbers = facts.memory
     for name in sorted(MEMORY):
@@ -202,7 +202,7 @@ def memory_creep(series: Series, record: Record, facts: WatchFacts) -> Iterator[
 
 
 @rule("W-grpo-kl")
-def kl_growth(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def kl_growth(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """KL that has grown several times within a few logs, once it is above its healthy range."""
     numbers = facts.kl
     values = [value for value in series.window("kl", numbers.within + numbers.newest) if value > 0]
@@ -217,7 +217,7 @@ def kl_growth(series: Series, record: Record, facts: WatchFacts) -> Iterator[Fou
 
 
 @rule("W-grpo-length")
-def length(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def length(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """Completions that grow steadily up to the longest allowed."""
     name, most = "completions/mean_length", series.settings.whole("max_completion_length")
     values = series.window(name, facts.trend.logs)
@@ -230,7 +230,7 @@ def length(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]
 
 
 @rule("W-ebft")
-def alignment(series: Series, record: Record, facts: WatchFacts) -> Iterator[Found]:
+def alignment(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """EBFT's alignment that falls steadily."""
     name = "ebft/alignment"
     values = series.window(name, facts.trend.logs)

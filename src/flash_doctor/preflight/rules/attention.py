@@ -12,7 +12,7 @@ from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Part, Severity, Unknown, known
 from flash_doctor.preflight.config import Run, truth
 from flash_doctor.preflight.derive import attention, dtype, plain_name, unified
-from flash_doctor.preflight.inputs import Card, FlashBuild, Hub, Model, Stack
+from flash_doctor.preflight.inputs import Card, Distributions, FlashBuild, Hub, Model
 from flash_doctor.preflight.registry import AXOLOTL, Found, rule
 from flash_doctor.rules.engine import need
 from flash_doctor.rules.explains import BACKEND
@@ -63,7 +63,7 @@ def misnamed(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Found]
 
 @rule("PF-attn-arch")
 def wrong_gpu(
-    run: Run, schema: Schema | Absent, cards: tuple[Card, ...], stack: Part[Stack], facts: PreflightFacts
+    run: Run, schema: Schema | Absent, cards: tuple[Card, ...], stack: Part[Distributions], facts: PreflightFacts
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
@@ -105,7 +105,7 @@ def _needs(backend: Backend) -> str:
 def package_missing(
     run: Run,
     schema: Schema | Absent,
-    stack: Stack,
+    stack: Distributions,
     variables: Mapping[str, str],
     hub: Part[Hub],
     facts: PreflightFacts,
@@ -131,7 +131,9 @@ def _reachable(backend: Backend, variables: Mapping[str, str], hub: Part[Hub]) -
     return cached or not offline
 
 
-def _missing(key: str, backend: Backend, stack: Stack, reachable: bool, facts: PreflightFacts) -> Iterator[Found]:
+def _missing(
+    key: str, backend: Backend, stack: Distributions, reachable: bool, facts: PreflightFacts
+) -> Iterator[Found]:
     if not backend.packages or stack.any(backend.packages):
         return
     transformers = stack.get("transformers")
@@ -160,7 +162,7 @@ def _missing(key: str, backend: Backend, stack: Stack, reachable: bool, facts: P
     )
 
 
-def _too_old(key: str, backend: Backend, stack: Stack, facts: PreflightFacts) -> Iterator[Found]:
+def _too_old(key: str, backend: Backend, stack: Distributions, facts: PreflightFacts) -> Iterator[Found]:
     versions = facts.conditions.versions
     transformers, flash = stack.get("transformers"), stack.get("flash-attn")
     strict = bool(transformers and transformers >= versions["kernel_fallback"])
@@ -191,7 +193,7 @@ def _old(key: str, name: str, installed: Version, least: Version, backend: Backe
 
 @rule("PF-attn-broken")
 def cannot_be_loaded(
-    run: Run, schema: Schema | Absent, stack: Stack, flash: FlashBuild, facts: PreflightFacts
+    run: Run, schema: Schema | Absent, stack: Distributions, flash: FlashBuild, facts: PreflightFacts
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     if asked.name != "flash_attention_2" or not stack.get("flash-attn"):
@@ -210,7 +212,7 @@ def cannot_be_loaded(
 
 @rule("PF-attn-dtype")
 def full_precision(
-    run: Run, schema: Schema | Absent, stack: Stack, cards: Part[tuple[Card, ...]], facts: PreflightFacts
+    run: Run, schema: Schema | Absent, stack: Distributions, cards: Part[tuple[Card, ...]], facts: PreflightFacts
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
@@ -228,7 +230,7 @@ def wide_heads(
     run: Run,
     schema: Schema | Absent,
     model: Model,
-    stack: Stack,
+    stack: Distributions,
     cards: Part[tuple[Card, ...]],
     facts: PreflightFacts,
 ) -> Iterator[Found]:

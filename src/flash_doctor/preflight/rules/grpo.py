@@ -10,7 +10,7 @@ from pathlib import Path
 from flash_doctor.model import Absent, Part, Unknown
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.config import Dialect, Run
-from flash_doctor.preflight.inputs import Files, Sample, Stack
+from flash_doctor.preflight.inputs import Distributions, Files, Sample
 from flash_doctor.preflight.registry import Found, rule
 from flash_doctor.rules.engine import CouldNotLook, need
 from flash_doctor.system.commands import command
@@ -56,7 +56,7 @@ def groups(run: Run, world: int) -> Iterator[Found]:
 
 
 @rule("PF-grpo-vllm")
-def vllm(run: Run, stack: Part[Stack], server: Part[bool]) -> Iterator[Found]:
+def vllm(run: Run, stack: Part[Distributions], server: Part[bool]) -> Iterator[Found]:
     if run.text("rl") not in derive.REWARDED or not run.on("trl/use_vllm"):
         return
     if run.on("trl/vllm_lora_sync") and not derive.is_adapter(run):

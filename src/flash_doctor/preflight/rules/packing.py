@@ -11,7 +11,7 @@ from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Capability, Severity, Unknown
 from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.derive import attention, dtype, is_adapter
-from flash_doctor.preflight.inputs import Card, Scene, Stack
+from flash_doctor.preflight.inputs import Card, Distributions, Inputs
 from flash_doctor.preflight.registry import AXOLOTL, Found, rule
 
 _HOPPER = Capability(major=9, minor=0)
@@ -22,10 +22,10 @@ def packed_sdpa(
     run: Run,
     schema: Schema,
     cards: tuple[Card, ...],
-    stack: Stack,
+    stack: Distributions,
     axolotl: Version,
     facts: PreflightFacts,
-    scene: Scene,
+    scene: Inputs,
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     least = min(card.capability for card in cards)
@@ -45,7 +45,7 @@ def packed_sdpa(
         )
 
 
-def _goes_through_varlen(axolotl: Version, stack: Stack, scene: Scene, facts: PreflightFacts) -> bool:
+def _goes_through_varlen(axolotl: Version, stack: Distributions, scene: Inputs, facts: PreflightFacts) -> bool:
     """Whether packed rows are kept apart by torch's own varlen_attn instead of a mask."""
     torch, versions = stack.get("torch"), facts.conditions.versions
     if isinstance(scene.model, (Absent, Unknown)) or torch is None:

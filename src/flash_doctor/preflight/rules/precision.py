@@ -8,7 +8,7 @@ from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Capability, Severity, Unknown
 from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.derive import dtype
-from flash_doctor.preflight.inputs import Card, Scene
+from flash_doctor.preflight.inputs import Card, Inputs
 from flash_doctor.preflight.registry import Found, rule
 
 _AMPERE = Capability(major=8, minor=0)
@@ -25,7 +25,7 @@ def _is(card: Card) -> str:
 
 
 @rule("PF-bf16-arch")
-def no_bf16(run: Run, cards: tuple[Card, ...], facts: PreflightFacts, scene: Scene) -> Iterator[Found]:
+def no_bf16(run: Run, cards: tuple[Card, ...], facts: PreflightFacts, scene: Inputs) -> Iterator[Found]:
     card = _weakest(cards)
     if card.capability >= _AMPERE:
         return
@@ -49,7 +49,7 @@ def no_bf16(run: Run, cards: tuple[Card, ...], facts: PreflightFacts, scene: Sce
 
 
 @rule("PF-tf32-fp8-arch")
-def no_tf32_or_fp8(run: Run, cards: tuple[Card, ...], scene: Scene) -> Iterator[Found]:
+def no_tf32_or_fp8(run: Run, cards: tuple[Card, ...], scene: Inputs) -> Iterator[Found]:
     card = _weakest(cards)
     if run.on("tf32") and card.capability < _AMPERE:
         yield Found(key="tf32", summary=f"{card.name} has no tf32", evidence=(_is(card),), remedy="tf32: auto")

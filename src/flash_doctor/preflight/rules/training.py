@@ -10,7 +10,7 @@ from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Part, Severity, Unknown
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.config import Run, truth
-from flash_doctor.preflight.inputs import Model, Stack, Totals
+from flash_doctor.preflight.inputs import Distributions, Model, Totals
 from flash_doctor.preflight.registry import Found, rule
 from flash_doctor.rules.engine import need
 from flash_doctor.rules.explains import BATCH_SIZE
@@ -20,7 +20,7 @@ _EVALUATES = ("eval_steps", "evals_per_epoch", "eval_strategy", "do_bench_eval",
 
 
 @rule("PF-optimizer")
-def optimizer(run: Run, schema: Schema | Absent, stack: Part[Stack], facts: PreflightFacts) -> Iterator[Found]:
+def optimizer(run: Run, schema: Schema | Absent, stack: Part[Distributions], facts: PreflightFacts) -> Iterator[Found]:
     name = run.text("optimizer")
     if not name:
         return
