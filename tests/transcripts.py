@@ -23,10 +23,10 @@ import ward
 import standins
 from clinic import Clinic
 from flash_doctor.diagnose import diagnose
-from flash_doctor.diagnose.score import WEIGHTS
 from flash_doctor.errors import EXIT_CODES
 from flash_doctor.facts import Facts
 from flash_doctor.render.document import report_document, to_json
+from flash_doctor.rules.score import WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

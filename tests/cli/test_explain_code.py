@@ -112,7 +112,7 @@ def test_the_list_has_every_code_below_its_command(capsys: pytest.CaptureFixture
             "PF-env-placeholder",
             ("Why: axolotl never calls expandvars", "a directory literally called", "envsubst <", "Source: axolotl"),
         ),
-        ("W-nan", ("the weights or a batch", "Healthy: finite numbers.", "What to do: stop;", "Source: transformers")),
+        ("W-nan", ("The weights or a batch", "Healthy: finite numbers.", "What to do: stop;", "Source: transformers")),
     ],
 )
 def test_a_rule_tells_cause_symptom_remedy_and_source(

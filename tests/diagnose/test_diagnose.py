@@ -9,7 +9,7 @@ import pytest
 from ward import names, patient
 
 from flash_doctor.diagnose import diagnose
-from flash_doctor.diagnose.registry import REGISTRY
+from flash_doctor.diagnose.registry import CHECKS
 from flash_doctor.facts import Facts
 from flash_doctor.model import Family, Report, Severity, Verdict
 
@@ -24,7 +24,7 @@ def report(name: str, *, host_only: bool = False) -> Report:
 @pytest.mark.parametrize("name", names())
 def test_findings_come_by_severity_and_causes_first(name: str) -> None:
     ranks = [
-        (list(Severity).index(finding.severity), list(Family).index(REGISTRY[finding.code].family))
+        (list(Severity).index(finding.severity), list(Family).index(CHECKS[finding.code].family))
         for finding in report(name).findings
     ]
     assert ranks == sorted(ranks)
@@ -32,7 +32,7 @@ def test_findings_come_by_severity_and_causes_first(name: str) -> None:
 
 def test_host_only_looks_at_the_machine_alone() -> None:
     machine = report("target-does-not-answer", host_only=True)
-    families = {REGISTRY[finding.code].family for finding in report("debian-python", host_only=True).findings}
+    families = {CHECKS[finding.code].family for finding in report("debian-python", host_only=True).findings}
     assert machine.unchecked == ()
     assert 0 < machine.score.checked < report("healthy-h100").score.checked
     assert families <= {Family.HOST, Family.DRIVER, Family.GPU, Family.BUILD}

@@ -9,7 +9,7 @@ import pytest
 from ward import names, patient
 
 from flash_doctor.diagnose import diagnose, load_rules
-from flash_doctor.diagnose.registry import REGISTRY, Check, all_checks
+from flash_doctor.diagnose.registry import CHECKS, Check, all_checks
 from flash_doctor.facts import Facts
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 load_rules()
 FACTS = Facts()
-CHECKS = list(all_checks())
+EVERY = list(all_checks())
 HEALTHY = [name for name in names() if name.startswith("healthy")]
 
 
@@ -32,12 +32,12 @@ def test_a_patient_is_told_its_disease_and_nothing_else(name: str) -> None:
     assert tuple(sorted({finding.code for finding in report(name).findings})) == patient(name).fires
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
+@pytest.mark.parametrize("check", EVERY, ids=lambda check: check.code)
 def test_every_check_fires_somewhere_and_is_quiet_elsewhere(check: Check) -> None:
     fires = [name for name in names() if report(name).of(check.code)]
-    results = (check.apply(patient(name).environment, FACTS) for name in names() if name not in fires)
+    results = (check.apply(patient(name).environment, facts=FACTS) for name in names() if name not in fires)
     assert fires, f"add a patient to tests/machines on which {check.code} fires"
-    assert any(result.applies for result in results), f"add a patient on which {check.code} is made and quiet"
+    assert any(result.made for result in results), f"add a patient on which {check.code} is made and quiet"
 
 
 @pytest.mark.parametrize("name", HEALTHY)
@@ -48,7 +48,7 @@ def test_a_healthy_machine_gives_no_finding(name: str) -> None:
     assert healthy.score.value == 100
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
+@pytest.mark.parametrize("check", EVERY, ids=lambda check: check.code)
 def test_every_check_explains_itself(check: Check) -> None:
     title, _, rest = check.documentation.partition("\n")
     assert title.endswith(".")
@@ -64,7 +64,7 @@ def findings() -> list[Finding]:
 
 def test_every_finding_has_evidence_and_a_code_of_its_own_rule() -> None:
     for finding in findings():
-        assert finding.code in REGISTRY
+        assert finding.code in CHECKS
         assert finding.evidence
         assert all(line.strip() for line in finding.evidence)
         assert "\n" not in finding.summary

@@ -9,7 +9,7 @@ from ward import HEALTHY, merge, patient, ward
 
 from claimed import decoded
 from flash_doctor.diagnose import diagnose
-from flash_doctor.diagnose.registry import REGISTRY
+from flash_doctor.diagnose.registry import CHECKS
 from flash_doctor.facts import Facts
 from flash_doctor.model import Environment, Family, Finding, Report, Severity
 from flash_doctor.system.codec import encode
@@ -46,7 +46,7 @@ def gpu(name: str, major: int, minor: int, **other: Any) -> dict[str, Any]:
 
 def machine_codes() -> list[str]:
     diagnose(patient(HEALTHY).target, patient(HEALTHY).environment, FACTS)
-    return sorted(code for code, check in REGISTRY.items() if check.family in MACHINE)
+    return sorted(code for code, check in CHECKS.items() if check.family in MACHINE)
 
 
 @pytest.mark.parametrize("code", machine_codes())
@@ -57,7 +57,7 @@ def test_each_rule_fires_on_one_patient_and_is_quiet_on_the_healthy_one(code: st
 
 @pytest.mark.parametrize("code", machine_codes())
 def test_the_documentation_of_each_rule_says_how_to_look_and_what_to_do(code: str) -> None:
-    text = REGISTRY[code].documentation
+    text = CHECKS[code].documentation
     assert "Check by hand:" in text
     assert "What to do:" in text
 

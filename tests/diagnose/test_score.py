@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from ward import names, patient
 
 from flash_doctor.diagnose import diagnose
-from flash_doctor.diagnose.registry import Check, Result
-from flash_doctor.diagnose.score import LEFT, WEIGHTS, score
+from flash_doctor.diagnose.registry import Check
 from flash_doctor.facts import Facts
-from flash_doctor.model import Family, Finding, Score, Severity, Unchecked
+from flash_doctor.model import Family, Score, Severity, Unchecked
+from flash_doctor.rules.engine import Found, Result, tell
+from flash_doctor.rules.score import LEFT, WEIGHTS, score as score_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FACTS = Facts()
 
 
-def result(family: Family, *severities: Severity, applies: bool = True, unchecked: bool = False) -> Result:
-    check = Check("X1", family, lambda: (), host_only=False)
-    found = tuple(Finding(code="X1", severity=one, subject="x", summary="x", evidence=("x",)) for one in severities)
+def result(family: Family, *severities: Severity, applies: bool = True, unchecked: bool = False) -> Result[Check]:
+    check = Check(code="X1", family=family, function=lambda: ())
+    told = tuple(tell("X1", Found(severity=one, subject="x", summary="x", evidence=("x",))) for one in severities)
     why = Unchecked(code="X1", why="no answer") if unchecked else None
-    return Result(check=check, applies=applies and not unchecked, findings=found, unchecked=why)
+    return Result(rule=check, applies=applies, told=told, unchecked=why)
+
+
+def score(results: Iterable[Result[Check]]) -> Score:
+    return score_of(results, lambda check: (check.family, WEIGHTS[check.family][0]))
 
 
 def test_every_family_and_severity_has_its_place_and_reason() -> None:

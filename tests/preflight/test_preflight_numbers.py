@@ -171,8 +171,7 @@ def test_chunks_of_whole_chapters() -> None:
 
 def _too_few(scene: Inputs) -> list[str]:
     from flash_doctor.preflight.registry import RULES
-    from flash_doctor.preflight.rules import load_rules
 
-    load_rules()
-    findings = RULES["PF-data-too-few"].apply(scene, FACTS).findings
+    RULES.load()
+    findings = RULES["PF-data-too-few"].judge(scene, FACTS).findings
     return [finding.remedy.text for finding in findings if finding.remedy]

@@ -13,13 +13,12 @@ from flash_doctor.facts.frameworks import load_axolotl
 from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.preflight.judge import SYNTAX
 from flash_doctor.preflight.registry import RULES
-from flash_doctor.preflight.rules import load_rules
 from preflight_bench import CASES, FACTS, scene_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-load_rules()
+RULES.load()
 
 
 @cache
@@ -36,8 +35,8 @@ def expected() -> frozenset[str]:
 def quiet() -> frozenset[str]:
     """Rules that looked at some case and found nothing."""
     scenes = [scene_of(path.parent) for path in CASES.glob("*/config.yaml")]
-    answers = [(code, rule.apply(scene, FACTS)) for scene in scenes for code, rule in RULES.items()]
-    looked = {code for code, answer in answers if answer.applies and not answer.unchecked and not answer.findings}
+    results = [rule.judge(scene, FACTS) for scene in scenes for rule in RULES.values()]
+    looked = {result.rule.code for result in results if result.made and not result.findings}
     return frozenset(looked | {SYNTAX})  # every scene came from a file without a fault
 
 

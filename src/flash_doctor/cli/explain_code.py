@@ -10,10 +10,10 @@ from flash_doctor.cli.typed import typed_explanation
 from flash_doctor.errors import HEALTHY, BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from flash_doctor.facts import Facts
-    from flash_doctor.model.explanation import Explanation
+    from flash_doctor.model.explanation import Explanation, Meaning
 
     Groups: TypeAlias = Mapping[str, tuple[Explanation, ...]]
     from flash_doctor.system.redact import Redacted
@@ -31,42 +31,29 @@ def every_code() -> Groups:
     """The codes by the command that tells them; what `fix` proves has the codes of `verify`."""
     from flash_doctor.explain.answer import described
     from flash_doctor.facts import Facts
-    from flash_doctor.preflight import setup_scripts
     from flash_doctor.render.explanations import of_meaning
-    from flash_doctor.verify.meanings import MEANINGS
 
     facts = Facts()
-    return {
-        "check": tuple(_checks()),
-        "preflight": tuple(_preflight(facts)),
-        "watch": tuple(_watch(facts)),
-        "verify": tuple(of_meaning(meaning, "verify") for meaning in MEANINGS),
-        "lint-setup": tuple(of_meaning(meaning, "lint-setup") for meaning in setup_scripts.MEANINGS),
-        "explain": tuple(described(row) for _, row in sorted(facts.complaints.by_id.items())),
+    groups = {
+        command: tuple(of_meaning(meaning, command) for meaning in meanings)
+        for command, meanings in _meanings(facts).items()
     }
+    return {**groups, "explain": tuple(described(row) for _, row in sorted(facts.complaints.by_id.items()))}
 
 
-def _checks() -> Iterator[Explanation]:
-    from flash_doctor.diagnose import load_rules
-    from flash_doctor.diagnose.registry import all_checks
-    from flash_doctor.render.explanations import of_check
+def _meanings(facts: Facts) -> dict[str, Iterable[Meaning]]:
+    from flash_doctor import diagnose
+    from flash_doctor.preflight import registry as preflight, setup_scripts
+    from flash_doctor.verify.meanings import MEANINGS
+    from flash_doctor.watch import messages
 
-    load_rules()
-    return map(of_check, all_checks())
-
-
-def _preflight(facts: Facts) -> Iterator[Explanation]:
-    from flash_doctor.render.explanations import of_preflight
-
-    return (of_preflight(code, rule) for code, rule in sorted(facts.preflight.rules.items()))
-
-
-def _watch(facts: Facts) -> Iterator[Explanation]:
-    from flash_doctor.render.explanations import of_meaning, of_watch
-    from flash_doctor.watch.messages import MEANINGS
-
-    yield from (of_watch(rule) for _, rule in sorted(facts.watch.rules.items()))
-    yield from (of_meaning(meaning, "watch") for meaning in MEANINGS)
+    return {
+        "check": diagnose.meanings(),
+        "preflight": preflight.meanings(facts.preflight),
+        "watch": messages.meanings(facts.watch),
+        "verify": MEANINGS,
+        "lint-setup": setup_scripts.MEANINGS,
+    }
 
 
 def find_codes(code: str) -> tuple[Explanation, ...]:

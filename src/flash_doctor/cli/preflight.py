@@ -99,7 +99,7 @@ def _asked(gpus: int | None, sample: int, adapter: Path | None) -> Asked:
 def _of_adapter(folder: Path, facts: PreflightFacts) -> Report:
     from flash_doctor.preflight.gather.model import read_adapter
     from flash_doctor.preflight.judge import of_adapter
-    from flash_doctor.preflight.registry import need
+    from flash_doctor.rules.engine import need
 
     return _report(of_adapter(need(read_adapter(folder)), facts), None, _nothing("only an adapter was looked at"))
 

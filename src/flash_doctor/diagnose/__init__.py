@@ -5,19 +5,20 @@ A rule is added by writing a `@check` function in any module of this folder; the
 
 from __future__ import annotations
 
-import pkgutil
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from flash_doctor.diagnose.registry import REGISTRY, Check, Result, all_checks
-from flash_doctor.diagnose.score import score
+from flash_doctor.diagnose.registry import CHECKS, GIVEN, Check, all_checks
 from flash_doctor.model import Environment, Family, Finding, Report, Severity, Target
+from flash_doctor.rules.documentation import of_docstring
+from flash_doctor.rules.explains import TABLE
+from flash_doctor.rules.score import WEIGHTS, score
 from flash_doctor.system.commands import OURS, Program, addressed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from flash_doctor.facts import Facts
+    from flash_doctor.model.explanation import Meaning
 
 _SEVERITIES = tuple(Severity)
 # From the ground up: a cause lies before what it breaks.
@@ -26,8 +27,7 @@ _CAUSES_FIRST = tuple(Family)
 
 def load_rules() -> None:
     """Import every module of this folder, so that its rules are in the registry."""
-    for module in pkgutil.iter_modules(__path__):
-        import_module(f"{__name__}.{module.name}")
+    CHECKS.load()
 
 
 def chosen_checks(*, host_only: bool = False, only: Collection[Family] = ()) -> list[Check]:
@@ -37,9 +37,19 @@ def chosen_checks(*, host_only: bool = False, only: Collection[Family] = ()) -> 
     return [check for check in all_checks() if check.family in families and (check.host_only or not host_only)]
 
 
+def meanings() -> Iterator[Meaning]:
+    """The page of every check, by its code."""
+    load_rules()
+    return (of_docstring(check.code, check.family.value, check.function) for check in all_checks())
+
+
 def parts_read(checks: Collection[Check]) -> set[str]:
-    """The parts of an Environment that these checks read."""
-    return {name for check in checks for name in check.parameters} - {"facts"}
+    """The parts of an Environment that these checks read, and those that may explain what they find."""
+    return {name for check in _with_causes(checks) for name in check.parameters} - GIVEN
+
+
+def _with_causes(checks: Collection[Check]) -> list[Check]:
+    return [CHECKS[code] for code in sorted(TABLE.behind({check.code for check in checks}))]
 
 
 def diagnose(
@@ -53,10 +63,14 @@ def diagnose(
 ) -> Report:
     """Apply the checks that `host_only` and `only` leave (see `chosen_checks`), and sort what they found.
 
+    What explains a finding is looked at even where it is not told, so that the same is silent with `only`.
     Findings come by severity, then from the ground up (host before driver before torch), then by code. `program` is
     how the user calls the doctor: remedies name our own commands by it, and the target as it was typed.
     """
-    results = [check.apply(environment, facts) for check in chosen_checks(host_only=host_only, only=only)]
+    chosen = chosen_checks(host_only=host_only, only=only)
+    concluded = TABLE.concluded(check.apply(environment, facts=facts) for check in _with_causes(chosen))
+    told = {check.code for check in chosen}
+    results = [result for result in concluded if result.rule.code in told]
     python = None if host_only else target.given or target.python
     found = sorted((finding for result in results for finding in result.findings), key=_order)
     return Report(
@@ -64,14 +78,14 @@ def diagnose(
         environment=environment,
         findings=addressed(found, python, program),
         unchecked=tuple(result.unchecked for result in results if result.unchecked),
-        score=score(results),
+        score=score(results, lambda check: (check.family, WEIGHTS[check.family][0])),
         only=only,
     )
 
 
 def _order(finding: Finding) -> tuple[int, int, str, str]:
-    family = REGISTRY[finding.code].family
+    family = CHECKS[finding.code].family
     return (_SEVERITIES.index(finding.severity), _CAUSES_FIRST.index(family), finding.code, finding.subject)
 
 
-__all__ = ["Result", "chosen_checks", "diagnose", "load_rules", "parts_read"]
+__all__ = ["chosen_checks", "diagnose", "load_rules", "meanings", "parts_read"]

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.diagnose.gpu import visible
 from flash_doctor.diagnose.host import gib
-from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Capability,
     Family,
-    Finding,
     FlashAttention,
     Gpus,
     Host,
@@ -25,6 +24,7 @@ from flash_doctor.model import (
     Unknown,
     known,
 )
+from flash_doctor.rules.engine import Found, need
 from flash_doctor.system.commands import PLAN, advice, command, install
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _compiles_for(packages: Packages) -> str:
 @check("B801", Family.BUILD)
 def nvcc_missing(
     toolchain: Toolchain, gpus: Gpus, torch: Torch, flash: FlashAttention | Absent, packages: Packages
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """There is no CUDA compiler (nvcc).
 
     torch and flash-attn's wheels bring all they need; only compiling needs the CUDA toolkit: flash-attn from source, or
@@ -67,8 +67,7 @@ def nvcc_missing(
     """
     severity, cuda = _severity(flash, packages), known(torch.cuda)
     if severity and cuda and gpus.devices and not toolchain.toolkits:
-        yield Finding(
-            code="B801",
+        yield Found(
             severity=severity,
             subject="nvcc",
             summary=f"no CUDA compiler (nvcc): {_compiles_for(packages)} cannot be compiled",
@@ -84,7 +83,7 @@ def nvcc_missing(
 @check("B802", Family.BUILD)
 def nvcc_of_another_major(
     toolchain: Toolchain, gpus: Gpus, torch: Torch, flash: FlashAttention | Absent, packages: Packages
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """The CUDA compiler is of another major version than torch's CUDA.
 
     Three numbers are easily confused: the newest CUDA of the driver (nvidia-smi), that of the toolkit (nvcc), and the
@@ -99,8 +98,7 @@ def nvcc_of_another_major(
     if severity and cuda and version and gpus.devices and version.major != cuda.major:
         others = [toolkit for toolkit in toolchain.toolkits[1:] if _major(toolkit.version) == cuda.major]
         home = others[0].nvcc.parent.parent if others else f"/usr/local/cuda-{cuda}"
-        yield Finding(
-            code="B802",
+        yield Found(
             severity=severity,
             subject="nvcc",
             summary=f"nvcc is of CUDA {version}, torch of CUDA {cuda}: {_compiles_for(packages)} cannot be compiled",
@@ -118,9 +116,7 @@ def _nvcc(toolchain: Toolchain) -> Version | None:
     """The version of the nvcc that a build would use; the check cannot be made when nvcc does not tell it."""
     if toolchain.chosen is None:
         return None
-    if isinstance(toolchain.chosen.version, Unknown):
-        raise CouldNotLook(toolchain.chosen.version.unknown)
-    return known(toolchain.chosen.version)
+    return need(toolchain.chosen.version, absent=None)
 
 
 def _major(version: Version | Absent | Unknown) -> int | None:
@@ -135,7 +131,7 @@ def _toolkit_lines(toolchain: Toolchain) -> tuple[str, ...]:
 @check("B803", Family.BUILD)
 def nvcc_and_gpu(
     toolchain: Toolchain, gpus: Gpus, flash: FlashAttention | Absent, packages: Packages, facts: Facts
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """The CUDA compiler does not know this GPU.
 
     Each nvcc compiles for a range of GPUs: too old for a new one it says `Unsupported gpu architecture 'compute_120'`;
@@ -153,8 +149,7 @@ def nvcc_and_gpu(
         minor = (version.major, version.minor)
         dropped = kind.nvcc_last is not None and minor > (kind.nvcc_last.major, kind.nvcc_last.minor)
         if dropped or minor < (kind.nvcc.major, kind.nvcc.minor):
-            yield Finding(
-                code="B803",
+            yield Found(
                 severity=severity,
                 subject="nvcc",
                 summary=f"nvcc {version} does not compile for {gpu.name}: CUDA "
@@ -168,7 +163,7 @@ def nvcc_and_gpu(
 @check("B804", Family.BUILD)
 def compiler_too_new(
     toolchain: Toolchain, gpus: Gpus, flash: FlashAttention | Absent, packages: Packages, facts: Facts
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """The C++ compiler is too new for nvcc.
 
     nvcc hands part of the work to the machine's C++ compiler and refuses versions that came after it: `unsupported GNU
@@ -187,8 +182,7 @@ def compiler_too_new(
     most = limits.clang if clang else limits.gcc
     if most is not None and version.major > most:
         older = f"clang++-{most}" if clang else f"g++-{most}"
-        yield Finding(
-            code="B804",
+        yield Found(
             severity=severity,
             subject=compiler.name,
             summary=f"{compiler.name} {version} is too new for nvcc of CUDA {nvcc}, which takes up to {most}",
@@ -202,7 +196,7 @@ def compiler_too_new(
 
 
 @check("B805", Family.BUILD)
-def no_compiler_for_triton(toolchain: Toolchain, gpus: Gpus, packages: Packages) -> Iterator[Finding]:
+def no_compiler_for_triton(toolchain: Toolchain, gpus: Gpus, packages: Packages) -> Iterator[Found]:
     """Triton is installed, but it has no C compiler or no Python headers to work with.
 
     Triton (behind torch.compile, Liger, unsloth, parts of flash-attn) compiles a small C file for each kernel the first
@@ -223,8 +217,7 @@ def no_compiler_for_triton(toolchain: Toolchain, gpus: Gpus, packages: Packages)
     lacking = [name for name, lacks in missing.items() if lacks]
     if lacking:
         parts = (toolchain.compiler, toolchain.python_headers)
-        yield Finding(
-            code="B805",
+        yield Found(
             severity=Severity.WARNING,
             subject="triton",
             summary=f"Triton cannot compile its kernels here: {' and '.join(lacking)} missing",
@@ -239,7 +232,7 @@ def no_compiler_for_triton(toolchain: Toolchain, gpus: Gpus, packages: Packages)
 @check("B806", Family.BUILD)
 def build_modules(
     packages: Packages, python: Python, torch: Torch, gpus: Gpus, flash: FlashAttention | Absent, facts: Facts
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """Modules that a build of flash-attn imports are missing.
 
     flash-attn is built without isolation (`--no-build-isolation`), because its setup.py imports torch. Then everything
@@ -253,8 +246,7 @@ def build_modules(
     needed = facts.companions.build_modules
     missing = [name for name in needed if packages.find(name) is None]
     if missing and _to_be_built(flash, torch, gpus):
-        yield Finding(
-            code="B806",
+        yield Found(
             severity=Severity.INFO,
             subject="flash-attn",
             summary=f"a source build of flash-attn would lack {', '.join(missing)}",
@@ -266,7 +258,7 @@ def build_modules(
 @check("B807", Family.BUILD)
 def memory_for_build(
     host: Host, gpus: Gpus, torch: Torch, flash: FlashAttention | Absent, facts: Facts
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """There is too little memory for a build of flash-attn.
 
     A build runs one nvcc per core, each of which takes several gigabytes. A machine, container or scheduler's job
@@ -276,12 +268,9 @@ def memory_for_build(
 
     What to do: look for a wheel first; else set MAX_JOBS to what fits.
     """
-    if isinstance(host.memory, Unknown):
-        raise CouldNotLook(host.memory.unknown)
-    memory, limit = known(host.memory), facts.companions.limits["build_memory"]
+    memory, limit = need(host.memory, absent=None), facts.companions.limits["build_memory"]
     if memory and _to_be_built(flash, torch, gpus) and min(memory.limit, memory.available) < limit.size:
-        yield Finding(
-            code="B807",
+        yield Found(
             severity=Severity.INFO,
             subject="memory",
             summary=f"{gib(min(memory.limit, memory.available))} of memory is too little to build flash-attn",

@@ -9,9 +9,10 @@ from packaging.version import Version
 
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import check
-from flash_doctor.diagnose.requires_dist import Need, first_of_each, fits, one_torch, unmet
+from flash_doctor.diagnose.requires_dist import Need, first_of_each, fits, unmet
 from flash_doctor.facts import Facts
-from flash_doctor.model import Family, Finding, Package, Packages, Python, Severity, Torch, known
+from flash_doctor.model import Family, Package, Packages, Python, Severity, Torch, known
+from flash_doctor.rules.engine import Found
 from flash_doctor.system.commands import PLAN, advice, command, install, pip
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _OWN_RULE = ("torch", "torchvision", "torchaudio", "xformers", "flash-attn", "fl
 
 
 @check("C701", Family.COMPANIONS)
-def pinned_to_another_torch(packages: Packages, torch: Torch, python: Python) -> Iterator[Finding]:
+def pinned_to_another_torch(packages: Packages, torch: Torch, python: Python) -> Iterator[Found]:
     """An installed package asks for another torch.
 
     A package names in its metadata which torch it works with. Compiled ones (vllm, for instance) fail on another with
@@ -33,13 +34,11 @@ def pinned_to_another_torch(packages: Packages, torch: Torch, python: Python) ->
 
     What to do: install the release of that package that was made for this torch, or move torch back.
     """
-    one_torch(packages, torch)
     for package in first_of_each(packages).values():
         need = None if package.name in _OWN_RULE else _torch_need(package, packages, torch, python)
         if need:
             exact = need.specifier.startswith("==")
-            yield Finding(
-                code="C701",
+            yield Found(
                 severity=Severity.ERROR if exact and _compiled(package) else Severity.WARNING,
                 subject=package.name,
                 summary=f"{package.name} {package.raw_version} asks for {need.requirement}; this is {torch.version}",
@@ -78,7 +77,7 @@ def _asks_torch(package: Package) -> bool:
 
 
 @check("C702", Family.COMPANIONS)
-def torchvision(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+def torchvision(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Found]:
     """torchvision belongs to another torch.
 
     Every torchvision release is compiled for exactly one torch release. With another its import ends in `operator
@@ -88,11 +87,11 @@ def torchvision(packages: Packages, torch: Torch, python: Python, facts: Facts) 
 
     What to do: install the torchvision that belongs to this torch.
     """
-    yield from _partner("C702", "torchvision", packages, torch, python, facts)
+    yield from _partner("torchvision", packages, torch, python, facts)
 
 
 @check("C703", Family.COMPANIONS)
-def torchaudio(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+def torchaudio(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Found]:
     """torchaudio belongs to another torch.
 
     A torchaudio release is compiled for one torch release (the last ones for several). With another its import ends in
@@ -102,11 +101,11 @@ def torchaudio(packages: Packages, torch: Torch, python: Python, facts: Facts) -
 
     What to do: install the torchaudio that belongs to this torch.
     """
-    yield from _partner("C703", "torchaudio", packages, torch, python, facts)
+    yield from _partner("torchaudio", packages, torch, python, facts)
 
 
 @check("C704", Family.COMPANIONS)
-def xformers(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+def xformers(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Found]:
     """xformers belongs to another torch.
 
     An xformers release is compiled for one torch release. With another it warns `xFormers can't load C++/CUDA
@@ -117,12 +116,11 @@ def xformers(packages: Packages, torch: Torch, python: Python, facts: Facts) -> 
 
     What to do: install the xformers that belongs to this torch, with `--no-deps`.
     """
-    yield from _partner("C704", "xformers", packages, torch, python, facts)
+    yield from _partner("xformers", packages, torch, python, facts)
 
 
-def _partner(code: str, name: str, packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+def _partner(name: str, packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Found]:
     """A finding when its metadata asks for another torch, or when the facts list it for other releases only."""
-    one_torch(packages, torch)
     package = packages.find(name)
     version = known(package.version) if package else None
     vendor = known(torch.vendor)
@@ -139,8 +137,7 @@ def _partner(code: str, name: str, packages: Packages, torch: Torch, python: Pyt
     evidence += _another_build(version, torch)
     index = words.torch_index(torch.version, known(torch.cuda), facts)
     target = f"{name}=={right[-1]}" if right else name
-    yield Finding(
-        code=code,
+    yield Found(
         severity=Severity.ERROR,
         subject=name,
         summary=f"{name} {package.raw_version} does not belong to torch {torch.version}"
@@ -168,7 +165,7 @@ def _join(versions: tuple[Version, ...]) -> str:
 
 
 @check("C705", Family.COMPANIONS)
-def triton(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+def triton(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Found]:
     """triton belongs to another torch.
 
     `torch.compile` makes its GPU code with triton and relies on its internals: each torch names one triton release.
@@ -179,7 +176,6 @@ def triton(packages: Packages, torch: Torch, python: Python, facts: Facts) -> It
 
     What to do: install the triton that torch names.
     """
-    one_torch(packages, torch)
     package, owner = packages.find("triton"), packages.find("torch")
     release = facts.torch.release(torch.version)
     vendor, cuda = known(torch.vendor), known(torch.cuda)
@@ -189,8 +185,7 @@ def triton(packages: Packages, torch: Torch, python: Python, facts: Facts) -> It
     listed = release and not any("triton" in line for line in owner.requires)
     pin = own[0].specifier if own else release.triton.specifier if release and listed else ""
     if pin and not fits(pin, package.version):
-        yield Finding(
-            code="C705",
+        yield Found(
             severity=Severity.WARNING,
             subject="triton",
             summary=f"triton {package.raw_version} does not belong to torch {torch.version}, which wants triton{pin}",
@@ -200,7 +195,7 @@ def triton(packages: Packages, torch: Torch, python: Python, facts: Facts) -> It
 
 
 @check("C706", Family.COMPANIONS)
-def torchao(packages: Packages, torch: Torch, facts: Facts, python: Python) -> Iterator[Finding]:
+def torchao(packages: Packages, torch: Torch, facts: Facts, python: Python) -> Iterator[Found]:
     """torchao's compiled part was made for another torch.
 
     torchao does not say in its metadata which torch it belongs to. With another its compiled part is left out with a
@@ -210,7 +205,6 @@ def torchao(packages: Packages, torch: Torch, facts: Facts, python: Python) -> I
 
     What to do: install the torchao release made for this torch.
     """
-    one_torch(packages, torch)
     package = packages.find("torchao")
     version = known(package.version) if package else None
     minors = facts.companions.torch_for_torchao(version) if version else ()
@@ -219,8 +213,7 @@ def torchao(packages: Packages, torch: Torch, facts: Facts, python: Python) -> I
         right = [
             str(ao) for ao, torches in facts.companions.torchao.items() if any(t.release[:2] == here for t in torches)
         ]
-        yield Finding(
-            code="C706",
+        yield Found(
             severity=Severity.WARNING,
             subject="torchao",
             summary=f"torchao {package.raw_version} was made for torch {_join(minors)}, this is {torch.version}",
@@ -233,7 +226,7 @@ def torchao(packages: Packages, torch: Torch, facts: Facts, python: Python) -> I
 
 
 @check("C707", Family.COMPANIONS)
-def flash_window(packages: Packages, variables: Mapping[str, str], facts: Facts, python: Python) -> Iterator[Finding]:
+def flash_window(packages: Packages, variables: Mapping[str, str], facts: Facts, python: Python) -> Iterator[Found]:
     """A package does not accept this version of flash-attn.
 
     xformers and Transformer Engine hold a fixed range of flash-attn versions that they were tested with. xformers
@@ -259,11 +252,10 @@ def _admitted(window: FlashWindow, version: Version, variables: Mapping[str, str
     return window.admits(version) or (bool(name) and variables.get(name) == value)
 
 
-def _outside(window: FlashWindow, package: Package, flash: Package, python: Python, torch: Package | None) -> Finding:
+def _outside(window: FlashWindow, package: Package, flash: Package, python: Python, torch: Package | None) -> Found:
     keep = (f"torch=={torch.raw_version}",) if torch else ()  # or pip would bring the newest torch along
     accepted = f"flash-attn>={window.first},<{window.below}"
-    return Finding(
-        code="C707",
+    return Found(
         severity=Severity.ERROR if window.fatal else Severity.WARNING,
         subject=package.name,
         summary=f"{package.name} {package.raw_version} does not accept flash-attn {flash.raw_version}"
@@ -279,7 +271,7 @@ def _outside(window: FlashWindow, package: Package, flash: Package, python: Pyth
 
 
 @check("C708", Family.COMPANIONS)
-def numpy_generation(packages: Packages, torch: Torch, facts: Facts, python: Python) -> Iterator[Finding]:
+def numpy_generation(packages: Packages, torch: Torch, facts: Facts, python: Python) -> Iterator[Found]:
     """This torch cannot speak with numpy 2.
 
     torch up to a certain release was compiled for numpy 1. With numpy 2 it prints `A module that was compiled using
@@ -293,8 +285,7 @@ def numpy_generation(packages: Packages, torch: Torch, facts: Facts, python: Pyt
     numpy = packages.find("numpy")
     version = known(numpy.version) if numpy else None
     if numpy and version and version.major >= 2 and not facts.torch.speaks_numpy2(torch.version):
-        yield Finding(
-            code="C708",
+        yield Found(
             severity=Severity.ERROR,
             subject="numpy",
             summary=f"torch {torch.version} was compiled for numpy 1, but numpy {version} is installed",
@@ -306,7 +297,7 @@ def numpy_generation(packages: Packages, torch: Torch, facts: Facts, python: Pyt
 @check("C709", Family.COMPANIONS)
 def bitsandbytes(
     packages: Packages, torch: Torch, variables: Mapping[str, str], facts: Facts, python: Python
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """bitsandbytes has no library for this torch's CUDA.
 
     bitsandbytes brings one compiled library for each CUDA version and takes the one that torch was built with, or the
@@ -332,8 +323,7 @@ def bitsandbytes(
     if package.location.suffix == ".egg":
         evidence.append(f"{package.location} was made by setup.py: its compiled library is not part of the package")
     if evidence:
-        yield Finding(
-            code="C709",
+        yield Found(
             severity=Severity.WARNING,
             subject="bitsandbytes",
             summary=f"bitsandbytes {package.raw_version} does not use a library for this torch's CUDA {cuda}",

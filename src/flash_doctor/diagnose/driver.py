@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flash_doctor.diagnose.gpu import lost
-from flash_doctor.diagnose.registry import CouldNotLook, check, needed
+from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Driver,
     Family,
-    Finding,
     Gpus,
     Habitat,
     Host,
@@ -22,6 +21,8 @@ from flash_doctor.model import (
     driver_number,
     known,
 )
+from flash_doctor.rules import explains
+from flash_doctor.rules.engine import CouldNotLook, Found, need
 from flash_doctor.system.commands import advice, command
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from flash_doctor.facts.drivers import DriverNeed
 
 
-NOT_LOADED = "NVML_ERROR_DRIVER_NOT_LOADED"
-OUT_OF_STEP = "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
+_NOT_LOADED = "NVML_ERROR_DRIVER_NOT_LOADED"
+_OUT_OF_STEP = "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
 # What an NVML error means, and the host's command; by the beginning of the name.
 _ERRORS = {
     "NVML_ERROR_GPU_IS_LOST": ("a GPU has fallen off the bus", command("sudo dmesg | grep -i xid")),
@@ -44,11 +45,18 @@ _LOAD = (command("sudo modprobe nvidia"), command("dkms status"), command("sudo 
 _INSTALL = (command("ubuntu-drivers devices"), command("sudo ubuntu-drivers install"))
 _LEFT_OUT = (command("sudo dmesg | grep -i nvrm"), command("lspci -nnk -d 10de:"))
 _OTHER_TORCH = (command("flash-doctor plan --allow torch"),)
+# What an error is about that another rule tells of, too.
+_ABOUT = {_OUT_OF_STEP: explains.VERSIONS, "NVML_ERROR_NO_PERMISSION": explains.DEVICE_FILES}
 _FROM_HOST = "This is repaired on the host, by whoever runs the machine; no Python package can."
 
 
+def module_loaded(driver: Driver) -> bool:
+    """Whether the kernel module is there, as far as NVML says: a library alone drives nothing."""
+    return not (known(driver.failure) or "").startswith(_NOT_LOADED)
+
+
 @check("D201", Family.DRIVER, host_only=True)
-def driver_missing(driver: Driver | Absent, gpus: Gpus, host: Host) -> Iterator[Finding]:
+def driver_missing(driver: Driver | Absent, gpus: Gpus, host: Host) -> Iterator[Found]:
     """The machine has an NVIDIA GPU, but no working driver.
 
     The GPU is seen on the PCI bus; the driver is not installed, or its kernel module is not loaded. After a kernel
@@ -61,17 +69,15 @@ def driver_missing(driver: Driver | Absent, gpus: Gpus, host: Host) -> Iterator[
     """
     if host.habitat is not Habitat.BARE or not known(gpus.on_bus):
         return
-    failure = "" if isinstance(driver, Absent) else known(driver.failure) or ""
-    if isinstance(driver, Absent) or failure.startswith(NOT_LOADED):
+    if isinstance(driver, Absent) or not module_loaded(driver):
         installed = isinstance(driver, Driver)
-        yield Finding(
-            code="D201",
+        yield Found(
             severity=Severity.ERROR,
             subject="NVIDIA driver",
             summary="the driver's kernel module is not loaded" if installed else "no NVIDIA driver is installed",
             evidence=(
                 f"{known(gpus.on_bus)} NVIDIA GPU(s) on the PCI bus (`lspci -d 10de:` lists them)",
-                driver.absent if isinstance(driver, Absent) else f"NVML answers {failure}",
+                driver.absent if isinstance(driver, Absent) else f"NVML answers {known(driver.failure)}",
             ),
             remedy=advice(
                 f"Load or install the driver. {_FROM_HOST}",
@@ -81,7 +87,7 @@ def driver_missing(driver: Driver | Absent, gpus: Gpus, host: Host) -> Iterator[
 
 
 @check("D202", Family.DRIVER, host_only=True)
-def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
+def out_of_step(driver: Driver, host: Host) -> Iterator[Found]:
     """The driver's library and its kernel module are of different versions.
 
     The driver was updated on disk (often by unattended upgrades) while the old module stayed loaded; or driver packages
@@ -97,13 +103,12 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
     failure = known(driver.failure) or ""
     differ = module is not None and library is not None and module != library
     linux = host.habitat is not Habitat.WSL2  # there the two always differ: one is of Windows
-    if not linux or not (differ or failure.startswith(OUT_OF_STEP)):
+    if not linux or not (differ or failure.startswith(_OUT_OF_STEP)):
         if linux and not failure:
-            needed(driver.module), needed(driver.library)
+            need(driver.module, absent=None), need(driver.library, absent=None)
         return
     contained = host.habitat is Habitat.CONTAINER
-    yield Finding(
-        code="D202",
+    yield Found(
         severity=Severity.ERROR,
         subject="NVIDIA driver",
         summary=f"the driver's library ({_number(library)}) and kernel module ({_number(module)}) do not match",
@@ -112,6 +117,7 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
             f"libnvidia-ml.so.1: {_number(library)}",
             *((f"NVML answers {failure}",) if failure else ()),
         ),
+        about=(explains.VERSIONS,),
         remedy=advice(
             "Remove the driver packages from the image: the host lends its own."
             if contained
@@ -122,7 +128,7 @@ def out_of_step(driver: Driver, host: Host) -> Iterator[Finding]:
 
 
 @check("D203", Family.DRIVER, host_only=True)
-def driver_answers_with_error(driver: Driver, gpus: Gpus | Absent | Unknown, host: Host) -> Iterator[Finding]:
+def driver_answers_with_error(driver: Driver, gpus: Gpus | Absent | Unknown, host: Host) -> Iterator[Found]:
     """The driver is there, and answers with an error, for all or for one GPU.
 
     NVML is the driver's own interface for questions; `nvidia-smi` uses it too. While it fails, CUDA fails. The finding
@@ -135,17 +141,16 @@ def driver_answers_with_error(driver: Driver, gpus: Gpus | Absent | Unknown, hos
     lent = host.habitat is Habitat.CONTAINER and isinstance(driver.library, Absent)
     if lent or host.habitat is Habitat.WSL2:
         return
-    failure = needed(driver.failure)
+    failure = need(driver.failure, absent="")
     told = {"NVML": failure} if failure else lost(gpus)
     failure = next(iter(told.values()), "")
-    if not failure or failure.startswith((NOT_LOADED, OUT_OF_STEP)):
-        return
+    if not failure or not module_loaded(driver):
+        return  # without its module there is no driver that could answer
     meaning, shows = next(
         (entry for name, entry in _ERRORS.items() if failure.startswith(name)),
         ("the driver refuses to answer", command("nvidia-smi")),
     )
-    yield Finding(
-        code="D203",
+    yield Found(
         severity=Severity.ERROR,
         subject="NVIDIA driver",
         summary=f"the driver answers with an error: {meaning}",
@@ -153,12 +158,13 @@ def driver_answers_with_error(driver: Driver, gpus: Gpus | Absent | Unknown, hos
             *(f"{who}: {error}" for who, error in told.items()),
             f"kernel module: {_number(known(driver.module))}",
         ),
+        about=tuple(thing for name, thing in _ABOUT.items() if failure.startswith(name)),
         remedy=advice(f"Look at what this shows; often only a reboot helps. {_FROM_HOST}", shows),
     )
 
 
 @check("D204", Family.DRIVER)
-def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: Facts) -> Iterator[Finding]:
+def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: Facts) -> Iterator[Found]:
     """The driver is older than torch's CUDA build wants.
 
     torch brings its own CUDA libraries; of the machine it only needs the driver. For each CUDA there is an oldest
@@ -174,19 +180,18 @@ def driver_too_old(driver: Driver, gpus: Gpus, torch: Torch, host: Host, facts: 
     cuda, max_cuda = known(torch.cuda), known(driver.max_cuda)
     if cuda is None or (max_cuda and max_cuda >= cuda):
         return
-    need, version = _need(cuda, host, facts), _version(driver)
-    if need.full and version >= need.full:
+    wants, version = _need(cuda, host, facts), _version(driver)
+    if wants.full and version >= wants.full:
         return
-    severity, limit = _judge(version, need, _coverage(torch, gpus, host, facts))
-    yield Finding(
-        code="D204",
+    severity, limit = _judge(version, wants, _coverage(torch, gpus, host, facts))
+    yield Found(
         severity=severity,
         subject="NVIDIA driver",
         summary=f"driver {_number(version)} is older than torch {torch.version} (CUDA {cuda}) wants: {limit}",
         evidence=(
             f"driver {_number(version)} (read through {driver.source.value})",
             f"{torch.location / 'version.py'}: cuda = {cuda}",
-            f"CUDA {cuda} wants {_number(need.full)}, and at least {_number(need.minimum)}: {need.source}",
+            f"CUDA {cuda} wants {_number(wants.full)}, and at least {_number(wants.minimum)}: {wants.source}",
         ),
         remedy=advice(
             "Update the driver on the host, or install a torch with an older CUDA in its place."
@@ -242,7 +247,7 @@ def _judge(version: Version, need: DriverNeed, covered: bool | None) -> tuple[Se
 
 
 @check("D205", Family.DRIVER, host_only=True)
-def driver_older_than_gpu(driver: Driver, gpus: Gpus, host: Host, facts: Facts) -> Iterator[Finding]:
+def driver_older_than_gpu(driver: Driver, gpus: Gpus, host: Host, facts: Facts) -> Iterator[Found]:
     """The driver is older than this GPU wants.
 
     A GPU needs a driver that knows it, whatever CUDA is used. An early driver may list it and still fail, or run it
@@ -257,8 +262,7 @@ def driver_older_than_gpu(driver: Driver, gpus: Gpus, host: Host, facts: Facts) 
         capability = known(gpu.capability)
         floor = facts.drivers.oldest_for_gpu(capability) if capability else None
         if floor and version < floor.linux:
-            yield Finding(
-                code="D205",
+            yield Found(
                 severity=Severity.WARNING,
                 subject="NVIDIA driver",
                 summary=f"driver {_number(version)} is older than {gpu.name} wants: {_number(floor.linux)} or newer",
@@ -269,7 +273,7 @@ def driver_older_than_gpu(driver: Driver, gpus: Gpus, host: Host, facts: Facts) 
 
 
 @check("D206", Family.DRIVER, host_only=True)
-def gpus_not_driven(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]:
+def gpus_not_driven(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Found]:
     """There are more NVIDIA GPUs on the bus than the driver drives.
 
     A driver leaves out a GPU that it does not know (too old a driver for a new GPU, too new a one for an old GPU), one
@@ -279,14 +283,13 @@ def gpus_not_driven(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]
 
     What to do: install the driver that knows the GPU; for Blackwell the open kernel module.
     """
-    if host.habitat is not Habitat.BARE or needed(driver.failure) is not None:
+    if host.habitat is not Habitat.BARE or need(driver.failure, absent=None) is not None:
         return
-    on_bus = needed(gpus.on_bus) or 0
+    on_bus = need(gpus.on_bus, absent=0)
     if on_bus <= len(gpus.devices):
         return
     closed = known(driver.open_module) is False
-    yield Finding(
-        code="D206",
+    yield Found(
         severity=Severity.WARNING if gpus.devices else Severity.ERROR,
         subject="NVIDIA driver",
         summary=f"the driver drives {len(gpus.devices)} of {on_bus} NVIDIA GPUs of this machine",

@@ -7,18 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.extensions import of_another_torch
 from flash_doctor.diagnose.proof import Extensions, failing, label_of, needs_missing_torch
 from flash_doctor.diagnose.registry import check
-from flash_doctor.diagnose.requires_dist import one_torch
-from flash_doctor.diagnose.torch import torch_requirements
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Family,
-    Finding,
     FlashAttention,
-    Gpus,
     Host,
     Package,
     Packages,
@@ -29,6 +24,8 @@ from flash_doctor.model import (
     Unknown,
     known,
 )
+from flash_doctor.rules import explains
+from flash_doctor.rules.engine import Found
 from flash_doctor.system.commands import advice, install
 from flash_doctor.system.redact import cut
 
@@ -48,11 +45,10 @@ def library_missing(
     extensions: Extensions,
     torch: Torch,
     flash: FlashAttention | Absent | Unknown,
-    gpus: Gpus | Absent | Unknown,
     packages: Packages,
     python: Python,
     facts: Facts,
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """A compiled package needs a shared library that is not there.
 
     A compiled file names the libraries that must be loaded with it, with their major version: `libcudart.so.12` is the
@@ -63,25 +59,16 @@ def library_missing(
 
     What to do: install the build for this torch's CUDA, or the package that brings the library.
     """
-    one_torch(packages, torch)
     found = failing(extensions, flash, packages, torch)
-    incomplete = bool(found) and any(
-        finding.severity is Severity.ERROR for finding in torch_requirements(torch, packages, python)
-    )
     cpu_build = isinstance(torch.cuda, Absent)
     wanting = {owner: files for owner, files in found.items() if cpu_build and any(map(needs_missing_torch, files))}
-    if wanting and not _has_gpu(gpus):  # with a GPU here, T502 tells that torch is the wrong build
+    if wanting:
         yield _wants_cuda(wanting, packages, torch)
-    told = {*wanting, *(of_another_torch(packages, torch, python, facts) if found else ())}
     for owner, files in found.items():
         names = {extension.path.name for extension in extensions if extension.owner == owner}
         lacking = [(file, missing) for file in files if (missing := _missing(file, names))]
-        if lacking and owner not in told and not (incomplete and _cuda_family(lacking[0][1], facts)):
+        if lacking and owner not in wanting:
             yield _library(owner, packages.find(owner), lacking, torch, python, facts)
-
-
-def _has_gpu(gpus: Gpus | Absent | Unknown) -> bool:
-    return isinstance(gpus, Gpus) and bool(gpus.devices)
 
 
 def _missing(file: InspectedFile, siblings: set[str]) -> list[str]:
@@ -93,12 +80,11 @@ def _cuda_family(missing: list[str], facts: Facts) -> bool:
     return any(facts.complaints.library_of_file(name) for name in missing)
 
 
-def _wants_cuda(wanting: dict[str, list[InspectedFile]], packages: Packages, torch: Torch) -> Finding:
+def _wants_cuda(wanting: dict[str, list[InspectedFile]], packages: Packages, torch: Torch) -> Found:
     """One cause, however many packages it breaks."""
     names = [label_of(owner, packages.find(owner), files[0]) for owner, files in wanting.items()]
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return Finding(
-        code="X103",
+    return Found(
         severity=Severity.WARNING,
         subject="torch",
         summary=f"{names[0]}{more} cannot be loaded: torch {torch.version} is the CPU build, without the part for GPUs",
@@ -108,6 +94,7 @@ def _wants_cuda(wanting: dict[str, list[InspectedFile]], packages: Packages, tor
                 f"{files[0].path} needs {', '.join(files[0].missing_libraries[:3])}" for files in wanting.values()
             ),
         ),
+        about=(explains.BUILD_WITHOUT_CUDA, *(file.path for files in wanting.values() for file in files)),
         remedy=words.fix("Install a CUDA build of torch where they are to be used.", allow=("torch",)),
     )
 
@@ -119,18 +106,18 @@ def _library(
     torch: Torch,
     python: Python,
     facts: Facts,
-) -> Finding:
+) -> Found:
     file, missing = lacking[0]
     cuda = known(torch.cuda)
     built = {int(match[1]) for name in missing if (match := _CUDA.match(name))}
     other = sorted(built - {cuda.major}) if cuda else []
     name = label_of(owner, package, file)
-    optional = not _cuda_family(missing, facts) and owner not in _FLASH
+    of_cuda = _cuda_family(missing, facts)
+    optional = not of_cuda and owner not in _FLASH
     cause = f"needs {missing[0]}, which is not there"
     if other:
         cause = f"is built for CUDA {other[0]}; torch {torch.version} brings CUDA {cuda}"
-    return Finding(
-        code="X103",
+    return Found(
         severity=Severity.INFO if optional else Severity.ERROR if owner in _FLASH or other else Severity.WARNING,
         subject=owner or name,
         summary=f"a part of {name} {cause}" if optional else f"{name} cannot be loaded: it {cause}",
@@ -139,6 +126,7 @@ def _library(
             *(_brought(name, facts) for name in missing[:3]),
             *(words.came_from(package) if package else ()),
         ),
+        about=(*(each.path for each, _ in lacking), *((explains.TORCH_LIBRARIES,) if of_cuda else ())),
         remedy=_remedy(owner, other, missing, python, facts),
     )
 
@@ -173,7 +161,7 @@ def system_too_old(
     flash: FlashAttention | Absent | Unknown,
     packages: Packages,
     host: Host,
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """A compiled package needs a newer system than this one.
 
     Programs use the system's C library (glibc) and C++ library (libstdc++), and note which version of them they need:
@@ -193,8 +181,7 @@ def system_too_old(
         wanted = file.missing_versions[0]
         system = wanted.startswith(_SYSTEM)
         why = "needs a newer system" if wanted.startswith("GLIBC_") else "finds another library than it needs"
-        yield Finding(
-            code="X104",
+        yield Found(
             severity=Severity.ERROR if owner in _FLASH or system else Severity.WARNING,
             subject=owner or file.path,
             summary=f"{label_of(owner, package, file)} {why}: {wanted} is not there",
@@ -202,6 +189,7 @@ def system_too_old(
                 *(f"{file.path} needs {version}" for version in file.missing_versions[:3]),
                 f"this system: {host.distribution}, {_libc(host)}",
             ),
+            about=tuple(each.path for each in files),
             remedy=words.fix("Install a wheel built on an older system, or compile it here.", allow=("build",))
             if owner in _FLASH
             else Remedy(text="Install a build made on an older system, or compile it here."),
@@ -214,7 +202,7 @@ def _libc(host: Host) -> str:
 
 
 @check("X107", Family.EXTENSIONS)
-def damaged(extensions: Extensions, packages: Packages) -> Iterator[Finding]:
+def damaged(extensions: Extensions, packages: Packages) -> Iterator[Found]:
     """A compiled file is damaged.
 
     The file is there, but it is no library that this machine could load: cut off by a full disk, overwritten, or made
@@ -226,16 +214,14 @@ def damaged(extensions: Extensions, packages: Packages) -> Iterator[Finding]:
     """
     for extension in extensions:
         package = packages.find(extension.owner)
-        record = known(package.record) if package else None
-        told = record is not None and any(str(extension.path).endswith(path) for path in record.changed)
         why = _why_broken(extension)
-        if why and not told and extension.owner != "torch":
-            yield Finding(
-                code="X107",
+        if why and extension.owner != "torch":
+            yield Found(
                 severity=Severity.ERROR if extension.owner in _FLASH else Severity.WARNING,
                 subject=extension.owner or extension.path.name,
                 summary=f"{extension.path.name} of {extension.owner or 'no package'} is damaged or of another kind",
                 evidence=(cut(f"{extension.path}: {why}", 500), *(words.came_from(package) if package else ())),
+                about=(str(extension.path),),
                 remedy=Remedy(text="Install it again without the installer's cache."),
             )
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flash_doctor.abi.demangle import is_torch
-from flash_doctor.diagnose import companions, words
+from flash_doctor.diagnose import words
 from flash_doctor.diagnose.flash_built import label
 from flash_doctor.diagnose.proof import Extensions, compared, failing, label_of, needs_missing_torch
 from flash_doctor.diagnose.registry import check
-from flash_doctor.diagnose.requires_dist import one_torch
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Family,
-    Finding,
     FlashAttention,
     Package,
     Packages,
@@ -28,6 +27,7 @@ from flash_doctor.model import (
     Unknown,
     known,
 )
+from flash_doctor.rules.engine import Found
 from flash_doctor.system.commands import advice, install
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def built_for_another_torch(
     packages: Packages,
     python: Python,
     facts: Facts,
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """A compiled package cannot be loaded: it was built for another torch.
 
     A compiled file names, one by one, the functions that it expects to find in torch. Each torch release adds, drops
@@ -65,34 +65,11 @@ def built_for_another_torch(
     What to do: install the build of that package made for this torch. Do not just reinstall: pip's cache serves the
     same file again.
     """
-    one_torch(packages, torch)
-    found = failing(extensions, flash, packages, torch)
-    told = {*of_another_torch(packages, torch, python, facts), *_lying(packages, found, torch)} if found else set()
-    for owner, files in found.items():
+    for owner, files in failing(extensions, flash, packages, torch).items():
         lacking = [(file, symbols) for file in files if (symbols := _lacking(file))]
-        if lacking and owner not in told:
-            yield _unresolved(owner, lacking, torch, packages, python, facts)
-
-
-def of_another_torch(packages: Packages, torch: Torch, python: Python, facts: Facts) -> set[str]:
-    """Packages whose release is known to belong to another torch: their own rules name the right one."""
-    findings = (
-        *companions.pinned_to_another_torch(packages, torch, python),
-        *companions.torchvision(packages, torch, python, facts),
-        *companions.torchaudio(packages, torch, python, facts),
-        *companions.xformers(packages, torch, python, facts),
-        *companions.torchao(packages, torch, facts, python),
-    )
-    return {finding.subject for finding in findings}
-
-
-def _lying(packages: Packages, found: dict[str, list[InspectedFile]], torch: Torch) -> set[str]:
-    """Owners of which X102 tells."""
-    return {
-        owner
-        for owner, files in found.items()
-        if (package := packages.find(owner)) and any(_misnamed(package, file, torch) for file in files)
-    }
+        if lacking:
+            found = _unresolved(owner, lacking, torch, packages, python, facts)
+            yield replace(found, about=tuple(file.path for file in files))
 
 
 def _lacking(file: InspectedFile) -> list[UnresolvedSymbol]:
@@ -112,15 +89,14 @@ def _unresolved(
     packages: Packages,
     python: Python,
     facts: Facts,
-) -> Finding:
+) -> Found:
     package = packages.find(owner)
     file, symbols = lacking[0]
     name = label_of(owner, package, file)
     of_torch = any(symbol.releases or is_torch(symbol.symbol) for symbol in symbols)
     built = _built_for(file, symbols, torch, package, facts) if of_torch else None
     severe = owner in FLASH or of_torch
-    return Finding(
-        code="X101",
+    return Found(
         severity=Severity.ERROR if severe else Severity.WARNING,
         subject=owner or name,
         summary=f"{name} cannot be loaded: {_cause(built, torch)}",
@@ -209,7 +185,7 @@ def _another_build(owner: str, python: Python, torch: Torch) -> Remedy:
 
 
 @check("X102", Family.EXTENSIONS)
-def misnamed(extensions: Extensions, torch: Torch, packages: Packages) -> Iterator[Finding]:
+def misnamed(extensions: Extensions, torch: Torch, packages: Packages) -> Iterator[Found]:
     """A wheel's file is not what its name says.
 
     Names such as `…cxx11abiFALSE…` tell how a wheel keeps text in memory (its C++ ABI); torch does it one way, and a
@@ -226,8 +202,7 @@ def misnamed(extensions: Extensions, torch: Torch, packages: Packages) -> Iterat
         if package is None or named is None or named.cxx11abi in (None, file.cxx11abi) or file.cxx11abi is None:
             continue
         wrong = _misnamed(package, file, torch)
-        yield Finding(
-            code="X102",
+        yield Found(
             severity=Severity.ERROR if wrong else Severity.INFO,
             subject=package.name,
             summary=f"this wheel of {package.name} {package.raw_version} has another C++ ABI than its name says"
@@ -237,6 +212,7 @@ def misnamed(extensions: Extensions, torch: Torch, packages: Packages) -> Iterat
                 f"{file.path}: {_abi(file.cxx11abi)}, by the functions that it needs",
                 f"torch {torch.version}: {_abi(known(torch.cxx11abi))}, by {torch.location / 'lib' / 'libc10.so'}",
             ),
+            about=(file.path,),
             remedy=words.fix("Install another wheel; the plan knows which one is what it says.") if wrong else None,
         )
 
@@ -253,7 +229,7 @@ def _abi(value: bool | None) -> str:
 
 
 @check("X105", Family.EXTENSIONS)
-def built_for_numpy_1(extensions: Extensions, packages: Packages, python: Python) -> Iterator[Finding]:
+def built_for_numpy_1(extensions: Extensions, packages: Packages, python: Python) -> Iterator[Found]:
     """A compiled package was built for numpy 1, and numpy 2 is installed.
 
     numpy 2 changed how compiled code reads its arrays. A file built with the headers of numpy 1 ends in `A module that
@@ -269,8 +245,7 @@ def built_for_numpy_1(extensions: Extensions, packages: Packages, python: Python
         return
     for owner, file in {e.owner: file for e, file in compared(extensions) if known(file.numpy) == 1}.items():
         package = packages.find(owner)
-        yield Finding(
-            code="X105",
+        yield Found(
             severity=Severity.ERROR,
             subject=owner or file.path,
             summary=f"{label_of(owner, package, file)} was built for numpy 1; numpy {version} is installed",

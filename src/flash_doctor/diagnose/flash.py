@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.registry import check
 from flash_doctor.diagnose.shadows import evidence, remedy, shadows
 from flash_doctor.diagnose.tags import misfit
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Family,
-    Finding,
     FlashAttention,
     FlashKind,
     FlashModule,
@@ -26,9 +25,9 @@ from flash_doctor.model import (
     Remedy,
     Severity,
     Torch,
-    Unknown,
     known,
 )
+from flash_doctor.rules.engine import Found, need
 from flash_doctor.system.commands import FIX, PLAN, delete, uninstall
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ _PYTHON_IN_NAME = re.compile(r"\.cpython-(\d+t?)-")
 
 
 @check("F601", Family.FLASH)
-def flash_absent(flash: FlashAttention | Absent, torch: Torch, gpus: Gpus, facts: Facts) -> Iterator[Finding]:
+def flash_absent(flash: FlashAttention | Absent, torch: Torch, gpus: Gpus, facts: Facts) -> Iterator[Found]:
     """flash-attn is not installed.
 
     The machine has a GPU that flash-attn runs on and a torch that can use it, but no flash-attn. Nothing is broken:
@@ -57,8 +56,7 @@ def flash_absent(flash: FlashAttention | Absent, torch: Torch, gpus: Gpus, facts
     fits = [gpu for gpu in gpus.devices if _runs(gpu, FlashKind.FA2, facts)]
     cuda = known(torch.cuda)
     if isinstance(flash, Absent) and fits and cuda:
-        yield Finding(
-            code="F601",
+        yield Found(
             severity=Severity.WARNING,
             subject=FLASH_ATTN,
             summary="flash-attn is not installed, though this GPU and this torch could use it",
@@ -78,7 +76,7 @@ def _runs(gpu: Gpu, kind: FlashKind, facts: Facts) -> bool:
 
 
 @check("F602", Family.FLASH)
-def wrong_tag(flash: FlashAttention, python: Python) -> Iterator[Finding]:
+def wrong_tag(flash: FlashAttention, python: Python) -> Iterator[Found]:
     """flash-attn was built for another Python or another kind of processor.
 
     The name of a wheel ends in what it was built for: `cp312` is Python 3.12, `x86_64` an Intel or AMD processor. A
@@ -92,8 +90,7 @@ def wrong_tag(flash: FlashAttention, python: Python) -> Iterator[Finding]:
     for package in flash.packages:
         why = misfit(package.tags, python)
         if why:
-            yield Finding(
-                code="F602",
+            yield Found(
                 severity=Severity.ERROR,
                 subject=package.name,
                 summary=f"{package.name} {package.raw_version} does not fit this Python: {why}",
@@ -101,12 +98,13 @@ def wrong_tag(flash: FlashAttention, python: Python) -> Iterator[Finding]:
                     f"{package.metadata / 'WHEEL'}: Tag: {package.tags[0]}",
                     f"{python.executable}: {python.abi}",
                 ),
+                about=(str(package.metadata),),
                 remedy=words.fix("Install the wheel made for this Python."),
             )
 
 
 @check("F603", Family.FLASH)
-def extension_missing(flash: FlashAttention, python: Python, torch: Torch) -> Iterator[Finding]:
+def extension_missing(flash: FlashAttention, python: Python, torch: Torch) -> Iterator[Found]:
     """The compiled part of flash-attn is missing.
 
     flash-attn is a folder of Python files and one compiled file, `flash_attn_2_cuda…so`, which does the work.
@@ -118,13 +116,13 @@ def extension_missing(flash: FlashAttention, python: Python, torch: Torch) -> It
     What to do: install the whole wheel again.
     """
     package = next((package for package in flash.packages if package.name == FLASH_ATTN), None)
-    if package is None or misfit(package.tags, python) or not _modules(flash, *_CLASSIC) or known(torch.hip):
+    hip = known(torch.hip)
+    if package is None or hip or not _modules(flash, *_CLASSIC):
         return
     files = [path for path in flash.extensions if path.name.startswith(("flash_attn_2_cuda", "flash_attn_cuda"))]
     if any(_loadable(path, python) for path in files):
         return
-    yield Finding(
-        code="F603",
+    yield Found(
         severity=Severity.ERROR,
         subject=FLASH_ATTN,
         summary="the compiled part of flash-attn is "
@@ -134,6 +132,7 @@ def extension_missing(flash: FlashAttention, python: Python, torch: Torch) -> It
             *(f"{path} is for another Python than {python.abi}" for path in files),
             *(() if files else (f"no flash_attn_2_cuda*.so in {package.location}",)),
         ),
+        about=(str(package.metadata),),
         remedy=words.fix("Install the whole wheel again."),
     )
 
@@ -148,7 +147,7 @@ def _modules(flash: FlashAttention, *kinds: FlashKind) -> list[FlashModule]:
 
 
 @check("F604", Family.FLASH)
-def metadata_without_module(flash: FlashAttention, python: Python) -> Iterator[Finding]:
+def metadata_without_module(flash: FlashAttention, python: Python) -> Iterator[Found]:
     """pip says that flash-attn is installed, but its files are gone.
 
     The folder with its metadata is there, the module is not: an uninstall or upgrade was cut off, or another package
@@ -162,8 +161,7 @@ def metadata_without_module(flash: FlashAttention, python: Python) -> Iterator[F
     for package in flash.packages:
         kinds = (_PRODUCT[package.name],) if package.name in _PRODUCT else _CLASSIC
         if not package.editable and not _modules(flash, *kinds):
-            yield Finding(
-                code="F604",
+            yield Found(
                 severity=Severity.ERROR,
                 subject=package.name,
                 summary=f"{package.name} {package.raw_version} is recorded as installed, but its module is not there",
@@ -177,7 +175,7 @@ def metadata_without_module(flash: FlashAttention, python: Python) -> Iterator[F
 
 
 @check("F605", Family.FLASH)
-def module_without_metadata(flash: FlashAttention) -> Iterator[Finding]:
+def module_without_metadata(flash: FlashAttention) -> Iterator[Found]:
     """flash_attn can be imported, but pip does not know of it.
 
     The folder `flash_attn` lies in site-packages without metadata: it was copied there, or the metadata was deleted.
@@ -191,8 +189,7 @@ def module_without_metadata(flash: FlashAttention) -> Iterator[Finding]:
     """
     modules = [module for module in _modules(flash, *_CLASSIC) if module.in_site_packages]
     if modules and not any(package.name == FLASH_ATTN for package in flash.packages):
-        yield Finding(
-            code="F605",
+        yield Found(
             severity=Severity.WARNING,
             subject=FLASH_ATTN,
             summary="the folder flash_attn is there, but no metadata: programs that ask for its version refuse it",
@@ -202,7 +199,7 @@ def module_without_metadata(flash: FlashAttention) -> Iterator[Finding]:
 
 
 @check("F606", Family.FLASH)
-def shadowed(flash: FlashAttention, python: Python, packages: Packages) -> Iterator[Finding]:
+def shadowed(flash: FlashAttention, python: Python, packages: Packages) -> Iterator[Found]:
     """A folder or file of the same name hides the installed flash-attn.
 
     Python takes the first `flash_attn` on its path, and the folder of the script (with `python -c` and `python -m` the
@@ -227,9 +224,8 @@ def shadowed(flash: FlashAttention, python: Python, packages: Packages) -> Itera
         yield _hidden(modules[0].path, told, Severity.ERROR if hidden else Severity.WARNING, away)
 
 
-def _hidden(path: Path, evidence: tuple[str, ...], severity: Severity, remedy: Remedy) -> Finding:
-    return Finding(
-        code="F606",
+def _hidden(path: Path, evidence: tuple[str, ...], severity: Severity, remedy: Remedy) -> Found:
+    return Found(
         severity=severity,
         subject=FLASH_ATTN,
         summary=f"Python imports flash_attn from {path}, which is not an installed package",
@@ -239,7 +235,7 @@ def _hidden(path: Path, evidence: tuple[str, ...], severity: Severity, remedy: R
 
 
 @check("F607", Family.FLASH)
-def two_copies(flash: FlashAttention, packages: Packages, python: Python) -> Iterator[Finding]:
+def two_copies(flash: FlashAttention, packages: Packages, python: Python) -> Iterator[Found]:
     """flash-attn is installed twice.
 
     One copy lies in this environment, another in ~/.local, in conda's folder or in the image's system folder. The
@@ -254,8 +250,7 @@ def two_copies(flash: FlashAttention, packages: Packages, python: Python) -> Ite
         copies = packages.copies(name)
         if len(copies) > 1:
             versions = ", ".join(package.raw_version for package in copies)
-            yield Finding(
-                code="F607",
+            yield Found(
                 severity=Severity.ERROR if len({copy.raw_version for copy in copies}) > 1 else Severity.WARNING,
                 subject=name,
                 summary=f"{name} is installed {len(copies)} times ({versions}); the first is imported",
@@ -265,7 +260,7 @@ def two_copies(flash: FlashAttention, packages: Packages, python: Python) -> Ite
 
 
 @check("F608", Family.FLASH)
-def files_missing(flash: FlashAttention) -> Iterator[Finding]:
+def files_missing(flash: FlashAttention) -> Iterator[Found]:
     """Files of flash-attn are missing or cut off.
 
     The file RECORD beside flash-attn's metadata lists what was installed. Some of it is gone or has another size. The
@@ -279,22 +274,20 @@ def files_missing(flash: FlashAttention) -> Iterator[Finding]:
     for package in flash.packages:
         if package.editable or isinstance(package.record, Absent):
             continue
-        if isinstance(package.record, Unknown):
-            raise CouldNotLook(package.record.unknown)
-        record = package.record
+        record = need(package.record)
         missing = [path for path in record.missing if not path.startswith("flash_attn_2_cuda")]  # F603 tells of that
         lost = [f"missing: {package.location / path}" for path in missing]
         lost += [f"changed: {package.location / path}" for path in record.changed]
         if lost and _modules(flash, *FlashKind):
-            yield _damaged(package, lost)
+            yield _damaged(package, lost, [str(package.location / path) for path in record.changed])
 
 
-def _damaged(package: Package, lost: list[str]) -> Finding:
-    return Finding(
-        code="F608",
+def _damaged(package: Package, lost: list[str], changed: list[str]) -> Found:
+    return Found(
         severity=Severity.ERROR,
         subject=package.name,
         summary=f"{package.name} {package.raw_version} is damaged; missing or changed files: {len(lost)}",
         evidence=(words.lies_in(package), *words.listing(lost)),
+        about=tuple(changed),
         remedy=words.fix("Install the wheel again."),
     )

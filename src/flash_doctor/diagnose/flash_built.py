@@ -14,12 +14,11 @@ from packaging.version import Version
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.proof import Extensions, files_of
 from flash_doctor.diagnose.registry import check
-from flash_doctor.diagnose.requires_dist import first_of_each, fits, one_torch, unmet
+from flash_doctor.diagnose.requires_dist import first_of_each, fits, unmet
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Family,
-    Finding,
     FlashAttention,
     FlashKind,
     Gpus,
@@ -33,6 +32,7 @@ from flash_doctor.model import (
     Unknown,
     known,
 )
+from flash_doctor.rules.engine import Found
 from flash_doctor.system.commands import PLAN, advice
 
 _PRODUCT = {"flash-attn-3": FlashKind.FA3, "flashattn-hopper": FlashKind.FA3, "flash-attn-4": FlashKind.FA4}
@@ -41,7 +41,7 @@ _LABEL = re.compile(r"(?:cu(?P<cuda>\d+))?torch(?P<torch>\d+\.\d+)[\d.]*(?:cxx11
 
 
 @check("F609", Family.FLASH)
-def another_generation(flash: FlashAttention) -> Iterator[Finding]:
+def another_generation(flash: FlashAttention) -> Iterator[Found]:
     """Another generation of FlashAttention is installed than `import flash_attn` means.
 
     Three products share the name. `flash-attn` is FlashAttention 2: `from flash_attn import flash_attn_func`, and
@@ -58,8 +58,7 @@ def another_generation(flash: FlashAttention) -> Iterator[Finding]:
         return
     empty = FlashKind.FA4 in kinds
     names = ", ".join(sorted(kind.value for kind in kinds))
-    yield Finding(
-        code="F609",
+    yield Found(
         severity=Severity.WARNING if empty else Severity.INFO,
         subject="flash-attn",
         summary=f"only {names} is installed: "
@@ -74,7 +73,7 @@ def another_generation(flash: FlashAttention) -> Iterator[Finding]:
 
 
 @check("F610", Family.FLASH)
-def generation_and_gpu(flash: FlashAttention, gpus: Gpus, facts: Facts) -> Iterator[Finding]:
+def generation_and_gpu(flash: FlashAttention, gpus: Gpus, facts: Facts) -> Iterator[Found]:
     """This generation of FlashAttention does not run on this GPU.
 
     FlashAttention 3 holds code for some GPUs only (it is made for Hopper: H100, H200). On a Blackwell GPU it fails
@@ -90,8 +89,7 @@ def generation_and_gpu(flash: FlashAttention, gpus: Gpus, facts: Facts) -> Itera
             capability = known(gpu.capability)
             gpu_kind = facts.gpus.of(capability) if capability else None
             if kind and gpu_kind and not gpu_kind.supports(kind):
-                yield Finding(
-                    code="F610",
+                yield Found(
                     severity=Severity.WARNING,
                     subject=package.name,
                     summary=f"{package.name} {package.raw_version} ({kind.value}) does not run on {gpu.name}",
@@ -139,7 +137,7 @@ def named_for_another_torch(
     packages: Packages,
     python: Python,
     extensions: Extensions | Absent | Unknown,
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """flash-attn was made for another torch.
 
     A compiled flash-attn belongs to one torch release, one CUDA major version and one of two forms in which C++ keeps
@@ -152,24 +150,21 @@ def named_for_another_torch(
 
     What to do: install the wheel made for this torch. Do not reinstall with pip: its cache serves the same file again.
     """
-    one_torch(packages, torch)
     installed = first_of_each(packages)
     for package in flash.packages:
         named = label(package)
         asks = [need for need in unmet(package, installed, python) if need.name == "torch"]
         pins = [need.line for need in asks if not fits(need.specifier, torch.version)]
         proved = files_of(package.name, extensions)
-        if proved and not all(file.loads for file in proved):
-            continue  # X rules say what it was built for
         faults = (*(_faults(named, torch) if named and not proved else ()), *pins)
         if faults and known(torch.vendor) is None:
             grave = not proved and (pins or (named and (_abi_differs(named, torch) or _cuda_differs(named, torch))))
-            yield Finding(
-                code="F611",
+            yield Found(
                 severity=Severity.ERROR if grave else Severity.WARNING,
                 subject=package.name,
                 summary=f"{package.name} {package.raw_version} was made for another torch than {torch.version}",
                 evidence=(*faults, f"{torch.location / 'version.py'}: {torch.version}"),
+                about=tuple(file.path for file in proved if not file.loads),
                 remedy=words.fix("Install the wheel made for this torch."),
             )
 
@@ -197,7 +192,7 @@ def _abi_differs(named: Label, torch: Torch) -> bool:
 @check("F612", Family.FLASH)
 def mislabelled(
     flash: FlashAttention, torch: Torch, facts: Facts, extensions: Extensions | Absent | Unknown
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """This flash-attn wheel is known to be something else than its name says.
 
     A wheel's name says in which of two forms its compiled code keeps C++ text (`cxx11abiTRUE`, `cxx11abiFALSE`: the C++
@@ -215,8 +210,7 @@ def mislabelled(
             continue
         row = facts.quirks.faulty_wheel(words.address(package), version, named.torch, named.cxx11abi)
         if row and not [*_faults(named, torch)]:
-            yield Finding(
-                code="F612",
+            yield Found(
                 severity=Severity.ERROR if row.certain else Severity.WARNING,
                 subject=package.name,
                 summary=f"this wheel of {package.name} {package.raw_version} is not what its name says: {row.why}",
@@ -231,7 +225,7 @@ def _form(torch: Torch) -> str:
 
 
 @check("F613", Family.FLASH)
-def unknown_index(indexes: tuple[IndexSetting, ...], facts: Facts) -> Iterator[Finding]:
+def unknown_index(indexes: tuple[IndexSetting, ...], facts: Facts) -> Iterator[Found]:
     """A package index for flash-attn is configured that nobody known stands behind.
 
     pip and uv take packages from every index in their configuration, and code of a package runs when it is
@@ -246,8 +240,7 @@ def unknown_index(indexes: tuple[IndexSetting, ...], facts: Facts) -> Iterator[F
         forbidden = facts.publishers.forbidden(setting.url)
         names_flash = "flash" in setting.url.casefold()
         if forbidden or (names_flash and facts.publishers.publisher_of(setting.url) is None):
-            yield Finding(
-                code="F613",
+            yield Found(
                 severity=Severity.WARNING,
                 subject="package index",
                 summary=f"{setting.url} is no known publisher of flash-attn",

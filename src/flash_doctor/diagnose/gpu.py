@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Capability,
     Driver,
     Family,
-    Finding,
     FlashKind,
     Gpu,
     Gpus,
@@ -23,6 +22,7 @@ from flash_doctor.model import (
     Unknown,
     known,
 )
+from flash_doctor.rules.engine import CouldNotLook, Found, need
 from flash_doctor.system.commands import advice, command
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def line(gpu: Gpu, capability: Capability) -> str:
 
 
 @check("G301", Family.GPU)
-def no_gpu(gpus: Gpus | Absent, driver: Driver | Absent, torch: Torch, host: Host) -> Iterator[Finding]:
+def no_gpu(gpus: Gpus | Absent, driver: Driver | Absent, torch: Torch, host: Host) -> Iterator[Found]:
     """There is no NVIDIA GPU here, and torch is a CUDA build.
 
     On a login node that is as it should be: environments are made there and used elsewhere. It does mean that nothing
@@ -71,8 +71,7 @@ def no_gpu(gpus: Gpus | Absent, driver: Driver | Absent, torch: Torch, host: Hos
     """
     if isinstance(gpus, Absent) and known(torch.cuda) is not None and host.habitat is not Habitat.WSL2:
         contained = host.habitat is Habitat.CONTAINER
-        yield Finding(
-            code="G301",
+        yield Found(
             severity=Severity.INFO,
             subject="GPU",
             summary="no NVIDIA GPU here: what is installed cannot be tried on this machine",
@@ -87,7 +86,7 @@ def no_gpu(gpus: Gpus | Absent, driver: Driver | Absent, torch: Torch, host: Hos
 
 
 @check("G302", Family.GPU, host_only=True)
-def hidden_by_variable(gpus: Gpus) -> Iterator[Finding]:
+def hidden_by_variable(gpus: Gpus) -> Iterator[Found]:
     """CUDA_VISIBLE_DEVICES hides every GPU, or names one that is not there.
 
     CUDA reads this variable up to the first entry that names no GPU and ignores the rest. With a number of another
@@ -102,14 +101,12 @@ def hidden_by_variable(gpus: Gpus) -> Iterator[Finding]:
     if value is None or not gpus.devices:
         return
     for gpu in gpus.devices:
-        if isinstance(gpu.visible, Unknown):
-            raise CouldNotLook(gpu.visible.unknown)
+        need(gpu.visible, absent=None)
     seen = visible(gpus)
     entries = [entry for entry in value.split(",") if entry.strip()]
     lost = len(entries) - len(seen) if not value.startswith("MIG") else 0
     if not seen or lost > 0:
-        yield Finding(
-            code="G302",
+        yield Found(
             severity=Severity.WARNING if seen else Severity.ERROR,
             subject="CUDA_VISIBLE_DEVICES",
             summary=f"CUDA_VISIBLE_DEVICES={value} leaves {len(seen)} of {len(gpus.devices)} GPUs visible"
@@ -130,7 +127,7 @@ def known_kinds(gpus: Gpus, facts: Facts) -> list[tuple[Gpu, GpuKind]]:
 
 
 @check("G304", Family.GPU, host_only=True)
-def unknown_gpu(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
+def unknown_gpu(gpus: Gpus, facts: Facts) -> Iterator[Found]:
     """This GPU is newer than what the doctor knows.
 
     The doctor's table of GPUs has no row for its compute capability, so it cannot say which torch and which flash-attn
@@ -142,8 +139,7 @@ def unknown_gpu(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
     """
     for gpu, capability in capable(gpus):
         if facts.gpus.of(capability) is None:
-            yield Finding(
-                code="G304",
+            yield Found(
                 severity=Severity.INFO,
                 subject=gpu.name,
                 summary=f"{gpu.name} (compute capability {capability}) is not in the doctor's table of GPUs",
@@ -154,7 +150,7 @@ def unknown_gpu(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
 
 
 @check("G307", Family.GPU, host_only=True)
-def mixed_gpus(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
+def mixed_gpus(gpus: Gpus, facts: Facts) -> Iterator[Found]:
     """The visible GPUs are of different kinds.
 
     A run over several GPUs goes at the pace of the slowest, and its batch must fit the smallest. If flash-attn runs on
@@ -171,8 +167,7 @@ def mixed_gpus(gpus: Gpus, facts: Facts) -> Iterator[Finding]:
         return
     able = {gpu.index: kind.supports(FlashKind.FA2) for gpu, kind in known_kinds(gpus, facts)}
     supports = set(able.values())
-    yield Finding(
-        code="G307",
+    yield Found(
         severity=Severity.WARNING if len(supports) > 1 else Severity.INFO,
         subject="GPU",
         summary=f"the visible GPUs differ: {', '.join(names)}"
@@ -194,7 +189,7 @@ def _equals(gpus: Sequence[Gpu], able: Mapping[int, bool]) -> str:
 
 
 @check("G308", Family.GPU, host_only=True)
-def mig_without_instances(gpus: Gpus) -> Iterator[Finding]:
+def mig_without_instances(gpus: Gpus) -> Iterator[Found]:
     """A GPU is in MIG mode and has no instances.
 
     MIG cuts a GPU into slices (instances). In that mode CUDA uses slices only: a GPU with the mode on and no slice made
@@ -207,8 +202,7 @@ def mig_without_instances(gpus: Gpus) -> Iterator[Finding]:
     empty = [gpu for gpu in visible(gpus) if known(gpu.mig) is True and not gpu.mig_devices]
     if empty:
         rest = len(visible(gpus)) - len(empty)
-        yield Finding(
-            code="G308",
+        yield Found(
             severity=Severity.WARNING if rest else Severity.ERROR,
             subject=empty[0].name,
             summary=f"{len(empty)} GPU(s) in MIG mode without an instance: CUDA cannot use them",

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 
 from packaging.version import Version
 
-from flash_doctor.diagnose.driver import NOT_LOADED
-from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.driver import module_loaded
+from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Driver,
     Family,
-    Finding,
     Gpus,
     Habitat,
     Host,
@@ -24,6 +23,8 @@ from flash_doctor.model import (
     driver_number,
     known,
 )
+from flash_doctor.rules import explains
+from flash_doctor.rules.engine import Found, need
 from flash_doctor.system.commands import advice, command
 
 _GPU_NODE = re.compile(r"/dev/nvidia\d+")
@@ -32,7 +33,7 @@ _CUDA_FOLDER = re.compile(r"cuda-(\d+\.\d+)")
 
 
 @check("D251", Family.DRIVER, host_only=True)
-def not_passed_into_container(driver: Driver | Absent, gpus: Gpus, host: Host) -> Iterator[Finding]:
+def not_passed_into_container(driver: Driver | Absent, gpus: Gpus, host: Host) -> Iterator[Found]:
     """The host has GPUs, but this container was given none.
 
     A container sees a GPU only when it is started with it: then the NVIDIA container toolkit puts the driver's library
@@ -48,8 +49,7 @@ def not_passed_into_container(driver: Driver | Absent, gpus: Gpus, host: Host) -
     no_library = isinstance(driver, Absent) or isinstance(driver.library, Absent)
     no_nodes = not any(_GPU_NODE.fullmatch(node) for node in gpus.device_nodes)
     if no_library or no_nodes:
-        yield Finding(
-            code="D251",
+        yield Found(
             severity=Severity.ERROR,
             subject="container",
             summary=f"the host has {on_bus} NVIDIA GPU(s), none of them is usable in this container",
@@ -68,7 +68,7 @@ def not_passed_into_container(driver: Driver | Absent, gpus: Gpus, host: Host) -
 
 
 @check("D252", Family.DRIVER, host_only=True)
-def device_files(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]:
+def device_files(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Found]:
     """A device file of the GPUs is missing, or this user may not open it.
 
     CUDA talks to the driver through /dev/nvidiactl, /dev/nvidia0 (one per GPU) and /dev/nvidia-uvm, and opens them for
@@ -81,12 +81,12 @@ def device_files(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]:
     """
     closed = [node for node in gpus.unreadable_nodes if _NEEDED_NODE.fullmatch(node)]
     if closed:
-        yield Finding(
-            code="D252",
+        yield Found(
             severity=Severity.ERROR,
             subject="device files",
             summary="this user may not open the GPU's device files",
             evidence=tuple(f"{node}: no permission to read and write" for node in closed),
+            about=(explains.DEVICE_FILES,),
             remedy=advice(
                 "Join the group that owns them, and log in again.",
                 command("ls -l /dev/nvidia*"),
@@ -96,8 +96,7 @@ def device_files(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]:
     usable = gpus.devices and known(driver.failure) is None and host.habitat is not Habitat.WSL2
     if usable and gpus.device_nodes and "/dev/nvidia-uvm" not in gpus.device_nodes:
         contained = host.habitat is Habitat.CONTAINER
-        yield Finding(
-            code="D252",
+        yield Found(
             severity=Severity.ERROR if contained else Severity.INFO,
             subject="device files",
             summary="/dev/nvidia-uvm is missing: CUDA programs end with `CUDA unknown error`"
@@ -109,7 +108,7 @@ def device_files(driver: Driver, gpus: Gpus, host: Host) -> Iterator[Finding]:
 
 
 @check("D253", Family.DRIVER, host_only=True)
-def wsl2_driver(driver: Driver | Absent, host: Host) -> Iterator[Finding]:
+def wsl2_driver(driver: Driver | Absent, host: Host) -> Iterator[Found]:
     """The Windows driver does not reach this WSL2.
 
     WSL2 has no NVIDIA driver of its own: Windows' driver lends its library in /usr/lib/wsl/lib and the device /dev/dxg.
@@ -122,8 +121,7 @@ def wsl2_driver(driver: Driver | Absent, host: Host) -> Iterator[Finding]:
     failure = known(driver.failure) if isinstance(driver, Driver) else None
     if host.habitat is not Habitat.WSL2 or (isinstance(driver, Driver) and failure is None):
         return
-    yield Finding(
-        code="D253",
+    yield Found(
         severity=Severity.ERROR if failure else Severity.INFO,
         subject="WSL2",
         summary="the NVIDIA driver of Windows does not work in this WSL2"
@@ -139,7 +137,7 @@ def wsl2_driver(driver: Driver | Absent, host: Host) -> Iterator[Finding]:
 
 
 @check("D254", Family.DRIVER, host_only=True)
-def fabric_not_ready(driver: Driver, gpus: Gpus) -> Iterator[Finding]:
+def fabric_not_ready(driver: Driver, gpus: Gpus) -> Iterator[Found]:
     """The NVSwitch fabric between the GPUs is not ready.
 
     On machines with NVSwitch (8 x H100, H200, B200) the service nvidia-fabricmanager must run, in the driver's version,
@@ -155,10 +153,9 @@ def fabric_not_ready(driver: Driver, gpus: Gpus) -> Iterator[Finding]:
     finished = any(state == "completed" for state in states.values())
     if not unfinished and (finished or not driver.nvswitches or isinstance(driver.fabric_manager, str)):
         return
-    if not unfinished and isinstance(driver.fabric_manager, Unknown):
-        raise CouldNotLook(driver.fabric_manager.unknown)
-    yield Finding(
-        code="D254",
+    if not unfinished:
+        need(driver.fabric_manager, absent=None)
+    yield Found(
         severity=Severity.ERROR,
         subject="NVSwitch fabric",
         summary="the GPUs are not registered with the NVSwitch fabric: CUDA ends with error 802",
@@ -179,7 +176,7 @@ def _told(part: str | Absent | Unknown) -> str:
 
 
 @check("D255", Family.DRIVER, host_only=True)
-def forward_compatibility(driver: Driver, gpus: Gpus, facts: Facts) -> Iterator[Finding]:
+def forward_compatibility(driver: Driver, gpus: Gpus, facts: Facts) -> Iterator[Found]:
     """A CUDA forward-compatibility library stands before the driver's own libcuda.
 
     The package cuda-compat (in NVIDIA's CUDA images: /usr/local/cuda/compat) brings a newer libcuda for data center
@@ -194,8 +191,7 @@ def forward_compatibility(driver: Driver, gpus: Gpus, facts: Facts) -> Iterator[
     refused = [gpu.name for gpu in gpus.devices if facts.drivers.refuses_forward_compatibility(gpu.name)]
     outdated = _outdated(str(library), driver, facts)
     if library and (refused or outdated):
-        yield Finding(
-            code="D255",
+        yield Found(
             severity=Severity.ERROR,
             subject="libcuda.so.1",
             summary=f"forward compatibility is refused on {refused[0]}: CUDA ends with error 804"
@@ -222,7 +218,7 @@ def _outdated(library: str, driver: Driver, facts: Facts) -> Version | None:
 
 
 @check("D256", Family.DRIVER, host_only=True)
-def stub_libcuda(loader: LoaderPath, driver: Driver) -> Iterator[Finding]:
+def stub_libcuda(loader: LoaderPath, driver: Driver) -> Iterator[Found]:
     """LD_LIBRARY_PATH puts a placeholder before the driver's libcuda.
 
     The CUDA toolkit has folders named stubs with an empty libcuda, for linking on machines without a driver. At run
@@ -233,9 +229,8 @@ def stub_libcuda(loader: LoaderPath, driver: Driver) -> Iterator[Finding]:
     What to do: take the folder out of LD_LIBRARY_PATH; for linking use LIBRARY_PATH.
     """
     stubs = [entry.path for entry in loader.libraries if entry.soname == "libcuda.so.1" and "stubs" in entry.path.parts]
-    if stubs and not (known(driver.failure) or "").startswith(NOT_LOADED):
-        yield Finding(
-            code="D256",
+    if stubs and module_loaded(driver):
+        yield Found(
             severity=Severity.ERROR,
             subject="libcuda.so.1",
             summary="LD_LIBRARY_PATH leads to a placeholder instead of the driver's libcuda",

@@ -11,13 +11,12 @@ from flash_doctor.abi.fatbin import GpuCode, Runnable, parse_arch
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.gpu import SMI, capable, known_kinds, line, visible
 from flash_doctor.diagnose.proof import Extensions, code_of
-from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
 from flash_doctor.model import (
     Absent,
     Capability,
     Family,
-    Finding,
     FlashAttention,
     FlashKind,
     Gpu,
@@ -32,6 +31,7 @@ from flash_doctor.model import (
     known,
 )
 from flash_doctor.model.binaries import CudaArchs
+from flash_doctor.rules.engine import CouldNotLook, Found
 from flash_doctor.system.commands import advice, command
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _FA2 = "flash-attn"
 
 
 @check("G303", Family.GPU)
-def too_old_for_flash(gpus: Gpus, flash: FlashAttention | Absent, facts: Facts) -> Iterator[Finding]:
+def too_old_for_flash(gpus: Gpus, flash: FlashAttention | Absent, facts: Facts) -> Iterator[Found]:
     """FlashAttention does not run on this GPU.
 
     FlashAttention 2 needs a GPU of the Ampere generation or newer (compute capability 8.0: A100, RTX 30; not T4, V100,
@@ -63,8 +63,7 @@ def too_old_for_flash(gpus: Gpus, flash: FlashAttention | Absent, facts: Facts) 
     oldest = facts.gpus.oldest_for(FlashKind.FA2)
     old = [(gpu, kind) for gpu, kind in lacking if kind.capability < oldest]
     if old and not able:
-        yield Finding(
-            code="G303",
+        yield Found(
             severity=Severity.ERROR,
             subject=old[0][0].name,
             summary=f"FlashAttention does not run on {old[0][0].name}: it needs compute capability {oldest} or newer",
@@ -86,7 +85,7 @@ def _kinds(flash: FlashAttention | Absent) -> set[FlashKind]:
 @check("G305", Family.GPU)
 def torch_has_no_code(
     gpus: Gpus, torch: Torch, host: Host, facts: Facts, extensions: Extensions | Absent | Unknown
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """torch holds no code for this GPU, by its version.
 
     Each build of torch holds finished code for some GPUs. On a newer GPU it warns `… with CUDA capability sm_120 is not
@@ -110,8 +109,7 @@ def torch_has_no_code(
         if not facts.gpus.covers(code.sass, code.ptx, capability):
             older = capability < min(code.sass)
             listed = " ".join(map(str, code.sass))
-            yield Finding(
-                code="G305",
+            yield Found(
                 severity=Severity.ERROR,
                 subject=gpu.name,
                 summary=f"torch {torch.version} has no code for {gpu.name}: "
@@ -128,7 +126,7 @@ def torch_has_no_code(
 @check("G306", Family.GPU)
 def flash_has_no_code(
     gpus: Gpus, flash: FlashAttention, torch: Torch, facts: Facts, extensions: Extensions | Absent | Unknown
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """The installed flash-attn wheel holds no code for this GPU, by its publisher and version.
 
     flash-attn's wheels hold finished code only, nothing that the driver could translate for a newer GPU. On a GPU that
@@ -145,8 +143,7 @@ def flash_has_no_code(
         sass = _published_code(package, torch, facts)
         for gpu, capability in capable(gpus):
             if not facts.gpus.covers(sass, (), capability) and capability > min(sass):
-                yield Finding(
-                    code="G306",
+                yield Found(
                     severity=Severity.ERROR,
                     subject=package.name,
                     summary=f"this wheel of {package.name} {package.raw_version} has no code for {gpu.name}",
@@ -181,7 +178,7 @@ _FLASH = {"flash-attn": FlashKind.FA2, "flash-attn-3": FlashKind.FA3, "flashattn
 
 
 @check("X106", Family.EXTENSIONS)
-def no_code_for_gpu(extensions: Extensions, gpus: Gpus, packages: Packages, facts: Facts) -> Iterator[Finding]:
+def no_code_for_gpu(extensions: Extensions, gpus: Gpus, packages: Packages, facts: Facts) -> Iterator[Found]:
     """A compiled package holds no code for this GPU.
 
     GPUs of different generations run different machine code. A compiled package holds code for those that its builder
@@ -228,13 +225,12 @@ def _known_to_lack(owner: str, capability: Capability, facts: Facts) -> bool:
 
 def _finding(
     owner: str, package: Package | None, gpu: Gpu, capability: Capability, code: GpuCode, extensions: Extensions
-) -> Finding:
+) -> Found:
     older = bool(code.sass) and capability < min(arch.capability for arch in code.sass)
     name = f"{owner} {package.raw_version}" if package else owner
     holding = (extension for extension in extensions if extension.owner == owner)
     paths = [str(extension.path) for extension in holding if isinstance(extension.cuda_archs, CudaArchs)]
-    return Finding(
-        code="X106",
+    return Found(
         severity=Severity.ERROR if owner == _TORCH or owner in _FLASH else Severity.WARNING,
         subject=owner,
         summary=f"{name} has no code for {gpu.name}: "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flash_doctor.diagnose.registry import CouldNotLook, check, needed
+from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
-from flash_doctor.model import Absent, Family, Finding, Habitat, Host, OtherDoctor, Severity, Unknown, Volume, known
+from flash_doctor.model import Absent, Family, Habitat, Host, OtherDoctor, Severity, Unknown, Volume, known
+from flash_doctor.rules.engine import CouldNotLook, Found, need
 from flash_doctor.system.commands import advice, command
 
 GIB = 2**30
@@ -20,7 +21,7 @@ def gib(size: int) -> str:
 
 
 @check("H101", Family.HOST, host_only=True)
-def disk_filling_up(host: Host, facts: Facts) -> Iterator[Finding]:
+def disk_filling_up(host: Host, facts: Facts) -> Iterator[Found]:
     """A disk that training writes to is filling up.
 
     Checkpoints with optimizer state take tens of gigabytes each. A run that meets a full disk dies while it saves, and
@@ -35,8 +36,7 @@ def disk_filling_up(host: Host, facts: Facts) -> Iterator[Finding]:
     for role, volume in _disks(host):
         if volume.used_share > warning.share:
             full = volume.used_share > error.share
-            yield Finding(
-                code="H101",
+            yield Found(
                 severity=Severity.ERROR if full else Severity.WARNING,
                 subject=str(volume.path),
                 summary=f"the disk of {role} is {volume.used_share:.0%} full, {gib(volume.free)} are left",
@@ -63,7 +63,7 @@ def _disks(host: Host) -> list[tuple[str, Volume]]:
 
 
 @check("H102", Family.HOST, host_only=True)
-def temp_too_small(host: Host, facts: Facts) -> Iterator[Finding]:
+def temp_too_small(host: Host, facts: Facts) -> Iterator[Found]:
     """There is little room in the temp folder.
 
     pip and uv unpack wheels there, and compilers write there. torch and the CUDA libraries need several gigabytes of it
@@ -74,11 +74,10 @@ def temp_too_small(host: Host, facts: Facts) -> Iterator[Finding]:
 
     What to do: point TMPDIR at a folder with room before installing.
     """
-    volume = needed(host.temp_disk)
+    volume = need(host.temp_disk, absent=None)
     limit = facts.companions.limits["temp"]
     if volume and volume.free < limit.size:
-        yield Finding(
-            code="H102",
+        yield Found(
             severity=Severity.WARNING,
             subject=str(volume.path),
             summary=f"the temp folder has {gib(volume.free)} left; {limit.why}",
@@ -92,7 +91,7 @@ def temp_too_small(host: Host, facts: Facts) -> Iterator[Finding]:
 
 
 @check("H103", Family.HOST, host_only=True)
-def shared_memory_small(host: Host, facts: Facts) -> Iterator[Finding]:
+def shared_memory_small(host: Host, facts: Facts) -> Iterator[Found]:
     """Shared memory (/dev/shm) is small.
 
     Worker processes of a data loader hand their batches over in /dev/shm, and NCCL uses it between the GPUs of a node.
@@ -103,13 +102,12 @@ def shared_memory_small(host: Host, facts: Facts) -> Iterator[Finding]:
 
     What to do: start the container with more, or mount a larger one.
     """
-    volume = needed(host.shm)
+    volume = need(host.shm, absent=None)
     limit = facts.companions.limits["shm"]
     if volume is None or volume.total < limit.size:
         size = gib(volume.total) if volume else "missing"
         contained = host.habitat is Habitat.CONTAINER
-        yield Finding(
-            code="H103",
+        yield Found(
             severity=Severity.WARNING,
             subject="/dev/shm",
             summary=f"shared memory is {size}; {limit.why}",
@@ -126,7 +124,7 @@ def shared_memory_small(host: Host, facts: Facts) -> Iterator[Finding]:
 
 
 @check("H104", Family.HOST, host_only=True)
-def another_doctor(other_doctor: OtherDoctor | Absent) -> Iterator[Finding]:
+def another_doctor(other_doctor: OtherDoctor | Absent) -> Iterator[Found]:
     """The program named doctor on PATH is not this one.
 
     flash-doctor installs itself under two names, `flash-doctor` and, shorter, `doctor`. Another package of the index,
@@ -140,8 +138,7 @@ def another_doctor(other_doctor: OtherDoctor | Absent) -> Iterator[Finding]:
     if isinstance(other_doctor, Absent):
         return
     owner = known(other_doctor.owner)
-    yield Finding(
-        code="H104",
+    yield Found(
         severity=Severity.INFO,
         subject="doctor",
         summary=f"the command `doctor` runs {owner or 'another program'}, not flash-doctor",

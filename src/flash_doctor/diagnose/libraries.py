@@ -10,7 +10,6 @@ from flash_doctor.diagnose.registry import check
 from flash_doctor.model import (
     CommandLine,
     Family,
-    Finding,
     LoaderLibrary,
     LoaderPath,
     Package,
@@ -20,6 +19,7 @@ from flash_doctor.model import (
     Torch,
     known,
 )
+from flash_doctor.rules.engine import Found
 from flash_doctor.system.commands import advice, command, install, uninstall
 
 _NVIDIA = re.compile(r"nvidia-.+-cu(?P<cuda>\d\d)$")
@@ -30,7 +30,7 @@ _BROUGHT = (*_BREAKING, "libcudart", "libcublas", "libcusparse", "libcusolver", 
 
 
 @check("L901", Family.LIBRARIES)
-def mixed_cuda_packages(packages: Packages, torch: Torch, python: Python) -> Iterator[Finding]:
+def mixed_cuda_packages(packages: Packages, torch: Torch, python: Python) -> Iterator[Found]:
     """CUDA libraries of two CUDA versions are installed.
 
     torch takes cuDNN, NCCL, cuBLAS and others from packages named `nvidia-…-cu12`, `-cu13` and so on. Packages of
@@ -49,8 +49,7 @@ def mixed_cuda_packages(packages: Packages, torch: Torch, python: Python) -> Ite
     own = [package for package in packages.distributions if _major(package) == cuda.major]
     stems = {_stem(package) for package in own}
     clash = [package for package in foreign if _stem(package) in stems]
-    yield Finding(
-        code="L901",
+    yield Found(
         severity=Severity.ERROR if clash else Severity.WARNING,
         subject="nvidia packages",
         summary=f"torch is built with CUDA {cuda}, but libraries of CUDA "
@@ -84,7 +83,7 @@ def _own_again(python: Python, own: list[Package]) -> tuple[CommandLine | None, 
 
 
 @check("L902", Family.LIBRARIES)
-def foreign_libraries(loader: LoaderPath, torch: Torch, packages: Packages, python: Python) -> Iterator[Finding]:
+def foreign_libraries(loader: LoaderPath, torch: Torch, packages: Packages, python: Python) -> Iterator[Found]:
     """LD_LIBRARY_PATH puts other CUDA libraries before torch's own.
 
     torch's wheels bring their own cuDNN, NCCL, nvJitLink and CUDA run-time. The variable LD_LIBRARY_PATH names folders
@@ -102,8 +101,7 @@ def foreign_libraries(loader: LoaderPath, torch: Torch, packages: Packages, pyth
     if foreign and ours:
         names = sorted({library.soname.partition(".so")[0] for library in foreign})
         breaking = any(name.startswith(_BREAKING) for name in names)
-        yield Finding(
-            code="L902",
+        yield Found(
             severity=Severity.WARNING if breaking else Severity.INFO,
             subject="LD_LIBRARY_PATH",
             summary=f"LD_LIBRARY_PATH puts other copies of {', '.join(names[:4])} before torch's own",
@@ -125,7 +123,7 @@ def _foreign(library: LoaderLibrary, torch: Torch, packages: Packages, python: P
 
 
 @check("L903", Family.LIBRARIES)
-def preloaded_libraries(loader: LoaderPath) -> Iterator[Finding]:
+def preloaded_libraries(loader: LoaderPath) -> Iterator[Found]:
     """LD_PRELOAD forces libraries into every program.
 
     The variable LD_PRELOAD names libraries that are loaded before everything else, in Python too. Memory allocators
@@ -138,8 +136,7 @@ def preloaded_libraries(loader: LoaderPath) -> Iterator[Finding]:
     """
     risky = [name for name in loader.preload if name.rpartition("/")[2].startswith((*_BROUGHT, "libcuda"))]
     if risky:
-        yield Finding(
-            code="L903",
+        yield Found(
             severity=Severity.WARNING,
             subject="LD_PRELOAD",
             summary=f"LD_PRELOAD forces {', '.join(risky)} into every program",

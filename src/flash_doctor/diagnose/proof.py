@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from flash_doctor.diagnose.registry import CouldNotLook
 from flash_doctor.model import Absent, FlashAttention, Package, Packages, Torch, Unknown, known
 from flash_doctor.model.binaries import CudaArchs, Extension, InspectedFile
+from flash_doctor.rules.engine import CouldNotLook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.registry import check
 from flash_doctor.diagnose.tags import misfit
-from flash_doctor.model import Family, Finding, Hider, Package, Packages, Python, PythonKind, Remedy, Severity, known
+from flash_doctor.model import Family, Hider, Package, Packages, Python, PythonKind, Remedy, Severity, known
+from flash_doctor.rules.engine import CouldNotLook, Found
 from flash_doctor.system.commands import advice, command, delete, install, uninstall
 from flash_doctor.system.redact import cut
 
@@ -18,7 +19,7 @@ _OWN_RULE = ("torch", "flash-attn", "flash-attn-3", "flash-attn-4")
 
 
 @check("P401", Family.PYTHON)
-def another_python(python: Python) -> Iterator[Finding]:
+def another_python(python: Python) -> Iterator[Found]:
     """This Python is not CPython.
 
     torch and flash-attn publish compiled packages for CPython, the ordinary Python, only. PyPy and other
@@ -29,8 +30,7 @@ def another_python(python: Python) -> Iterator[Finding]:
     What to do: make a virtual environment with CPython and install there.
     """
     if not words.is_cpython(python):
-        yield Finding(
-            code="P401",
+        yield Found(
             severity=Severity.ERROR,
             subject="python",
             summary=f"{python.implementation} cannot load torch or flash-attn: they are built for CPython only",
@@ -40,7 +40,7 @@ def another_python(python: Python) -> Iterator[Finding]:
 
 
 @check("P402", Family.PYTHON)
-def broken_metadata(packages: Packages) -> Iterator[Finding]:
+def broken_metadata(packages: Packages) -> Iterator[Found]:
     """Metadata of an installed package cannot be read.
 
     Every installed package has a folder `NAME-VERSION.dist-info` with a file METADATA. Where it is empty, cut off
@@ -54,8 +54,7 @@ def broken_metadata(packages: Packages) -> Iterator[Finding]:
     closed = [broken for broken in packages.broken if broken.closed]
     broken = [each for each in packages.broken if not each.closed]
     if broken:
-        yield Finding(
-            code="P402",
+        yield Found(
             severity=Severity.WARNING,
             subject="packages",
             summary=f"{_count(len(broken), 'metadata folder')} cannot be read",
@@ -72,7 +71,7 @@ def broken_metadata(packages: Packages) -> Iterator[Finding]:
 
 
 @check("P403", Family.PYTHON)
-def leftover_folders(packages: Packages) -> Iterator[Finding]:
+def leftover_folders(packages: Packages) -> Iterator[Found]:
     """Folders of an interrupted install are lying about.
 
     pip renames a package's folders to `~ame` while it replaces them. When it is killed or the disk is full, they
@@ -85,8 +84,7 @@ def leftover_folders(packages: Packages) -> Iterator[Finding]:
     """
     folders = dict.fromkeys(leftover.parent for leftover in packages.leftovers)
     if folders:
-        yield Finding(
-            code="P403",
+        yield Found(
             severity=Severity.WARNING,
             subject="packages",
             summary=f"an install was interrupted: it left {_count(len(packages.leftovers), 'folder')} behind",
@@ -99,7 +97,7 @@ def leftover_folders(packages: Packages) -> Iterator[Finding]:
 
 
 @check("P404", Family.PYTHON)
-def pythonpath_packages(python: Python, packages: Packages) -> Iterator[Finding]:
+def pythonpath_packages(python: Python, packages: Packages) -> Iterator[Found]:
     """PYTHONPATH brings in packages from outside the environment.
 
     Folders in the variable PYTHONPATH come before the environment's own site-packages. A package found there hides
@@ -116,12 +114,12 @@ def pythonpath_packages(python: Python, packages: Packages) -> Iterator[Finding]
     wrong = any(misfit(package.tags, python) for package in foreign)
     if foreign:
         what = f", hiding the environment's {', '.join(doubles[:5])}" if doubles else ""
-        yield Finding(
-            code="P404",
+        yield Found(
             severity=Severity.WARNING if doubles or wrong else Severity.INFO,
             subject="PYTHONPATH",
             summary=f"PYTHONPATH brings {_count(len(foreign), 'package')} from outside this environment{what}",
             evidence=words.listing(f"{words.lies_in(package)}, which PYTHONPATH names" for package in foreign),
+            about=tuple(doubles),
             remedy=advice("Start Python without it.", command("unset PYTHONPATH"))
             if doubles or wrong
             else Remedy(text="Nothing must be done if you meant it so."),
@@ -129,7 +127,7 @@ def pythonpath_packages(python: Python, packages: Packages) -> Iterator[Finding]
 
 
 @check("P405", Family.PYTHON)
-def user_site_packages(python: Python, packages: Packages) -> Iterator[Finding]:
+def user_site_packages(python: Python, packages: Packages) -> Iterator[Found]:
     """Packages from the user's home folder enter this environment.
 
     `pip install --user` writes to ~/.local/lib/pythonX.Y/site-packages. A conda environment, and a venv made with
@@ -144,20 +142,20 @@ def user_site_packages(python: Python, packages: Packages) -> Iterator[Finding]:
     if python.kind is PythonKind.SYSTEM or not foreign:
         return
     copies = Counter(package.name for package in packages.distributions)
-    hiding = any(copies[package.name] > 1 for package in foreign)
-    yield Finding(
-        code="P405",
+    hiding = tuple(sorted({package.name for package in foreign if copies[package.name] > 1}))
+    yield Found(
         severity=Severity.WARNING if hiding else Severity.INFO,
         subject="user site",
         summary=f"{_count(len(foreign), 'package')} in the user's home folder "
         + ("come before those of this environment" if hiding else "can be imported in this environment"),
         evidence=words.listing(words.lies_in(package) for package in foreign),
+        about=hiding,
         remedy=advice("Keep the home folder out of this environment.", command("export PYTHONNOUSERSITE=1")),
     )
 
 
 @check("P406", Family.PYTHON)
-def managed_python(python: Python) -> Iterator[Finding]:
+def managed_python(python: Python) -> Iterator[Found]:
     """The operating system manages this Python.
 
     A file EXTERNALLY-MANAGED (PEP 668) tells pip not to install here, because the system's own programs use this
@@ -168,8 +166,7 @@ def managed_python(python: Python) -> Iterator[Finding]:
     What to do: work in a virtual environment: `python3 -m venv .venv`.
     """
     if known(python.managed) is not None and python.kind is not PythonKind.VENV:
-        yield Finding(
-            code="P406",
+        yield Found(
             severity=Severity.INFO,
             subject="python",
             summary="this Python belongs to the operating system: packages go into a virtual environment",
@@ -183,7 +180,7 @@ def managed_python(python: Python) -> Iterator[Finding]:
 
 
 @check("P407", Family.PYTHON)
-def read_only_target(python: Python) -> Iterator[Finding]:
+def read_only_target(python: Python) -> Iterator[Found]:
     """This environment cannot be written to.
 
     You may not write to its site-packages folder: it belongs to another user, or lies on a read-only file system (a
@@ -194,8 +191,7 @@ def read_only_target(python: Python) -> Iterator[Finding]:
     What to do: make an environment of your own, or ask its owner.
     """
     if not python.writable:
-        yield Finding(
-            code="P407",
+        yield Found(
             severity=Severity.INFO,
             subject="python",
             summary="this environment is read-only for you: it can be checked, not changed",
@@ -205,7 +201,7 @@ def read_only_target(python: Python) -> Iterator[Finding]:
 
 
 @check("P408", Family.PYTHON)
-def doubled_packages(packages: Packages, python: Python) -> Iterator[Finding]:
+def doubled_packages(packages: Packages, python: Python) -> Iterator[Found]:
     """A package is installed twice.
 
     Two distributions of one name are on Python's path. In one folder that is an interrupted upgrade: the files are a
@@ -219,8 +215,7 @@ def doubled_packages(packages: Packages, python: Python) -> Iterator[Finding]:
     for name, copies in _doubles(packages):
         if any(package.in_user_site or package.location in python.pythonpath for package in copies):
             continue  # P404 and P405 tell of these
-        yield Finding(
-            code="P408",
+        yield Found(
             severity=Severity.WARNING,
             subject=name,
             summary=f"{name} is installed {len(copies)} times: "
@@ -254,7 +249,7 @@ _VARIABLES = ("PYTHONHOME", "PYTHONPATH")
 
 
 @check("P412", Family.PYTHON)
-def start_fails(python: Python, variables: Mapping[str, str]) -> Iterator[Finding]:
+def start_fails(python: Python, variables: Mapping[str, str]) -> Iterator[Found]:
     """This Python does not start as things are set here.
 
     Before it runs a line of yours, Python looks for its standard library (PYTHONHOME moves it), loads modules that a
@@ -268,8 +263,7 @@ def start_fails(python: Python, variables: Mapping[str, str]) -> Iterator[Findin
     What to do: unset the variable, or delete the start-up file.
     """
     if python.start.failure:
-        yield Finding(
-            code="P412",
+        yield Found(
             severity=Severity.ERROR,
             subject="python",
             summary="this Python does not start: "
@@ -303,7 +297,7 @@ def _repair(python: Python) -> Remedy:
 
 
 @check("P413", Family.PYTHON)
-def startup_file_fails(python: Python) -> Iterator[Finding]:
+def startup_file_fails(python: Python) -> Iterator[Found]:
     """A start-up file of this Python fails, or prints something.
 
     sitecustomize.py, usercustomize.py and lines beginning with `import` in .pth files run at every start of Python.
@@ -317,8 +311,7 @@ def startup_file_fails(python: Python) -> Iterator[Finding]:
     """
     start = python.start
     if start.complaints:
-        yield Finding(
-            code="P413",
+        yield Found(
             severity=Severity.WARNING,
             subject="python",
             summary="a start-up file fails at every start of this Python, and what it should do is left out",
@@ -326,8 +319,7 @@ def startup_file_fails(python: Python) -> Iterator[Finding]:
             remedy=Remedy(text="Delete the file if its package is gone, or install the package again."),
         )
     elif start.printed.strip():
-        yield Finding(
-            code="P413",
+        yield Found(
             severity=Severity.WARNING,
             subject="python",
             summary="a start-up file prints something at every start of this Python",
@@ -337,7 +329,7 @@ def startup_file_fails(python: Python) -> Iterator[Finding]:
 
 
 @check("P409", Family.PYTHON)
-def unfinished_fix(packages: Packages) -> Iterator[Finding]:
+def unfinished_fix(packages: Packages) -> Iterator[Found]:
     """A fix was cut off half way.
 
     `flash-doctor fix` was killed, or the machine went down, while it exchanged files; old and new ones may lie side by
@@ -350,8 +342,7 @@ def unfinished_fix(packages: Packages) -> Iterator[Finding]:
     does so by itself.
     """
     for folder in packages.unfinished:
-        yield Finding(
-            code="P409",
+        yield Found(
             severity=Severity.ERROR,
             subject="environment",
             summary="a fix was cut off half way, and the environment is neither the old one nor the new one",

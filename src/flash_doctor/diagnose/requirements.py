@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.registry import check
 from flash_doctor.diagnose.requires_dist import Need, first_of_each, fits, unmet
-from flash_doctor.model import Family, Finding, Packages, Python, RequirementLine, Severity, known
+from flash_doctor.model import Family, Packages, Python, RequirementLine, Severity, known
+from flash_doctor.rules.engine import Found
 from flash_doctor.system.commands import advice, command, install, pip
 from flash_doctor.system.requirement import parse
 
@@ -28,7 +29,7 @@ _SHOWN = 8
 
 
 @check("C710", Family.COMPANIONS)
-def unmet_requirements(packages: Packages, python: Python) -> Iterator[Finding]:
+def unmet_requirements(packages: Packages, python: Python) -> Iterator[Found]:
     """Installed packages need others that are missing or of another version.
 
     Each package names what it needs. pip looks at that for the packages it installs just then, not for those that are
@@ -48,8 +49,7 @@ def unmet_requirements(packages: Packages, python: Python) -> Iterator[Finding]:
         if need.name not in _OWN_RULE
     ]
     if needs:
-        yield Finding(
-            code="C710",
+        yield Found(
             severity=Severity.WARNING,
             subject="packages",
             summary=_summary(needs),
@@ -78,9 +78,7 @@ def _wanted(needs: list[Need]) -> list[str]:
 
 
 @check("C711", Family.COMPANIONS)
-def requirements_file(
-    requirements: tuple[RequirementLine, ...], packages: Packages, python: Python
-) -> Iterator[Finding]:
+def requirements_file(requirements: tuple[RequirementLine, ...], packages: Packages, python: Python) -> Iterator[Found]:
     """The requirements file asks for something else than what is installed.
 
     Lines of the file given with `-r` whose condition (the part after `;`) holds for this Python are compared with what
@@ -95,8 +93,7 @@ def requirements_file(
     lines = [line for line in own if not _met(line, installed)]
     if lines:
         file = lines[0].file
-        yield Finding(
-            code="C711",
+        yield Found(
             severity=Severity.WARNING,
             subject=str(file),
             summary=f"{len(lines)} of {len(own)} requirements of {file.name} are not met",
@@ -144,7 +141,7 @@ def _line(text: str, number: int, file: Path, stack: str) -> RequirementLine:
 
 
 @check("C712", Family.COMPANIONS)
-def another_stack(requirements: tuple[RequirementLine, ...], packages: Packages) -> Iterator[Finding]:
+def another_stack(requirements: tuple[RequirementLine, ...], packages: Packages) -> Iterator[Found]:
     """What is installed is not the stack that was named.
 
     A stack is a set of versions that somebody used together, with its source (`flash-doctor stacks show NAME`). The
@@ -160,8 +157,7 @@ def another_stack(requirements: tuple[RequirementLine, ...], packages: Packages)
     differs = [told for line in asked if (told := _row_told(line, installed))]
     if differs:
         name = asked[0].stack
-        yield Finding(
-            code="C712",
+        yield Found(
             severity=Severity.WARNING,
             subject=name,
             summary=f"{len(differs)} of {len(asked)} versions of the stack {name} are not what is installed",

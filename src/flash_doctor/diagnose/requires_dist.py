@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import NormalizedName
 
-from flash_doctor.diagnose.registry import CouldNotLook
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, Package, Packages, Python, Torch, Unknown
 from flash_doctor.system.requirement import readable, specifiers
@@ -81,13 +80,6 @@ def unmet_of_extras(package: Package, installed: Mapping[NormalizedName, Package
 def first_of_each(packages: Packages) -> dict[NormalizedName, Package]:
     """By name, the distribution that an import meets first."""
     return {package.name: package for package in reversed(packages.distributions)}
-
-
-def one_torch(packages: Packages, torch: Torch) -> None:
-    """Raises CouldNotLook where T506 fires: what fits which torch cannot be said before that is settled."""
-    if len(packages.copies("torch")) > 1 or disagree(packages, torch):
-        message = "it is not settled which torch counts: its files and its metadata disagree (T506)"
-        raise CouldNotLook(message)
 
 
 def disagree(packages: Packages, torch: Torch) -> bool:

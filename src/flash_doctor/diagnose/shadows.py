@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.registry import check
 from flash_doctor.facts import Facts
-from flash_doctor.model import Absent, Family, Finding, Hider, Packages, Python, Remedy, Severity, Shadow, Unknown
+from flash_doctor.model import Absent, Family, Hider, Packages, Python, Remedy, Severity, Shadow, Unknown
+from flash_doctor.rules.engine import Found, need
 from flash_doctor.system.commands import advice, command
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _OWN_RULE = ("torch", "flash_attn")
 
 
 @check("T512", Family.TORCH)
-def torch_hidden(python: Python, packages: Packages) -> Iterator[Finding]:
+def torch_hidden(python: Python, packages: Packages) -> Iterator[Found]:
     """A file or folder named torch hides the installed torch.
 
     Python looks for `torch` in the folder of the script first (with `python -c`, `python -m` and in notebooks: in the
@@ -35,8 +36,7 @@ def torch_hidden(python: Python, packages: Packages) -> Iterator[Finding]:
     What to do: rename the file, start from another folder, or take the folder off PYTHONPATH.
     """
     for shadow in shadows(python, packages, ("torch",)):
-        yield Finding(
-            code="T512",
+        yield Found(
             severity=Severity.ERROR if shadow.lacks_compiled else Severity.WARNING,
             subject="torch",
             summary=f"{shadow.path} hides the installed torch {_where(shadow)}",
@@ -46,7 +46,7 @@ def torch_hidden(python: Python, packages: Packages) -> Iterator[Finding]:
 
 
 @check("P410", Family.PYTHON)
-def standard_library_hidden(python: Python, facts: Facts) -> Iterator[Finding]:
+def standard_library_hidden(python: Python, facts: Facts) -> Iterator[Found]:
     """A file is named like a module of the standard library that torch needs.
 
     Python takes the first `random.py`, `logging.py` or `types.py` on its path, and the folder of the script (with
@@ -64,8 +64,7 @@ def standard_library_hidden(python: Python, facts: Facts) -> Iterator[Finding]:
     if needed:
         first = needed[0]
         more = f" and {len(needed) - 1} more hide" if needed[1:] else " hides"
-        yield Finding(
-            code="P410",
+        yield Found(
             severity=Severity.WARNING,
             subject="standard library",
             summary=f"{first.path}{more} Python's own module {first.name}, which torch needs, {_where(first)}",
@@ -78,7 +77,7 @@ def standard_library_hidden(python: Python, facts: Facts) -> Iterator[Finding]:
 
 
 @check("P411", Family.PYTHON)
-def package_hidden(python: Python, packages: Packages) -> Iterator[Finding]:
+def package_hidden(python: Python, packages: Packages) -> Iterator[Found]:
     """A file or folder hides an installed package of the same name.
 
     A file `datasets.py` beside the training script, or a checkout of a compiled package (vllm, xformers, bitsandbytes)
@@ -95,8 +94,7 @@ def package_hidden(python: Python, packages: Packages) -> Iterator[Finding]:
     names = {shadow.name for shadow in _all(python) if canonicalize_name(shadow.name) in from_index}
     for shadow in shadows(python, packages, names.difference(_OWN_RULE)):
         if _installed(shadow, python) and (shadow.lacks_compiled or not shadow.source_tree):
-            yield Finding(
-                code="P411",
+            yield Found(
                 severity=Severity.WARNING,
                 subject=shadow.name,
                 summary=f"{shadow.path} hides the installed {shadow.name} {_where(shadow)}",
@@ -123,9 +121,7 @@ def _modules(name: str) -> tuple[str, str]:
 
 
 def _all(python: Python) -> tuple[Shadow, ...]:
-    if isinstance(python.shadows, Unknown):
-        raise CouldNotLook(python.shadows.unknown)
-    return () if isinstance(python.shadows, Absent) else python.shadows
+    return need(python.shadows, absent=())
 
 
 def _installed(shadow: Shadow, python: Python) -> bool:

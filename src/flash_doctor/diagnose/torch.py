@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from flash_doctor.diagnose import words
-from flash_doctor.diagnose.registry import CouldNotLook, check
+from flash_doctor.diagnose.registry import check
 from flash_doctor.diagnose.requires_dist import disagree, first_of_each, unmet, unmet_of_extras
 from flash_doctor.diagnose.tags import misfit
 from flash_doctor.facts import Facts
-from flash_doctor.model import Absent, Family, Finding, Gpus, Package, Packages, Python, Severity, Torch, Unknown, known
+from flash_doctor.model import Absent, Family, Gpus, Package, Packages, Python, Severity, Torch, Unknown, known
+from flash_doctor.rules import explains
+from flash_doctor.rules.engine import Found, need
 from flash_doctor.system.commands import advice, command, install, uninstall
 
 
 @check("T501", Family.TORCH)
-def torch_absent(torch: Torch | Absent, python: Python, packages: Packages) -> Iterator[Finding]:
+def torch_absent(torch: Torch | Absent, python: Python, packages: Packages) -> Iterator[Found]:
     """torch is not installed.
 
     flash-attn, and everything else that is checked from here on, is an extension of torch (PyTorch). Often torch is
@@ -27,8 +29,7 @@ def torch_absent(torch: Torch | Absent, python: Python, packages: Packages) -> I
     """
     if isinstance(torch, Absent) and packages.find("torch") is None:
         folders = ", ".join(str(folder) for folder in python.site_packages)
-        yield Finding(
-            code="T501",
+        yield Found(
             severity=Severity.ERROR,
             subject="torch",
             summary="torch is not installed in this environment",
@@ -38,7 +39,7 @@ def torch_absent(torch: Torch | Absent, python: Python, packages: Packages) -> I
 
 
 @check("T502", Family.TORCH)
-def cpu_build(torch: Torch, gpus: Gpus) -> Iterator[Finding]:
+def cpu_build(torch: Torch, gpus: Gpus) -> Iterator[Found]:
     """torch is a CPU build on a machine with a GPU.
 
     There are builds of torch without any GPU code. They come from an install with `--index-url …/cpu`, from conda's
@@ -51,8 +52,7 @@ def cpu_build(torch: Torch, gpus: Gpus) -> Iterator[Finding]:
     """
     if gpus.devices and isinstance(torch.cuda, Absent) and isinstance(torch.hip, Absent):
         names = sorted({gpu.name for gpu in gpus.devices})
-        yield Finding(
-            code="T502",
+        yield Found(
             severity=Severity.ERROR,
             subject="torch",
             summary=f"torch {torch.version} is a CPU build: it cannot use the GPU of this machine",
@@ -61,6 +61,7 @@ def cpu_build(torch: Torch, gpus: Gpus) -> Iterator[Finding]:
                 *_library_lines(torch),
                 f"{len(gpus.devices)} GPU here: {', '.join(names)} (read through {gpus.source.value})",
             ),
+            about=(explains.BUILD_WITHOUT_CUDA,),
             remedy=words.fix("Install a CUDA build of torch in its place.", allow=("torch",)),
         )
 
@@ -72,7 +73,7 @@ def _library_lines(torch: Torch) -> tuple[str, ...]:
 
 
 @check("T503", Family.TORCH)
-def vendor_build(torch: Torch) -> Iterator[Finding]:
+def vendor_build(torch: Torch) -> Iterator[Found]:
     """torch comes from a vendor (an NVIDIA container image or a Jetson): leave it alone.
 
     A version such as `2.8.0a0+…nv25.06` is NVIDIA's own build. It is not the torch of the same number from the
@@ -86,8 +87,7 @@ def vendor_build(torch: Torch) -> Iterator[Finding]:
     """
     vendor = known(torch.vendor)
     if vendor:
-        yield Finding(
-            code="T503",
+        yield Found(
             severity=Severity.INFO,
             subject="torch",
             summary=f"torch {torch.version} is a build of {vendor}: leave it and its flash-attn as they are",
@@ -101,7 +101,7 @@ _IMAGE_MARKS = (_IMAGE_TORCH, "NVIDIA_PYTORCH_VERSION")
 
 
 @check("T504", Family.TORCH)
-def vendor_torch_replaced(torch: Torch, variables: Mapping[str, str], packages: Packages) -> Iterator[Finding]:
+def vendor_torch_replaced(torch: Torch, variables: Mapping[str, str], packages: Packages) -> Iterator[Found]:
     """The torch of an NVIDIA image was replaced by another one.
 
     NVIDIA's PyTorch images bring torch, flash-attn, Transformer Engine and apex built for one another. When a later
@@ -116,8 +116,7 @@ def vendor_torch_replaced(torch: Torch, variables: Mapping[str, str], packages: 
     image = [f"{name}={variables[name]}" for name in _IMAGE_MARKS if variables.get(name)]
     if image and known(torch.vendor) is None and not isinstance(torch.vendor, Unknown):
         package = packages.find("torch")
-        yield Finding(
-            code="T504",
+        yield Found(
             severity=Severity.WARNING,
             subject="torch",
             summary=f"this is an NVIDIA PyTorch image, but torch {torch.version} is not the image's own",
@@ -132,7 +131,7 @@ def vendor_torch_replaced(torch: Torch, variables: Mapping[str, str], packages: 
 @check("T505", Family.TORCH)
 def torch_files_missing(
     packages: Packages, torch: Torch | Absent | Unknown, python: Python, facts: Facts
-) -> Iterator[Finding]:
+) -> Iterator[Found]:
     """Files of torch are missing or cut off.
 
     The file RECORD beside torch's metadata lists every file that was installed. Here some of them are gone or have
@@ -145,14 +144,13 @@ def torch_files_missing(
     package = packages.find("torch")
     if package is None or package.editable:
         return
-    if isinstance(package.record, Unknown) and not isinstance(torch, Absent):
-        raise CouldNotLook(package.record.unknown)
+    if not isinstance(torch, Absent):
+        need(package.record, absent=None)
     lost = _lost(package, torch)
-    if isinstance(torch, Unknown) and not lost:
-        raise CouldNotLook(torch.unknown)
-    if lost:
-        yield Finding(
-            code="T505",
+    if not lost:
+        need(torch, absent=None)
+    else:
+        yield Found(
             severity=Severity.ERROR,
             subject="torch",
             summary=f"torch {package.raw_version} is damaged: files that were installed are missing or changed",
@@ -179,7 +177,7 @@ def _lacks_cuda_library(torch: Torch) -> bool:
 
 
 @check("T506", Family.TORCH)
-def two_torches(packages: Packages, torch: Torch, python: Python) -> Iterator[Finding]:
+def two_torches(packages: Packages, torch: Torch, python: Python) -> Iterator[Found]:
     """torch is there twice, or its metadata names another version than its files.
 
     conda and pip each install a torch of their own, an interrupted upgrade leaves both, or a copy lies in ~/.local.
@@ -192,8 +190,7 @@ def two_torches(packages: Packages, torch: Torch, python: Python) -> Iterator[Fi
     copies = packages.copies("torch")
     differs = disagree(packages, torch)
     if len(copies) > 1 or differs:
-        yield Finding(
-            code="T506",
+        yield Found(
             severity=Severity.ERROR if differs else Severity.WARNING,
             subject="torch",
             summary=f"Python imports torch {torch.version}, the metadata names "
@@ -211,7 +208,7 @@ def two_torches(packages: Packages, torch: Torch, python: Python) -> Iterator[Fi
 
 
 @check("T511", Family.TORCH)
-def torch_unmanaged(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+def torch_unmanaged(packages: Packages, torch: Torch, python: Python, facts: Facts) -> Iterator[Found]:
     """pip does not know this torch, or cannot replace it.
 
     Beside torch lies a folder `torch-VERSION.dist-info` that says which version was installed and, in its file
@@ -226,8 +223,7 @@ def torch_unmanaged(packages: Packages, torch: Torch, python: Python, facts: Fac
     why = _unmanaged(package)
     if why and torch.location.parent in python.site_packages and known(torch.vendor) is None:
         again = words.same_torch(package.raw_version if package else str(torch.version), python, facts)
-        yield Finding(
-            code="T511",
+        yield Found(
             severity=Severity.WARNING,
             subject="torch",
             summary=f"torch {torch.version} cannot be managed by pip: {why}",
@@ -248,7 +244,7 @@ def _unmanaged(package: Package | None) -> str:
 
 
 @check("T507", Family.TORCH)
-def torch_for_another_python(packages: Packages, torch: Torch, python: Python) -> Iterator[Finding]:
+def torch_for_another_python(packages: Packages, torch: Torch, python: Python) -> Iterator[Found]:
     """torch was built for another Python.
 
     torch's compiled part is made for one Python version. It does not load in another: a folder copied between
@@ -261,8 +257,7 @@ def torch_for_another_python(packages: Packages, torch: Torch, python: Python) -
     package = packages.find("torch")
     why = misfit(package.tags, python) if package else None
     if package and why:
-        yield Finding(
-            code="T507",
+        yield Found(
             severity=Severity.ERROR,
             subject="torch",
             summary=f"torch {torch.version} does not fit this Python: {why}",
@@ -272,7 +267,7 @@ def torch_for_another_python(packages: Packages, torch: Torch, python: Python) -
 
 
 @check("T508", Family.TORCH)
-def python_not_supported(torch: Torch, python: Python, facts: Facts) -> Iterator[Finding]:
+def python_not_supported(torch: Torch, python: Python, facts: Facts) -> Iterator[Found]:
     """This torch release was never made for this Python.
 
     Each torch release publishes wheels for certain Python versions. Outside of them torch was built by hand or comes
@@ -284,8 +279,7 @@ def python_not_supported(torch: Torch, python: Python, facts: Facts) -> Iterator
     """
     release = facts.torch.release(torch.version) if words.is_cpython(python) else None
     if release and python.abi not in release.pythons and known(torch.vendor) is None:
-        yield Finding(
-            code="T508",
+        yield Found(
             severity=Severity.WARNING,
             subject="torch",
             summary=f"torch {torch.version.public} was never published for this Python ({python.abi})",
@@ -300,7 +294,7 @@ def python_not_supported(torch: Torch, python: Python, facts: Facts) -> Iterator
 
 
 @check("T509", Family.TORCH)
-def rocm_build(torch: Torch, gpus: Gpus) -> Iterator[Finding]:
+def rocm_build(torch: Torch, gpus: Gpus) -> Iterator[Found]:
     """torch is a build for AMD GPUs on a machine with NVIDIA GPUs.
 
     A ROCm build of torch (`+rocm…`) cannot use an NVIDIA GPU, nor can flash-attn's CUDA wheels be used with it.
@@ -311,18 +305,18 @@ def rocm_build(torch: Torch, gpus: Gpus) -> Iterator[Finding]:
     """
     hip = known(torch.hip)
     if gpus.devices and hip:
-        yield Finding(
-            code="T509",
+        yield Found(
             severity=Severity.ERROR,
             subject="torch",
             summary=f"torch {torch.version} is built for AMD GPUs (ROCm {hip}), this machine has NVIDIA's",
             evidence=(f"{torch.location / 'version.py'}: hip = {hip}", f"GPU here: {gpus.devices[0].name}"),
+            about=(explains.BUILD_WITHOUT_CUDA,),
             remedy=words.fix("Install a CUDA build of torch in its place.", allow=("torch",)),
         )
 
 
 @check("T510", Family.TORCH)
-def torch_requirements(torch: Torch, packages: Packages, python: Python) -> Iterator[Finding]:
+def torch_requirements(torch: Torch, packages: Packages, python: Python) -> Iterator[Found]:
     """Packages that torch itself needs are missing or of another version.
 
     torch's CUDA builds take cuDNN, cuBLAS, NCCL and others from packages named `nvidia-…`. Without one, `import
@@ -343,12 +337,12 @@ def torch_requirements(torch: Torch, packages: Packages, python: Python) -> Iter
     if needs:
         missing = [need for need in needs if need.found is None]
         names = ", ".join(need.name for need in (missing or needs)[:4])
-        yield Finding(
-            code="T510",
+        yield Found(
             severity=Severity.ERROR if missing else Severity.WARNING,
             subject="torch",
             summary=f"torch {torch.version} needs {names}, "
             + ("which is missing" if missing else "which is there in another version"),
             evidence=words.listing(need.line for need in needs),
+            about=(explains.TORCH_LIBRARIES,),
             remedy=advice("Install what torch asks for.", install(python, *(need.requirement for need in needs))),
         )

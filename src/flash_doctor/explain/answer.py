@@ -20,6 +20,7 @@ from flash_doctor.explain.symbols import library_evidence, symbol_evidence, symb
 from flash_doctor.explain.unknown import Failures, failing
 from flash_doctor.model.explanation import Explanation, Explanations, LogLine
 from flash_doctor.model.report import Remedy
+from flash_doctor.rules.explains import By, Causes, Explains
 from flash_doctor.system.commands import advice, of_facts, with_names
 
 if TYPE_CHECKING:
@@ -63,9 +64,10 @@ def in_causal_order(explanations: Sequence[Explanation], complaints: Complaints)
     """By the stage at which each goes wrong (a driver before a library), then by their place in the log."""
     merged = _merged(explanations)
     ordered = sorted(merged, key=lambda told: (complaints.by_id[told.code].stage, _place(told)))
+    causes = _causes(complaints)
     tops: list[Explanation] = []
     for told in ordered:
-        cause = next((top for top in tops if _explains(top, told, complaints)), None)
+        cause = next((top for top in tops if causes.explains(top.code, told.code, told.family)), None)
         if cause is None:
             tops.append(told)
         else:
@@ -73,9 +75,12 @@ def in_causal_order(explanations: Sequence[Explanation], complaints: Complaints)
     return tuple(tops)
 
 
-def _explains(cause: Explanation, told: Explanation, complaints: Complaints) -> bool:
-    absorbed = complaints.by_id[cause.code].absorbs
-    return told.family in absorbed or told.code in absorbed or (told.family == cause.family and told.code != cause.code)
+def _causes(complaints: Complaints) -> Causes:
+    """What each row of the catalogue absorbs, and the other rows of its family."""
+    return Causes(
+        Explains(causes=frozenset({row.id}), effects=frozenset({*row.absorbs, row.family}), by=By.ANY)
+        for row in complaints.by_id.values()
+    )
 
 
 def _place(told: Explanation) -> int:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Torch as Torch,
     )
     from flash_doctor.model.report import (
+        Because as Because,
         CommandLine as CommandLine,
         Environment as Environment,
         Family as Family,

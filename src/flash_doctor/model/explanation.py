@@ -60,9 +60,14 @@ class Explanations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What a finding's `code` means: a sentence, the cause at length (paragraphs as in a docstring), what to do."""
+    """What a finding's `code` means: a sentence, the cause at length (paragraphs as in a docstring), what to do.
+
+    `family` is empty where it is the name of the command.
+    """
 
     code: str
     title: str
     cause: str
     remedy: str
+    family: str = ""
+    sources: tuple[str, ...] = ()

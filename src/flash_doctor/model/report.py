@@ -54,7 +54,7 @@ class Severity(Enum):
 
 
 class Family(Enum):
-    """The families of checks; each has a weight in the score (`diagnose/score.py`)."""
+    """The families of checks; each has a weight in the score (`rules/score.py`)."""
 
     HOST = "host"
     DRIVER = "driver"
@@ -91,8 +91,19 @@ class Remedy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Because:
+    """The finding that explains another one: its code, and what it is about."""
+
+    code: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong: `summary` says what, `evidence` how we know (each line can be checked by hand)."""
+    """One thing that is wrong: `summary` says what, `evidence` how we know (each line can be checked by hand).
+
+    `because_of` names the findings of the same report that explain this one.
+    """
 
     code: str
     severity: Severity
@@ -100,6 +111,7 @@ class Finding:
     summary: str
     evidence: tuple[str, ...]
     remedy: Remedy | None = None
+    because_of: tuple[Because, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

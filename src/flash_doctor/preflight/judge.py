@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.model import Absent, Finding, Score, Severity, Unchecked
 from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.inputs import Files, Inputs
-from flash_doctor.preflight.registry import RULES, Found, finding
-from flash_doctor.preflight.rules import load_rules
+from flash_doctor.preflight.registry import EVERY, RULES, ConfigRule, Found, worded
+from flash_doctor.rules.engine import Result, tell
+from flash_doctor.rules.explains import TABLE
+from flash_doctor.rules.score import score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.preflight.document import Malformed
     from flash_doctor.preflight.inputs import Adapter
-    from flash_doctor.preflight.registry import Answer
 
 SYNTAX = "PF-yaml-syntax"
+# reading the file is the first of the checks, and no function of the Scene
+_SYNTAX_MADE = Result(rule=ConfigRule(code=SYNTAX, function=lambda: (), dialects=EVERY))
 _SEVERITIES = tuple(Severity)
 
 
@@ -38,21 +41,18 @@ class PreflightJudgement:
 
 def preflight(scene: Inputs, facts: PreflightFacts, *, only: frozenset[str] = frozenset()) -> PreflightJudgement:
     """Apply every rule for the run's framework, or those whose ids are named in `only`."""
-    load_rules()
-    return _judge(each.apply(scene, facts) for each in RULES.values() if not only or each.code in only)
+    RULES.load()
+    chosen = [each for each in RULES.values() if not only or each.code in only]
+    return _judged([_SYNTAX_MADE, *TABLE.concluded(each.judge(scene, facts) for each in chosen)])
 
 
-def _judge(answers: Iterable[Answer]) -> PreflightJudgement:
-    made = list(answers)
-    findings = [each for answer in made for each in answer.findings]
-    unchecked = [answer.unchecked for answer in made if answer.unchecked]
-    applicable = sum(answer.applies for answer in made) + 1  # the syntax was checked, too
-    sound = applicable - len(unchecked)
-    faulty = {each.code for each in findings if each.severity is not Severity.INFO}
+def _judged(results: Sequence[Result[ConfigRule]]) -> PreflightJudgement:
+    findings = [each for result in results for each in result.findings]
+    unchecked = [result.unchecked for result in results if result.unchecked]
     return PreflightJudgement(
         findings=tuple(sorted(findings, key=_order)),
         unchecked=tuple(sorted(unchecked, key=lambda each: each.code)),
-        score=Score(value=round(100 * (sound - len(faulty)) / sound), checked=sound, applicable=applicable),
+        score=score(results, lambda rule: (rule.code, 1)),  # each rule is a family of its own
     )
 
 
@@ -80,8 +80,4 @@ def malformed(fault: Malformed, facts: PreflightFacts) -> PreflightJudgement:
         evidence=(place + fault.shown[0], " " * len(place) + fault.shown[1]),
         remedy=f"Correct line {fault.line}" + (": replace the tab by spaces." if tab else "."),
     )
-    return PreflightJudgement(
-        findings=(finding(SYNTAX, found, facts.rules[SYNTAX], run),),
-        unchecked=(),
-        score=Score(value=0, checked=1, applicable=1),
-    )
+    return _judged([_SYNTAX_MADE.telling([tell(SYNTAX, worded(found, facts.rules[SYNTAX], run))])])

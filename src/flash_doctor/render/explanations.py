@@ -13,9 +13,6 @@ from flash_doctor.system.codec import encode
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from flash_doctor.diagnose.registry import Check
-    from flash_doctor.facts.preflight import RuleText
-    from flash_doctor.facts.watch import WatchRule
     from flash_doctor.model.explanation import Explanations, LogLine, Meaning
     from flash_doctor.render.document import Document
 
@@ -112,42 +109,18 @@ def _closing(told: Explanations, *, joined: bool) -> Iterator[Line]:
 _SOURCES_SHOWN = 4
 
 
-def of_check(check: Check) -> Explanation:
-    """A check's docstring; what to do stands in it."""
-    _, _, cause = check.documentation.partition("\n")
-    return _told(check.code, check.family.value, check.title, cause.strip())
-
-
-def of_preflight(code: str, rule: RuleText) -> Explanation:
-    why = f"Why: {rule.why}\n\n" if rule.why != rule.symptom else ""
-    cause = f"{why}What you see if nobody looks: {rule.symptom}\n\nUsually told as: {rule.severity.value}."
-    return _told(code, "preflight", rule.title, cause, rule.remedy, (str(rule.source),))
-
-
-def of_watch(rule: WatchRule) -> Explanation:
-    trainer = "any training" if rule.trainer == "any" else rule.trainer.upper()
-    cause = f"Watched in: {trainer}.\n\nHealthy: {rule.healthy}."
-    return _told(rule.code, "watch", rule.meaning, cause, rule.action, (str(rule.source),))
-
-
-def of_meaning(meaning: Meaning, family: str) -> Explanation:
-    return _told(meaning.code, family, meaning.title, meaning.cause, meaning.remedy)
-
-
-def _told(
-    code: str, family: str, title: str, cause: str, remedy: str = "", sources: tuple[str, ...] = ()
-) -> Explanation:
+def of_meaning(meaning: Meaning, command: str) -> Explanation:
     """It is about the code, so there is no doubt, no evidence and no line."""
     return Explanation(
-        code=code,
-        family=family,
-        title=title,
-        cause=cause,
+        code=meaning.code,
+        family=meaning.family or command,
+        title=meaning.title,
+        cause=meaning.cause,
         evidence=(),
         lines=(),
-        remedies=(Remedy(text=remedy),) if remedy else (),
+        remedies=(Remedy(text=meaning.remedy),) if meaning.remedy else (),
         confidence=Confidence.CERTAIN,
-        sources=sources,
+        sources=meaning.sources,
     )
 
 

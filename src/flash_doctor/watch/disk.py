@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Finding, Severity
+from flash_doctor.rules.engine import Found
 from flash_doctor.watch.findings import duration, finding, size
 from flash_doctor.watch.robust import slope
 from flash_doctor.watch.trainer_files import Settings
@@ -84,7 +85,11 @@ def _risen(state: DiskState, space: Space, folder: str, facts: WatchFacts) -> Fi
     colour, severity = ("red", Severity.ERROR) if state.level == RED else ("yellow", Severity.WARNING)
     summary = f"disk is {colour}: {space.share:.0%} used, {size(space.free)} free{_time_left(state, space)}"
     evidence = f"{size(space.used)} of {size(space.used + space.free)} used; red above {state.red:.0%}"
-    return finding(facts, "W-disk", severity, folder, summary, evidence)
+    return _finding(facts, "W-disk", severity, folder, summary, evidence)
+
+
+def _finding(facts: WatchFacts, code: str, severity: Severity, folder: str, summary: str, evidence: str) -> Finding:
+    return finding(facts, code, Found(severity=severity, subject=folder, summary=summary, evidence=(evidence,)))
 
 
 def _time_left(state: DiskState, space: Space) -> str:
@@ -151,14 +156,14 @@ def _not_deleted(saved: Saved, folder: str, facts: WatchFacts) -> Finding | None
         return None
     summary = f"{saved.present} checkpoints, where {saved.limit} should be kept: old ones are not deleted"
     evidence = f"save_total_limit is {saved.settings.whole('save_total_limit')} in training_args.bin"
-    return finding(facts, "W-checkpoints", Severity.WARNING, folder, summary, evidence)
+    return _finding(facts, "W-checkpoints", Severity.WARNING, folder, summary, evidence)
 
 
 def _too_large(saved: Saved, folder: str, facts: WatchFacts) -> Finding | None:
     if not saved.is_adapter or saved.bytes <= facts.disk.adapter_bytes:
         return None
     summary = f"the checkpoint at step {saved.step} takes {size(saved.bytes)}"
-    return finding(facts, "W-checkpoint-size", Severity.WARNING, folder, summary, "it has an adapter_config.json")
+    return _finding(facts, "W-checkpoint-size", Severity.WARNING, folder, summary, "it has an adapter_config.json")
 
 
 def _no_room(saved: Saved, space: Space | None, folder: str, facts: WatchFacts) -> Finding | None:
@@ -169,4 +174,4 @@ def _no_room(saved: Saved, space: Space | None, folder: str, facts: WatchFacts) 
     at = f", at step {saved.step + (fitting + 1) * saved.save_steps}" if saved.save_steps else ""
     summary = f"{saved.growth} more checkpoints need {size(need)}, {size(space.free)} are free: the disk fills{at}"
     evidence = f"the checkpoint at step {saved.step} takes {size(saved.bytes)}"
-    return finding(facts, "W-disk-eta", Severity.ERROR, folder, summary, evidence)
+    return _finding(facts, "W-disk-eta", Severity.ERROR, folder, summary, evidence)

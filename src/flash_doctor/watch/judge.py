@@ -7,8 +7,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Finding, Severity
-from flash_doctor.watch.findings import finding, listed, plain
-from flash_doctor.watch.rules import RULES
+from flash_doctor.rules.engine import Found, Observed, tell
+from flash_doctor.rules.explains import TABLE
+from flash_doctor.watch.findings import listed, plain, worded
+from flash_doctor.watch.rules import SERIES_RULES
 from flash_doctor.watch.series import Series, ToldFinding, absorb
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ _WORDS = {"above": "above", "below": "below", "equal": "exactly"}
 _SHOWN = 5
 
 
-def crossed_limits(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Finding]:
+def crossed_limits(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Observed]:
     """A finding for each limit that the newest value of a metric of this record crosses."""
     for limit in facts.limits:
         if facts.rules[limit.code].trainer in ("any", series.trainer) and _in_force(limit, series):
@@ -40,7 +42,7 @@ def _is_named(metric: str, patterns: tuple[str, ...]) -> bool:
     return metric in patterns or any("*" in pattern and fnmatchcase(metric, pattern) for pattern in patterns)
 
 
-def _judged(limit: Limit, metric: str, series: Series, facts: WatchFacts) -> Iterator[Finding]:
+def _judged(limit: Limit, metric: str, series: Series, facts: WatchFacts) -> Iterator[Observed]:
     values = series.window(metric, limit.window)
     beyond = sum(map(limit.crossed, values))
     if beyond < limit.count:
@@ -50,7 +52,8 @@ def _judged(limit: Limit, metric: str, series: Series, facts: WatchFacts) -> Ite
     summary = f"is {plain(values[-1])}: {where}{often}"
     shown = values[-_SHOWN:]
     evidence = f"last values: {listed(shown)}" if len(shown) > 1 else record_line(series, metric)
-    yield finding(facts, limit.code, limit.severity, metric, summary, evidence)
+    found = Found(severity=limit.severity, subject=metric, summary=summary, evidence=(evidence,))
+    yield tell(limit.code, worded(facts, limit.code, found))
 
 
 def record_line(series: Series, metric: str) -> str:
@@ -65,28 +68,18 @@ _WEIGHT = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 def judge(series: Series, record: LogRecord, facts: WatchFacts) -> tuple[Series, tuple[Finding, ...]]:
     """The series with the record in it, and what is newly wrong: a finding is told once while it lasts."""
     series = absorb(series, record, facts.memory)
-    found = [finding for finding in _found(series, record, facts) if _applies(finding, series, facts)]
-    return _tell(series, record, _without_consequences(found))
+    found = [told for told in _found(series, record, facts) if _applies(told.finding, series, facts)]
+    return _tell(series, record, [told.finding for told in TABLE.explained(found)])
 
 
-def _found(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Finding]:
-    for rule in RULES:
-        yield from rule(series, record, facts)
+def _found(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Observed]:
+    for rule in SERIES_RULES:
+        yield from rule.apply(None, series=series, record=record, facts=facts).told
     yield from crossed_limits(series, record, facts)
 
 
 def _applies(finding: Finding, series: Series, facts: WatchFacts) -> bool:
     return facts.rules[finding.code].trainer in ("any", series.trainer)
-
-
-def _without_consequences(found: list[Finding]) -> list[Finding]:
-    """NaN makes the loss that is shown 0.0: one disease, told once."""
-    lost = any(finding.code == "W-nan" for finding in found)
-    return [
-        finding
-        for finding in found
-        if not (lost and finding.code in {"W-loss-zero", "W-loss-collapse", "W-pref-saturated"})
-    ]
 
 
 def _tell(series: Series, record: LogRecord, found: list[Finding]) -> tuple[Series, tuple[Finding, ...]]:

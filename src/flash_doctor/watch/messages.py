@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.model import Finding, Remedy, Severity
 from flash_doctor.model.explanation import Meaning
+from flash_doctor.rules.documentation import of_words
 from flash_doctor.watch.end_of_run import End
 from flash_doctor.watch.findings import duration, plain, size
+from flash_doctor.watch.rules import SERIES_RULES
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from flash_doctor.facts.watch import WatchFacts, WatchRule
     from flash_doctor.watch.clock import World
     from flash_doctor.watch.dedupe import Voices
     from flash_doctor.watch.end_of_run import WatchOptions
@@ -47,6 +50,31 @@ _WORDS = {
     End.RED: "ended at the first error, as --until-red asks",
     End.STOPPED: "stopped",
 }
+
+
+def meanings(facts: WatchFacts) -> Iterator[Meaning]:
+    """The page of every code: those that watch.toml has words for, and what is told beside them."""
+    of_series = {*(rule.code for rule in SERIES_RULES), *(limit.code for limit in facts.limits)}
+    for code, text in sorted(facts.rules.items()):
+        yield _meaning(text, _IN_LOG if code in of_series else _IN_FOLDER)
+    yield from MEANINGS
+
+
+_IN_LOG = "the values that the finding quotes, in the run's log or in trainer_state.json"
+_IN_FOLDER = "`df -h` and `du -sh *` in the folder that the finding names"
+
+
+def _meaning(text: WatchRule, by_hand: str) -> Meaning:
+    trainer = "any training" if text.trainer == "any" else text.trainer.upper()
+    return of_words(
+        text.code,
+        "watch",
+        text.meaning,
+        (f"Watched in: {trainer}.", f"Healthy: {text.healthy}."),
+        by_hand=by_hand,
+        to_do=text.action,
+        source=str(text.source),
+    )
 
 
 def started(folders: Sequence[Folder], options: WatchOptions, world: World) -> Finding:

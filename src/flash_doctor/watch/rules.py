@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from statistics import median
 from typing import TYPE_CHECKING
 
-from flash_doctor.model import Finding, Severity
-from flash_doctor.watch.findings import finding, listed, plain
+from flash_doctor.model import Severity
+from flash_doctor.rules.engine import Found
+from flash_doctor.watch.findings import RULES, listed, plain, rule
 from flash_doctor.watch.robust import blocks, distance, error_of_median, rising
 from flash_doctor.watch.series import MEMORY, Series, evaluation_losses, is_training
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flash_doctor.facts.watch import WatchFacts
     from flash_doctor.watch.records import LogRecord
 
-Found = Iterator[Finding]
 _FALLING_SCHEDULES = frozenset({"linear", "cosine", "polynomial"})
 
 
-def not_a_number(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+@rule("W-nan")
+def not_a_number(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """NaN or infinite loss, grad_norm or eval loss, or a loss of 0.0 that the Trainer's filter made of NaN."""
     watched = {name: record.metrics[name] for name in ("loss", "grad_norm") if name in record.metrics}
     for name, value in {**watched, **evaluation_losses(record)}.items():
@@ -31,7 +33,7 @@ def not_a_number(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
         evidence = [record.excerpt]
         if hidden:
             evidence.append("the Trainer's logging_nan_inf_filter leaves NaN out of the loss it shows")
-        yield finding(facts, "W-nan", Severity.ERROR, name, summary, *evidence)
+        yield Found(severity=Severity.ERROR, subject=name, summary=summary, evidence=tuple(evidence))
 
 
 def _scaling(series: Series, record: LogRecord, facts: WatchFacts) -> bool:
@@ -47,7 +49,14 @@ def _finds_scale(series: Series, facts: WatchFacts) -> bool:
     return series.settings.is_on("fp16") and series.step <= facts.scaling.steps
 
 
-def spike(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+@rule("W-loss-spike")
+def diverging(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
+    """A loss that leaps, or one that climbs."""
+    yield from _spike(series, record, facts)
+    yield from _rise(series, record, facts)
+
+
+def _spike(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """A loss far above the losses before it: by ratio, and by what these losses vary anyway."""
     numbers = facts.spike
     loss = record.metrics.get("loss", math.nan)
@@ -58,10 +67,12 @@ def spike(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     if times > numbers.warning and distance(loss, before) > numbers.deviations:
         severity = Severity.ERROR if times > numbers.error else Severity.WARNING
         summary = f"spikes to {plain(loss)}, {times:.1f} times its median of the last {len(before)} logs"
-        yield finding(facts, "W-loss-spike", severity, "loss", summary, f"losses before: {listed(before[-5:])}")
+        yield Found(
+            severity=severity, subject="loss", summary=summary, evidence=(f"losses before: {listed(before[-5:])}",)
+        )
 
 
-def rise(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+def _rise(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """A loss that climbs, however slowly, far above where it began: no single log of it is a spike."""
     numbers = facts.spike
     if "loss" not in record.metrics or len(series.newest) < 2 * numbers.least:
@@ -73,10 +84,11 @@ def rise(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
         severity = Severity.ERROR if now > numbers.error * start else Severity.WARNING
         summary = f"has risen to {plain(now)}, {now / start:.1f} times what it was at first: training diverges"
         evidence = f"medians of {numbers.least} logs each; it began at {plain(start)}"
-        yield finding(facts, "W-loss-spike", severity, "loss", summary, evidence)
+        yield Found(severity=severity, subject="loss", summary=summary, evidence=(evidence,))
 
 
-def flat(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+@rule("W-loss-flat")
+def flat(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """A loss that does not fall from the first logs, nor from the first third, to the newest third of the run.
 
     Looked at seldom: of many looks at noise one would see anything.
@@ -94,7 +106,7 @@ def flat(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
         start, now = median(series.first[:third]), median(newest)
         summary = f"has not fallen in {series.step} steps: {plain(start)} at first, {plain(now)} now"
         evidence = f"medians of {third} logs each, ± {2 * error:.1%}"
-        yield finding(facts, "W-loss-flat", Severity.WARNING, "loss", summary, evidence)
+        yield Found(severity=Severity.WARNING, subject="loss", summary=summary, evidence=(evidence,))
 
 
 def _due(logs: int, every: int) -> bool:
@@ -111,7 +123,8 @@ def _fall(first: tuple[float, ...], newest: tuple[float, ...]) -> tuple[float, f
     return 1 - median(newest) / start, math.hypot(error_of_median(first), error_of_median(newest)) / start
 
 
-def overfit(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+@rule("W-overfit")
+def overfit(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """An eval loss that rises from evaluation to evaluation while the training loss falls."""
     numbers = facts.overfit
     for name in evaluation_losses(record):
@@ -123,10 +136,19 @@ def overfit(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
         if rising(losses) and grown >= numbers.least and last[-1].training < last[0].training:
             summary = f"rose at {numbers.rises} evaluations in a row, to {plain(last[-1].loss)}"
             training = f"training loss meanwhile: {plain(last[0].training)} to {plain(last[-1].training)}"
-            yield finding(facts, "W-overfit", Severity.WARNING, name, summary, f"{name}: {listed(losses)}", training)
+            yield Found(
+                severity=Severity.WARNING,
+                subject=name,
+                summary=summary,
+                evidence=(
+                    f"{name}: {listed(losses)}",
+                    training,
+                ),
+            )
 
 
-def learning_rate(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+@rule("W-lr-flat")
+def learning_rate(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """A learning rate that is no number, stays 0, or does not move under a schedule that falls."""
     rates = series.window("learning_rate", facts.rate.constant)
     if "learning_rate" not in record.metrics or not rates:  # a line of the end is in no window
@@ -139,7 +161,7 @@ def learning_rate(series: Series, record: LogRecord, facts: WatchFacts) -> Found
     elif _stuck(series, rates, facts):
         summary = f"has been {plain(rates[-1])} for {len(rates)} logs under a {_schedule(series)} schedule"
     if summary:
-        yield finding(facts, "W-lr-flat", Severity.WARNING, "learning_rate", summary, record.excerpt)
+        yield Found(severity=Severity.WARNING, subject="learning_rate", summary=summary, evidence=(record.excerpt,))
 
 
 def _schedule(series: Series) -> str:
@@ -155,17 +177,20 @@ def _stuck(series: Series, rates: tuple[float, ...], facts: WatchFacts) -> bool:
     return series.steps[-1] - series.steps[-constant] >= whole / 20 if whole > 0 else False
 
 
-def no_evaluation(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+@rule("W-no-eval")
+def no_evaluation(series: Series, record: LogRecord) -> Iterator[Found]:
     """Evaluation is configured and the first epoch went by without."""
     if series.evaluations or not series.settings.evaluates or series.epoch is None or series.epoch < 1.05:
         return
     if is_training(record):
         strategy = series.settings.text("eval_strategy") or series.settings.text("evaluation_strategy")
         evidence = f"eval_strategy is {strategy}, eval_steps {series.settings.whole('eval_steps')}"
-        yield finding(facts, "W-no-eval", Severity.WARNING, "eval_loss", "was not logged in the first epoch", evidence)
+        summary = "was not logged in the first epoch"
+        yield Found(severity=Severity.WARNING, subject="eval_loss", summary=summary, evidence=(evidence,))
 
 
-def memory_creep(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+@rule("W-memory-creep")
+def memory_creep(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """GPU memory that grew over each of the last hundreds of steps."""
     numbers = facts.memory
     for name in sorted(MEMORY):
@@ -173,10 +198,11 @@ def memory_creep(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
         if name in record.metrics and marks and marks.grown >= numbers.in_a_row:
             summary = f"grew by more than {numbers.growth:.0%} in each of {marks.grown} times {numbers.every} steps"
             evidence = f"now {plain(record.metrics[name])} GiB"
-            yield finding(facts, "W-memory-creep", Severity.WARNING, name, summary, evidence)
+            yield Found(severity=Severity.WARNING, subject=name, summary=summary, evidence=(evidence,))
 
 
-def kl_growth(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+@rule("W-grpo-kl")
+def kl_growth(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """KL that has grown several times within a few logs, once it is above its healthy range."""
     numbers = facts.kl
     values = [value for value in series.window("kl", numbers.within + numbers.newest) if value > 0]
@@ -187,10 +213,11 @@ def kl_growth(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     if times > numbers.growth:
         summary = f"is {times:.1f} times its median of the {len(before)} logs before"
         evidence = f"before: {listed(before[-5:])}; now: {listed(newest)}"
-        yield finding(facts, "W-grpo-kl", Severity.WARNING, "kl", summary, evidence)
+        yield Found(severity=Severity.WARNING, subject="kl", summary=summary, evidence=(evidence,))
 
 
-def length(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+@rule("W-grpo-length")
+def length(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """Completions that grow steadily up to the longest allowed."""
     name, most = "completions/mean_length", series.settings.whole("max_completion_length")
     values = series.window(name, facts.trend.logs)
@@ -199,10 +226,11 @@ def length(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     if values[-1] > facts.trend.length * most and rising(blocks(values, facts.trend.blocks)):
         summary = f"has risen over {len(values)} logs to {plain(values[-1])} of {most} tokens"
         evidence = f"medians: {listed(blocks(values, facts.trend.blocks))}"
-        yield finding(facts, "W-grpo-length", Severity.WARNING, name, summary, evidence)
+        yield Found(severity=Severity.WARNING, subject=name, summary=summary, evidence=(evidence,))
 
 
-def alignment(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
+@rule("W-ebft")
+def alignment(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Found]:
     """EBFT's alignment that falls steadily."""
     name = "ebft/alignment"
     values = series.window(name, facts.trend.logs)
@@ -210,19 +238,9 @@ def alignment(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
         middles = blocks(values, facts.trend.blocks)
         if rising(middles[::-1]):
             summary = f"has fallen over {len(values)} logs to {plain(values[-1])}"
-            yield finding(facts, "W-ebft", Severity.WARNING, name, summary, f"medians: {listed(middles)}")
+            yield Found(
+                severity=Severity.WARNING, subject=name, summary=summary, evidence=(f"medians: {listed(middles)}",)
+            )
 
 
-RULES: tuple[Callable[[Series, LogRecord, WatchFacts], Found], ...] = (
-    not_a_number,
-    spike,
-    rise,
-    flat,
-    overfit,
-    learning_rate,
-    no_evaluation,
-    memory_creep,
-    kl_growth,
-    length,
-    alignment,
-)
+SERIES_RULES = tuple(RULES.values())

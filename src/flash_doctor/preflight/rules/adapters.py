@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from flash_doctor.model import Absent, Severity, Unknown
+from flash_doctor.facts.preflight import PreflightFacts
+from flash_doctor.model import Absent, Part, Severity, Unknown
+from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.derive import ADAPTERS, is_adapter
-from flash_doctor.preflight.inputs import Model
-from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.model import Part
-    from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Adapter
+from flash_doctor.preflight.inputs import Adapter, Model
+from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.rules.engine import need
 
 
 @rule("PF-quant-adapter", dialects=AXOLOTL)

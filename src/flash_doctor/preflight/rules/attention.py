@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from flash_doctor.model import Absent, Severity, Unknown, known
+from flash_doctor.facts.frameworks import Schema
+from flash_doctor.facts.preflight import PreflightFacts
+from flash_doctor.model import Absent, Part, Severity, Unknown, known
 from flash_doctor.preflight.config import Run, truth
 from flash_doctor.preflight.derive import attention, dtype, plain_name, unified
-from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
+from flash_doctor.preflight.inputs import Card, Distributions, FlashBuild, Hub, Model
+from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.rules.engine import need
+from flash_doctor.rules.explains import BACKEND
 from flash_doctor.system.commands import FIX, PLAN, command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from flash_doctor.facts.frameworks import Schema
-    from flash_doctor.facts.preflight import Backend, PreflightFacts
-    from flash_doctor.model import Part
-    from flash_doctor.preflight.inputs import Card, Distributions, FlashBuild, Hub, Model
+    from flash_doctor.facts.preflight import Backend
 
 _FLASH_2 = {"flash_attention_2", "kernels-community/flash-attn2"}
 _DATACENTER = {(8, 0), (9, 0)}
@@ -73,6 +74,7 @@ def wrong_gpu(
         yield Found(
             key=asked.key,
             summary=f"{backend.name} does not run on {unable[0].name}",
+            about=(BACKEND,),
             evidence=(f"compute capability {unable[0].capability}; it needs {_needs(backend)}",),
             remedy=f"attn_implementation: {instead}" + (" (old flags: xformers_attention: true)" if old else ""),
         )
@@ -104,15 +106,13 @@ def package_missing(
     run: Run,
     schema: Schema | Absent,
     stack: Distributions,
-    cards: Part[tuple[Card, ...]],
     variables: Mapping[str, str],
     hub: Part[Hub],
     facts: PreflightFacts,
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
-    able = all(backend is None or backend.runs_on(card.capability) for card in known(cards) or ())
-    if backend and able:  # a GPU that cannot do it is told by PF-attn-arch: no package would help
+    if backend:
         yield from _missing(asked.key, backend, stack, _reachable(backend, variables, hub), facts)
         yield from _too_old(asked.key, backend, stack, facts)
     if run.count("context_parallel_size", 1) > 1 and not stack.get("ring-flash-attn"):
@@ -147,15 +147,19 @@ def _missing(
             severity=Severity.INFO,
             summary=f"{name} is not installed; transformers will fetch {backend.kernel} from the hub instead",
             evidence=found,
+            about=(BACKEND,),
             remedy=f"Nothing, if the hub can be reached when training starts; else install {name}.",
         )
         return
     mends = FIX if name == "flash-attn" else command("pip install {}", name)
     yield Found(
-        key=key, summary=f"{backend.name} needs the package {name}", evidence=found, commands=(mends,), remedy=(
-            f"Install {name}, or take attn_implementation: sdpa with sample_packing: false."
-        ),
-    )  # fmt: skip
+        key=key,
+        summary=f"{backend.name} needs the package {name}",
+        evidence=found,
+        about=(BACKEND,),
+        commands=(mends,),
+        remedy=f"Install {name}, or take attn_implementation: sdpa with sample_packing: false.",
+    )
 
 
 def _too_old(key: str, backend: Backend, stack: Distributions, facts: PreflightFacts) -> Iterator[Found]:
@@ -170,6 +174,7 @@ def _too_old(key: str, backend: Backend, stack: Distributions, facts: PreflightF
             yield Found(
                 key=key,
                 summary=f"{backend.name} needs torchao {least} or newer, which is not installed",
+                about=(BACKEND,),
                 remedy="Install it, or choose another attn_implementation.",
                 commands=(command("pip install {}", f"torchao>={least}"),),
             )
@@ -181,6 +186,7 @@ def _old(key: str, name: str, installed: Version, least: Version, backend: Backe
     return Found(
         key=key,
         summary=f"{backend.name} needs {name} {least} or newer; {installed} is installed",
+        about=(BACKEND,),
         remedy=f"Upgrade {name}, or choose another attn_implementation.",
     )
 

@@ -8,15 +8,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flash_doctor.model import Severity, known
-from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
+from flash_doctor.facts.preflight import PreflightFacts
+from flash_doctor.model import Part, Severity, known
+from flash_doctor.preflight.config import Run
+from flash_doctor.preflight.inputs import Files, Prepared, Sample, Totals
+from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.rules.engine import need
 from flash_doctor.system.commands import command, delete
 
 if TYPE_CHECKING:
-    from flash_doctor.facts.preflight import Conditions, PreflightFacts
-    from flash_doctor.model import Part
-    from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Files, Prepared, Sample, Totals
+    from flash_doctor.facts.preflight import Conditions
 
 
 _SHOWN = 5

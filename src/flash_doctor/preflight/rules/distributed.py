@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Part, Severity, Unknown, known
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.config import Run, truth
@@ -14,11 +15,6 @@ from flash_doctor.preflight.deepspeed import ZeroPlan, read_plan
 from flash_doctor.preflight.inputs import Card, Distributions, Files
 from flash_doctor.preflight.registry import Found, rule
 from flash_doctor.system.commands import command
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from flash_doctor.facts.preflight import PreflightFacts
 
 _SAME = {
     "train_micro_batch_size_per_gpu": "micro_batch_size",

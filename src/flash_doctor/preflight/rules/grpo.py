@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import ast
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Part, Unknown
 from flash_doctor.preflight import derive
-from flash_doctor.preflight.config import Dialect
-from flash_doctor.preflight.registry import Found, NotKnown, need, rule
+from flash_doctor.preflight.config import Dialect, Run
+from flash_doctor.preflight.inputs import Distributions, Files, Sample
+from flash_doctor.preflight.registry import Found, rule
+from flash_doctor.rules.engine import CouldNotLook, need
 from flash_doctor.system.commands import command
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Distributions, Files, Sample
 
 _DEFAULT_GROUP = 8
 _ALWAYS = {"prompts", "completions", "completion_ids", "trainer_state", "kwargs", "prompt", "completion", "self"}
@@ -149,7 +145,7 @@ def _unusable(
 def _elsewhere(module: str, files: Files, modules: Part[tuple[Path, ...]]) -> str:
     if files.listed:
         message = f"whether {module} can be imported is not among the facts given"
-        raise NotKnown(message)
+        raise CouldNotLook(message)
     roots = () if isinstance(modules, (Absent, Unknown)) else modules
     if any((root / module.split(".")[0]).exists() or (root / f"{module.split('.')[0]}.py").exists() for root in roots):
         return ""

@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from flash_doctor.facts.frameworks import Schema
+from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Part, Unknown
+from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.formats.types import accepts
-from flash_doctor.preflight.registry import AXOLOTL, Found, NotKnown, rule
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from flash_doctor.facts.frameworks import Schema
-    from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.config import Run
+from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.rules.engine import need
 
 _NEAR = 0.75
 _COMMAND_LINE = {"debug", "inference", "strict"}
@@ -157,9 +155,7 @@ def _not_importable(
     parts = module.split(".")
     if parts[:2] == ["axolotl", "integrations"] and len(parts) > 2 and isinstance(modules, (Absent, Unknown)):
         return "" if parts[2] in schema.plugins else f"axolotl {schema.release} has no integration {parts[2]}"
-    if isinstance(modules, (Absent, Unknown)):
-        raise NotKnown(modules.unknown if isinstance(modules, Unknown) else modules.absent)
-    files = [root.joinpath(*parts) for root in modules]
+    files = [root.joinpath(*parts) for root in need(modules)]
     found = [path for base in files for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()]
     if not found:
         return f"no module {module} lies on the path of the environment"

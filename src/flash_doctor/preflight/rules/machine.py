@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Part, Severity
 from flash_doctor.preflight import derive, memory, storage
-from flash_doctor.preflight.config import Dialect
+from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.deepspeed import read_plan
 from flash_doctor.preflight.inputs import Card, Disk, Files, HostResources, Hub, Model, Totals
-from flash_doctor.preflight.registry import Found, need, rule
+from flash_doctor.preflight.registry import Found, rule
+from flash_doctor.rules.engine import need
+from flash_doctor.rules.explains import DISK_SHARE
 from flash_doctor.system.commands import command
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.config import Run
 
 _GIB = memory.GIB
 _ERROR_TOLD = "an estimate: of 79 published runs each took between 7 % less and 37 % more than it gives"
@@ -161,6 +158,7 @@ def headroom(disk: Disk, facts: PreflightFacts) -> Iterator[Found]:
                 f"start below {limits['disk_start']:.0%}; yellow from {limits['disk_yellow']:.0%}, "
                 f"red from {limits['disk_red']:.0%}",
             ),
+            about=(DISK_SHARE,),
             remedy="Delete checkpoints that are no longer needed, or move output_dir to a larger volume.",
             commands=(command("ls -1dt checkpoint-* | tail -n +3"),),
         )
@@ -184,8 +182,7 @@ def checkpoints(
     needed = memory.total(terms)
     used, red = disk.total - disk.free, facts.conditions.limits["disk_red"]
     share = (used + needed) / max(disk.total, 1)
-    # a disk that is too full already is told by PF-disk-headroom
-    if needed > disk.free or share > red >= used / max(disk.total, 1):
+    if needed > disk.free or share > red:
         amount = storage.size(needed) if needed < storage.ENDLESS else "ever more checkpoints"
         yield Found(
             key="save_total_limit",
@@ -196,6 +193,7 @@ def checkpoints(
                 *(f"{term.name} {storage.size(term.bytes)} = {term.how}" for term in terms),
                 "an old checkpoint is deleted only after the new one is written",
             ),
+            about=(DISK_SHARE,) if needed <= disk.free else (),
             remedy="save_total_limit: 2, save_only_model: true, fewer saves (save_steps: 2000), or a larger volume.",
         )
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from packaging.version import Version
+
+from flash_doctor.facts.frameworks import Schema
+from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Capability, Severity, Unknown
+from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.derive import attention, dtype, is_adapter
+from flash_doctor.preflight.inputs import Card, Distributions, Inputs
 from flash_doctor.preflight.registry import AXOLOTL, Found, rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from packaging.version import Version
-
-    from flash_doctor.facts.frameworks import Schema
-    from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Card, Distributions, Inputs
 
 _HOPPER = Capability(major=9, minor=0)
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Capability, Severity, Unknown
+from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.derive import dtype
+from flash_doctor.preflight.inputs import Card, Inputs
 from flash_doctor.preflight.registry import Found, rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Card, Inputs
 
 _AMPERE = Capability(major=8, minor=0)
 _HOPPER = Capability(major=9, minor=0)

@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Severity
+from flash_doctor.preflight.config import Run
+from flash_doctor.preflight.inputs import Sample
 from flash_doctor.preflight.registry import AXOLOTL, Found, rule
 from flash_doctor.preflight.rules.data import (
     base_of,
@@ -22,9 +25,7 @@ from flash_doctor.preflight.rules.data import (
 )
 
 if TYPE_CHECKING:
-    from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import DataRow, Sample
+    from flash_doctor.preflight.inputs import DataRow
 
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
 _CHARACTERS = 3.6  # of a token, roughly

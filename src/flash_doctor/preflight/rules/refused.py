@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
+from flash_doctor.facts.frameworks import Schema
+from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent
 from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.formats.types import accepts, wanted
 from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.rules.explains import BATCH_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from packaging.version import Version
-
-    from flash_doctor.facts.frameworks import Schema
-    from flash_doctor.facts.preflight import Conditions, PreflightFacts
+    from flash_doctor.facts.preflight import Conditions
 
 _NEAR = 0.88
 _EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+")
@@ -119,18 +120,14 @@ def _missing(run: Run) -> Iterator[Found]:
 
 def _sizes_missing(run: Run) -> Iterator[Found]:
     sizes = [key for key in ("micro_batch_size", "gradient_accumulation_steps", "batch_size") if run.get(key)]
-    if len(sizes) < 2 and not _negative(run):
+    if len(sizes) < 2:
         yield Found(
             key="micro_batch_size",
             summary="two of micro_batch_size, gradient_accumulation_steps and batch_size must be set",
             evidence=(f"set: {', '.join(sizes) or 'none'}",),
             remedy="Set micro_batch_size and gradient_accumulation_steps.",
+            about=(BATCH_SIZE,),
         )
-
-
-def _negative(run: Run) -> bool:
-    """PF-steps speaks of a batch size below 1."""
-    return (run.number("micro_batch_size") or 1) < 1 or run.number("micro_batch_size") == 0
 
 
 @rule("PF-hf-args", dialects=frozenset({Dialect.HF, Dialect.TRL, Dialect.LLAMAFACTORY}))

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
+from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Part
 from flash_doctor.preflight.config import Run, truth
 from flash_doctor.preflight.inputs import Distributions, Files, Hub
-from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
+from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.rules.engine import need
 from flash_doctor.system.commands import command
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from flash_doctor.facts.preflight import PreflightFacts
 
 _QUIET = {"disabled", "offline", "dryrun"}
 _MODES = {"online", "offline", "shared", "disabled", "dryrun", "run"}

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from packaging.version import Version
+
+from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Part, Severity
 from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.derive import is_adapter
-from flash_doctor.preflight.inputs import Model
-from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
+from flash_doctor.preflight.inputs import Files, Model, Tokenizer
+from flash_doctor.preflight.registry import AXOLOTL, Found, rule
 from flash_doctor.preflight.rules.data import base_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from packaging.version import Version
-
-    from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.inputs import Files, Tokenizer
+from flash_doctor.rules.engine import need
 
 _DEFAULT = "tokenizer_default"
 

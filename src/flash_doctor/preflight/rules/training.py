@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
+from flash_doctor.facts.frameworks import Schema
+from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Part, Severity, Unknown
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.config import Run, truth
-from flash_doctor.preflight.registry import Found, need, rule
+from flash_doctor.preflight.inputs import Distributions, Model, Totals
+from flash_doctor.preflight.registry import Found, rule
+from flash_doctor.rules.engine import need
+from flash_doctor.rules.explains import BATCH_SIZE
 from flash_doctor.system.commands import command
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from flash_doctor.facts.frameworks import Schema
-    from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.inputs import Distributions, Model, Totals
 
 _EVALUATES = ("eval_steps", "evals_per_epoch", "eval_strategy", "do_bench_eval", "do_causal_lm_eval")
 
@@ -113,7 +111,8 @@ def steps(run: Run, totals: Part[Totals], world: int, facts: PreflightFacts) -> 
             )
             return
     if run.count("micro_batch_size", 1) < 1:
-        yield Found(key="micro_batch_size", summary="micro_batch_size must be at least 1", remedy="micro_batch_size: 1")
+        summary = "micro_batch_size must be at least 1"
+        yield Found(key="micro_batch_size", summary=summary, remedy="micro_batch_size: 1", about=(BATCH_SIZE,))
         return
     number, how = derive.steps(run, world, totals)
     if isinstance(totals, (Absent, Unknown)) or number is None or run.get("max_steps"):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from flash_doctor.model import Family, Score, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
-    from flash_doctor.diagnose.registry import Result
+    from flash_doctor.rules.engine import Result, Rule
 
-# Points of each family, 100 in all, and why.
+R = TypeVar("R", bound="Rule")
+
+# Points of each family of checks, 100 in all, and why.
 WEIGHTS: dict[Family, tuple[int, str]] = {
     Family.HOST: (6, "memory, disk and shared memory end a run late, but leave the software whole"),
     Family.DRIVER: (15, "without a working driver nothing above it runs"),
@@ -29,19 +31,20 @@ WEIGHTS: dict[Family, tuple[int, str]] = {
 LEFT: dict[Severity, float] = {Severity.ERROR: 0.0, Severity.WARNING: 0.5, Severity.INFO: 1.0}
 
 
-def score(results: Iterable[Result]) -> Score:
-    """Score of the checks that were made.
+def score(results: Iterable[Result[R]], weigh: Callable[[R], tuple[Hashable, int]]) -> Score:
+    """Score of the rules that were made; `weigh` tells the family of a rule, and that family's points.
 
     A family loses by its worst finding: ten faults with one cause count once. A family of which nothing could be
-    checked, or which has no subject on this machine, is left out of the sum on both sides.
+    checked, or which has no subject here, is left out of the sum on both sides.
     """
-    results = tuple(results)
-    made = [result for result in results if result.applies]
-    unmade = sum(1 for result in results if result.unchecked)
-    left = {result.check.family: 1.0 for result in made}
-    for result in made:
+    applicable = [result for result in results if result.applies]
+    made = [result for result in applicable if result.made]
+    left: dict[Hashable, float] = {}
+    points: dict[Hashable, int] = {}
+    for result in (result for result in applicable if result.made or result.told):
+        family, points_of_family = weigh(result.rule)
         worst = min((LEFT[finding.severity] for finding in result.findings), default=1.0)
-        left[result.check.family] = min(left[result.check.family], worst)
-    total = sum(WEIGHTS[family][0] for family in left)
-    kept = sum(WEIGHTS[family][0] * share for family, share in left.items())
-    return Score(value=round(100 * kept / total) if total else None, checked=len(made), applicable=len(made) + unmade)
+        left[family], points[family] = min(left.get(family, 1.0), worst), points_of_family
+    total = sum(points.values())
+    kept = sum(points[family] * share for family, share in left.items())
+    return Score(value=round(100 * kept / total) if total else None, checked=len(made), applicable=len(applicable))

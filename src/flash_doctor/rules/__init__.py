@@ -1,0 +1,1 @@
+"""The engine behind every rule: how one is registered, called and told, what explains what, and the score."""
