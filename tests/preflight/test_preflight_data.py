@@ -17,7 +17,7 @@ from preflight_bench import FACTS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flash_doctor.preflight.registry import Found
+    from flash_doctor.preflight.registry import KeyFound
 
 ROW = {"text": "x" * 36}
 LINE = json.dumps(ROW)
@@ -188,7 +188,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert "neither a file" in read(tmp_path, "d.jsonl")[0].missing
 
 
-def warned(folder: Path, name: str) -> list[Found]:
+def warned(folder: Path, name: str) -> list[KeyFound]:
     from flash_doctor.preflight.rules.data import too_few
 
     _, totals = read(folder, name)

@@ -79,8 +79,8 @@ def _judged(name: str, data: bytes) -> None:
     given = folder / "given.json"
     if not given.exists():
         given.write_bytes((CASES / "healthy-01-qlora-sharegpt-fa2" / "facts.json").read_bytes())
-    scene = from_facts(read_run(document), Given.read(given), own, Asked(sample=10, current=folder))
-    _shown(preflight(scene, own))
+    inputs = from_facts(read_run(document), Given.read(given), own, Asked(sample=10, current=folder))
+    _shown(preflight(inputs, own))
 
 
 def _shown(judgement: Any) -> None:
@@ -126,8 +126,8 @@ def given(data: bytes) -> None:
             _RUNS.append(read_run(document))
     said = Given.read(file("facts.json", data))
     for run in _RUNS[: 1 + len(data) % 3]:
-        scene = from_facts(run, said, facts().preflight, Asked(sample=1, current=scratch()))
-        _shown(preflight(scene, facts().preflight))
+        inputs = from_facts(run, said, facts().preflight, Asked(sample=1, current=scratch()))
+        _shown(preflight(inputs, facts().preflight))
 
 
 _RUNS: list[Any] = []
@@ -328,8 +328,8 @@ def deepspeed(data: bytes) -> None:
     if not _SCENES:
         _planned(run, *_parts())
     changed = replace(run, settings={**run.settings, "deepspeed": "ds.json"})
-    scene = replace(_SCENES[0], run=changed, files=Files(roots=(scratch(),), listed={}))
-    _shown(preflight(scene, facts().preflight))
+    inputs = replace(_SCENES[0], run=changed, files=Files(roots=(scratch(),), listed={}))
+    _shown(preflight(inputs, facts().preflight))
 
 
 def _watched() -> list[str]:

@@ -1,4 +1,4 @@
-"""`flash-doctor fleet`: check every node of a joint run, compare them, and name the odd ones."""
+"""Compare the nodes of a joint run, and name the odd ones."""
 
 from __future__ import annotations
 

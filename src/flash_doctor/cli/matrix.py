@@ -1,4 +1,4 @@
-"""`flash-doctor matrix`: the wheels that plans choose from: show, check, refresh."""
+"""The wheels that plans choose from: show, check, refresh."""
 
 from __future__ import annotations
 

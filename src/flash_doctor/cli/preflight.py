@@ -117,11 +117,11 @@ def _of_config(config: Path, place: JudgedPlace, asked: Asked, facts: Facts) -> 
         return _report(malformed(document, own), None, _nothing("the configuration cannot be read"))
     run = read_run(document)
     if place.given:
-        scene = from_facts(run, Given.read(place.given), own, asked)
-        return _report(preflight(scene, own), None, _nothing(f"given with --facts {place.given.name}"))
+        inputs = from_facts(run, Given.read(place.given), own, asked)
+        return _report(preflight(inputs, own), None, _nothing(f"given with --facts {place.given.name}"))
     report = _examined(place, facts)
-    scene = from_machine(run, _machine(run, report, place.recorded is None, asked), own, asked)
-    return _report(preflight(scene, own), report.target, report.environment)
+    inputs = from_machine(run, _machine(run, report, place.recorded is None, asked), own, asked)
+    return _report(preflight(inputs, own), report.target, report.environment)
 
 
 def _examined(place: JudgedPlace, facts: Facts) -> Report:

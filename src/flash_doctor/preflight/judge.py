@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.model import Absent, Finding, Score, Severity, Unchecked
 from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.inputs import Files, Inputs
-from flash_doctor.preflight.registry import EVERY, RULES, ConfigRule, Found, worded
+from flash_doctor.preflight.registry import EVERY, RULES, ConfigRule, KeyFound, worded
 from flash_doctor.rules.engine import Result, tell
 from flash_doctor.rules.explains import TABLE
 from flash_doctor.rules.score import score
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flash_doctor.preflight.inputs import Adapter
 
 SYNTAX = "PF-yaml-syntax"
-# reading the file is the first of the checks, and no function of the Scene
+# reading the file is the first of the checks, and no function of the Inputs
 _SYNTAX_MADE = Result(rule=ConfigRule(code=SYNTAX, function=lambda: (), dialects=EVERY))
 _SEVERITIES = tuple(Severity)
 
@@ -39,11 +39,11 @@ class PreflightJudgement:
     score: Score
 
 
-def preflight(scene: Inputs, facts: PreflightFacts, *, only: frozenset[str] = frozenset()) -> PreflightJudgement:
+def preflight(inputs: Inputs, facts: PreflightFacts, *, only: frozenset[str] = frozenset()) -> PreflightJudgement:
     """Apply every rule for the run's framework, or those whose ids are named in `only`."""
     RULES.load()
     chosen = [each for each in RULES.values() if not only or each.code in only]
-    return _judged([_SYNTAX_MADE, *TABLE.concluded(each.judge(scene, facts) for each in chosen)])
+    return _judged([_SYNTAX_MADE, *TABLE.concluded(each.judge(inputs, facts) for each in chosen)])
 
 
 def _judged(results: Sequence[Result[ConfigRule]]) -> PreflightJudgement:
@@ -74,7 +74,7 @@ def malformed(fault: Malformed, facts: PreflightFacts) -> PreflightJudgement:
     run = Run(dialect=Dialect.AXOLOTL, path=fault.path, settings={}, raw={}, lines={})
     place = f"{fault.path.name}:{fault.line}: "
     tab = "tab" in fault.why or "\\t" in fault.why
-    found = Found(
+    found = KeyFound(
         key=fault.path.name,
         summary=f"line {fault.line} of {fault.path.name} is no YAML: {fault.why}",
         evidence=(place + fault.shown[0], " " * len(place) + fault.shown[1]),

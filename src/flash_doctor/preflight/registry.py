@@ -1,6 +1,6 @@
 """`@rule`: registers a rule on the Inputs of a training run. Its words (title, why, what to do) stand in rules.toml.
 
-Its parameters name parts of the Scene (see `rules.engine`); `facts` gets the preflight facts, `scene` all of it.
+Its parameters name parts of the Inputs (see `rules.engine`); `facts` gets the preflight facts, `inputs` all of it.
 A rule tells what it found as `Found`; its severity and remedy are those of rules.toml where it names no other.
 """
 
@@ -28,7 +28,7 @@ AXOLOTL = frozenset({Dialect.AXOLOTL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class KeyFound:
     """What a rule found at a key; `evidence` follows the line of the file, which is added.
 
     `severity` and `remedy` replace those of rules.toml; `commands` can be typed; `about` is for `rules.explains`.
@@ -43,10 +43,10 @@ class Found:
     about: tuple[str, ...] = ()
 
 
-F = TypeVar("F", bound=Callable[..., Iterable[Found]])
+F = TypeVar("F", bound=Callable[..., Iterable[KeyFound]])
 
 
-def worded(found: Found, text: RuleText, run: Run) -> engine.Found:
+def worded(found: KeyFound, text: RuleText, run: Run) -> engine.Found:
     """With the place in the configuration, and the words of rules.toml."""
     return engine.Found(
         subject=run.name(found.key),
@@ -64,14 +64,14 @@ class ConfigRule(Rule):
 
     dialects: frozenset[Dialect]
 
-    def judge(self, scene: Inputs, facts: PreflightFacts) -> Result[ConfigRule]:
+    def judge(self, inputs: Inputs, facts: PreflightFacts) -> Result[ConfigRule]:
         """Run the rule where it is about the framework of this run."""
-        if scene.run.dialect not in self.dialects:
+        if inputs.run.dialect not in self.dialects:
             return Result(rule=self, applies=False)
-        return self.apply(scene, facts=facts, scene=scene)
+        return self.apply(inputs, facts=facts, inputs=inputs)
 
     def worded(self, found: Any, given: Mapping[str, Any]) -> engine.Found:
-        return worded(found, given["facts"].rules[self.code], given["scene"].run)
+        return worded(found, given["facts"].rules[self.code], given["inputs"].run)
 
 
 def meanings(facts: PreflightFacts) -> Iterator[Meaning]:

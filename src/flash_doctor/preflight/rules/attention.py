@@ -13,7 +13,7 @@ from flash_doctor.model import Absent, Part, Severity, Unknown, known
 from flash_doctor.preflight.config import Run, truth
 from flash_doctor.preflight.derive import attention, dtype, plain_name, unified
 from flash_doctor.preflight.inputs import Card, Distributions, FlashBuild, Hub, Model
-from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.preflight.registry import AXOLOTL, KeyFound, rule
 from flash_doctor.rules.engine import need
 from flash_doctor.rules.explains import BACKEND
 from flash_doctor.system.commands import FIX, PLAN, command
@@ -28,18 +28,18 @@ _TAKES_FLASH_4 = {"flash_attention_2", "flash_attention_4"}  # axolotl swaps the
 
 
 @rule("PF-attn-conflict", dialects=AXOLOTL)
-def two_spellings(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Found]:
+def two_spellings(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[KeyFound]:
     asked = attention(run, schema, facts.conditions)
     said = run.text("attn_implementation")
     if unified(schema) and said and asked.flags:
-        yield Found(
+        yield KeyFound(
             key="attn_implementation",
             summary=f"attn_implementation and the old flag {asked.flags[0]} are both set",
             evidence=tuple(line for flag in asked.flags for line in run.where(flag)),
             remedy=f"Keep attn_implementation: {said}, delete {', '.join(asked.flags)}.",
         )
     if not unified(schema) and len(asked.flags) > 1:
-        yield Found(
+        yield KeyFound(
             key=asked.flags[0],
             summary=f"{len(asked.flags)} attention flags are on; only one may be",
             evidence=tuple(line for flag in asked.flags[1:] for line in run.where(flag)),
@@ -48,12 +48,12 @@ def two_spellings(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[F
 
 
 @rule("PF-attn-name", dialects=AXOLOTL)
-def misnamed(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Found]:
+def misnamed(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[KeyFound]:
     said = run.text("attn_implementation")
     canonical = schema.enums.get("CANONICAL_ATTN_IMPLS", ())
     if said and canonical and "/" not in said and said not in canonical:
         right = facts.conditions.spellings.get(said, "")
-        yield Found(
+        yield KeyFound(
             key="attn_implementation",
             summary=f"axolotl {schema.release} knows no attention backend {said}",
             evidence=(f"it knows {', '.join(sorted(canonical))}",),
@@ -64,14 +64,14 @@ def misnamed(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Found]
 @rule("PF-attn-arch")
 def wrong_gpu(
     run: Run, schema: Schema | Absent, cards: tuple[Card, ...], stack: Part[Distributions], facts: PreflightFacts
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
     unable = [card for card in cards if backend and not backend.runs_on(card.capability)]
     if backend and unable:
         old = unable[0].capability.major < 8
         instead = "xformers or sdpa" if old else "flash_attention_2"
-        yield Found(
+        yield KeyFound(
             key=asked.key,
             summary=f"{backend.name} does not run on {unable[0].name}",
             about=(BACKEND,),
@@ -82,7 +82,7 @@ def wrong_gpu(
     installed = known(stack)
     hopper = next((card for card in cards if card.capability.major == _HOPPER), None)
     if asked.name in _TAKES_FLASH_4 and hopper and installed and installed.get("flash-attn-4"):
-        yield Found(
+        yield KeyFound(
             key=asked.key,
             severity=Severity.WARNING,
             summary=f"flash-attn-4 is installed and would be used on {hopper.name}, where its wheel cannot train",
@@ -109,14 +109,14 @@ def package_missing(
     variables: Mapping[str, str],
     hub: Part[Hub],
     facts: PreflightFacts,
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
     if backend:
         yield from _missing(asked.key, backend, stack, _reachable(backend, variables, hub), facts)
         yield from _too_old(asked.key, backend, stack, facts)
     if run.count("context_parallel_size", 1) > 1 and not stack.get("ring-flash-attn"):
-        yield Found(
+        yield KeyFound(
             key="context_parallel_size",
             summary="context_parallel_size above 1 needs the package ring-flash-attn, which is not installed",
             remedy="pip install ring-flash-attn",
@@ -133,7 +133,7 @@ def _reachable(backend: Backend, variables: Mapping[str, str], hub: Part[Hub]) -
 
 def _missing(
     key: str, backend: Backend, stack: Distributions, reachable: bool, facts: PreflightFacts
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     if not backend.packages or stack.any(backend.packages):
         return
     transformers = stack.get("transformers")
@@ -142,7 +142,7 @@ def _missing(
     name = backend.packages[0]
     found = (f"not installed: {' or '.join(backend.packages)}",)
     if fallback:
-        yield Found(
+        yield KeyFound(
             key=key,
             severity=Severity.INFO,
             summary=f"{name} is not installed; transformers will fetch {backend.kernel} from the hub instead",
@@ -152,7 +152,7 @@ def _missing(
         )
         return
     mends = FIX if name == "flash-attn" else command("pip install {}", name)
-    yield Found(
+    yield KeyFound(
         key=key,
         summary=f"{backend.name} needs the package {name}",
         evidence=found,
@@ -162,7 +162,7 @@ def _missing(
     )
 
 
-def _too_old(key: str, backend: Backend, stack: Distributions, facts: PreflightFacts) -> Iterator[Found]:
+def _too_old(key: str, backend: Backend, stack: Distributions, facts: PreflightFacts) -> Iterator[KeyFound]:
     versions = facts.conditions.versions
     transformers, flash = stack.get("transformers"), stack.get("flash-attn")
     strict = bool(transformers and transformers >= versions["kernel_fallback"])
@@ -171,7 +171,7 @@ def _too_old(key: str, backend: Backend, stack: Distributions, facts: PreflightF
     for name, least in (("torch", backend.torch), ("torchao", backend.torchao)):
         installed = stack.get(name)
         if least and installed is None and name == "torchao":
-            yield Found(
+            yield KeyFound(
                 key=key,
                 summary=f"{backend.name} needs torchao {least} or newer, which is not installed",
                 about=(BACKEND,),
@@ -182,8 +182,8 @@ def _too_old(key: str, backend: Backend, stack: Distributions, facts: PreflightF
             yield _old(key, name, installed, least, backend)
 
 
-def _old(key: str, name: str, installed: Version, least: Version, backend: Backend) -> Found:
-    return Found(
+def _old(key: str, name: str, installed: Version, least: Version, backend: Backend) -> KeyFound:
+    return KeyFound(
         key=key,
         summary=f"{backend.name} needs {name} {least} or newer; {installed} is installed",
         about=(BACKEND,),
@@ -194,14 +194,14 @@ def _old(key: str, name: str, installed: Version, least: Version, backend: Backe
 @rule("PF-attn-broken")
 def cannot_be_loaded(
     run: Run, schema: Schema | Absent, stack: Distributions, flash: FlashBuild, facts: PreflightFacts
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     asked = attention(run, schema, facts.conditions)
     if asked.name != "flash_attention_2" or not stack.get("flash-attn"):
         return
     if isinstance(flash.loads, Unknown):
         need(flash.loads)
     if flash.loads is False:
-        yield Found(
+        yield KeyFound(
             key=asked.key,
             summary=f"the installed flash-attn {stack.get('flash-attn')} cannot be used with this torch and GPU",
             evidence=(flash.error, f"torch {stack.get('torch')}") if flash.error else (f"torch {stack.get('torch')}",),
@@ -213,12 +213,12 @@ def cannot_be_loaded(
 @rule("PF-attn-dtype")
 def full_precision(
     run: Run, schema: Schema | Absent, stack: Distributions, cards: Part[tuple[Card, ...]], facts: PreflightFacts
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
     least = min((card.capability for card in known(cards) or ()), default=None)
     if backend and backend.half_only and dtype(run, least, stack.get("torch"), facts.conditions) == "fp32":
-        yield Found(
+        yield KeyFound(
             key="bf16",
             summary=f"{backend.name} computes only in fp16 or bf16, but the run is in 32 bit",
             evidence=(*run.where(asked.key), *run.where("fp16")),
@@ -233,14 +233,14 @@ def wide_heads(
     stack: Distributions,
     cards: Part[tuple[Card, ...]],
     facts: PreflightFacts,
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
     width = max(model.head_dim, model.widest_head)
     said = (f"the model's heads have {width} dimensions",)
     if backend and backend.head_dim and width > backend.head_dim and not run.on("gemma4_hybrid_attn_impl"):
         summary = f"{backend.name} takes heads of at most {backend.head_dim} dimensions"
-        yield Found(key=asked.key, summary=summary, evidence=said)
+        yield KeyFound(key=asked.key, summary=summary, evidence=said)
     elif plain_name(asked.name) in _FLASH_2 and 192 < width <= 256:
         flash = stack.get("flash-attn")
         weak = [
@@ -249,7 +249,7 @@ def wide_heads(
         old = flash is not None and flash < facts.conditions.versions["flash_wide_heads"]
         if weak and (old or model.attention_dropout > 0):
             summary = f"flash-attn has no backward pass for heads this wide on {weak[0].name}"
-            yield Found(key=asked.key, summary=summary, evidence=(*said, f"flash-attn {flash}"))
+            yield KeyFound(key=asked.key, summary=summary, evidence=(*said, f"flash-attn {flash}"))
     elif asked.name == "flash_attention_4" and width > 128:
         summary = "flash_attention_4 takes heads of at most 128 dimensions: axolotl falls back to flash_attention_2"
-        yield Found(key=asked.key, severity=Severity.INFO, summary=summary, evidence=said, remedy="Nothing to do.")
+        yield KeyFound(key=asked.key, severity=Severity.INFO, summary=summary, evidence=said, remedy="Nothing to do.")

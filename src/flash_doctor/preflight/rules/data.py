@@ -12,7 +12,7 @@ from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Part, Severity, known
 from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.inputs import Files, Prepared, Sample, Totals
-from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.preflight.registry import AXOLOTL, KeyFound, rule
 from flash_doctor.rules.engine import need
 from flash_doctor.system.commands import command, delete
 
@@ -61,10 +61,10 @@ def lines(numbers: list[int]) -> str:
 
 
 @rule("PF-data-missing")
-def missing(samples: tuple[Sample, ...], files: Files) -> Iterator[Found]:
+def missing(samples: tuple[Sample, ...], files: Files) -> Iterator[KeyFound]:
     for sample in samples:
         if sample.missing:
-            yield Found(
+            yield KeyFound(
                 key=sample.key if sample.key == "dataset" else f"{sample.key}/path",
                 summary=f"the data {sample.path} cannot be used: {sample.missing}",
                 evidence=_beside(sample.path, files),
@@ -84,11 +84,11 @@ def _beside(name: str, files: Files) -> tuple[str, ...]:
 
 
 @rule("PF-data-syntax")
-def syntax(samples: tuple[Sample, ...]) -> Iterator[Found]:
+def syntax(samples: tuple[Sample, ...]) -> Iterator[KeyFound]:
     for sample in samples:
         if sample.faults:
             number = sample.faults[0][0]
-            yield Found(
+            yield KeyFound(
                 key=f"{sample.key}/path",
                 summary=f"{sample.path}: line {number} is no JSON record",
                 evidence=tuple(f"line {line}: {why}" for line, why in sample.faults),
@@ -140,7 +140,7 @@ def _kind(value: Mapping[str, Any], key: str) -> str:
 
 
 @rule("PF-data-type-mismatch", dialects=AXOLOTL)
-def wrong_type(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iterator[Found]:
+def wrong_type(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iterator[KeyFound]:
     if run.on("skip_prepare_dataset") or run.get("rl"):
         return
     for sample in readable(samples):
@@ -150,7 +150,7 @@ def wrong_type(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> 
         if why and better:
             extra = _extra(better, sample)
             dropped = " (delete field:)" if dataset_of(run, sample).get("field") and better == "chat_template" else ""
-            yield Found(
+            yield KeyFound(
                 key=f"{sample.key}/type",
                 summary=f"type: {kind} does not fit the rows of {sample.path}, which look like {better}",
                 evidence=why,
@@ -165,7 +165,7 @@ def _extra(better: str, sample: Sample) -> str:
 
 
 @rule("PF-data-type-unknown", dialects=AXOLOTL)
-def unknown_type(run: Run, samples: Part[tuple[Sample, ...]], facts: PreflightFacts) -> Iterator[Found]:
+def unknown_type(run: Run, samples: Part[tuple[Sample, ...]], facts: PreflightFacts) -> Iterator[KeyFound]:
     if run.on("skip_prepare_dataset") or run.get("rl"):
         return
     tokenised = {sample.key for sample in known(samples) or () if sample.columns >= _TOKENISED}
@@ -177,7 +177,7 @@ def unknown_type(run: Run, samples: Part[tuple[Sample, ...]], facts: PreflightFa
             need(samples)  # rows that are tokenised already need no type
         found = _unknown_type(kind, facts.conditions)
         if found:
-            yield Found(key=f"{key}/type", summary=found[0], remedy=found[1])
+            yield KeyFound(key=f"{key}/type", summary=found[0], remedy=found[1])
 
 
 def _unknown_type(kind: object, conditions: Conditions) -> tuple[str, str] | None:
@@ -198,19 +198,19 @@ def _unknown_type(kind: object, conditions: Conditions) -> tuple[str, str] | Non
 
 
 @rule("PF-data-loader", dialects=AXOLOTL)
-def loader(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iterator[Found]:
+def loader(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iterator[KeyFound]:
     for sample in samples:
         dataset = dataset_of(run, sample)
         split, form = dataset.get("split"), dataset.get("ds_type")
         if isinstance(split, str) and split and not split.startswith("train"):
-            yield Found(
+            yield KeyFound(
                 key=f"{sample.key}/split",
                 summary=f"a single file has one split, called train; {split} is not in it",
                 remedy="split: train",
             )
         if isinstance(form, str) and form not in facts.conditions.loadable:
             known = ", ".join(sorted(facts.conditions.loadable))
-            yield Found(
+            yield KeyFound(
                 key=f"{sample.key}/ds_type",
                 summary=f"ds_type: {form} is no format that can be loaded (it is looked up on the hub)",
                 evidence=(f"known formats: {known}",),
@@ -218,7 +218,7 @@ def loader(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iter
             )
         word = "" if form else _misleading(sample.path)
         if word:
-            yield Found(
+            yield KeyFound(
                 key=f"{sample.key}/path",
                 summary=f"the path contains {word} before its own ending, so the file is loaded as another format",
                 remedy="Add ds_type: json, or rename the file or folder.",
@@ -233,9 +233,9 @@ def _misleading(path: str) -> str:
 
 
 @rule("PF-data-stale-prepared", dialects=AXOLOTL)
-def stale(run: Run, prepared: Prepared) -> Iterator[Found]:
+def stale(run: Run, prepared: Prepared) -> Iterator[KeyFound]:
     if prepared.stale and not run.on("skip_prepare_dataset"):
-        yield Found(
+        yield KeyFound(
             key="dataset_prepared_path",
             summary="the data changed after they were prepared; training would use the old rows",
             evidence=(f"prepared in {prepared.folder}", prepared.stale),
@@ -253,7 +253,7 @@ def _splits(run: Run) -> bool:
 
 
 @rule("PF-data-too-long")
-def too_long(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[Found]:
+def too_long(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[KeyFound]:
     limit = run.count("sequence_len", 512)
     if _splits(run) or run.get("rl") or totals.over <= facts.conditions.limits["long_share"]:
         return
@@ -261,7 +261,7 @@ def too_long(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[Found]
     cut = run.get("excess_length_strategy") == "truncate"
     fate = "cut off" if cut else "dropped"
     part = "every row is" if everything else f"{totals.over:.1%} of the rows are"
-    yield Found(
+    yield KeyFound(
         key="sequence_len",
         severity=Severity.ERROR if everything and not cut else Severity.WARNING,
         summary=f"{part} longer than {limit} tokens and would be {fate}",
@@ -271,12 +271,12 @@ def too_long(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[Found]
 
 
 @rule("PF-data-too-few")
-def too_few(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[Found]:
+def too_few(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[KeyFound]:
     limits = facts.conditions.limits
     if run.get("pretraining_dataset") or totals.rows >= limits["rows_few"] or not totals.rows:
         return
     documents = _documents(totals, limits)
-    yield Found(
+    yield KeyFound(
         key="datasets",
         summary=f"only {totals.rows} rows to train on" + (", each a whole document" if documents else ""),
         evidence=(
@@ -316,15 +316,15 @@ def _chunking(totals: Totals, conditions: Conditions) -> str:
 
 
 @rule("PF-data-duplicates")
-def duplicates(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[Found]:
+def duplicates(run: Run, totals: Totals, facts: PreflightFacts) -> Iterator[KeyFound]:
     if totals.duplicates > facts.conditions.limits["duplicate_share"] and not run.on("dataset_exact_deduplication"):
-        yield Found(
+        yield KeyFound(
             key="datasets",
             summary=f"{totals.duplicates:.0%} of the rows repeat another row word for word",
             evidence=(totals.how,),
         )
     if totals.leaked:
-        yield Found(
+        yield KeyFound(
             key="test_datasets",
             summary=f"{totals.leaked} rows of the test data are training rows, too: eval loss will look too good",
             remedy="Take them out of the training data.",

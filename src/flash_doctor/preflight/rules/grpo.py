@@ -11,7 +11,7 @@ from flash_doctor.model import Absent, Part, Unknown
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.inputs import Distributions, Files, Sample
-from flash_doctor.preflight.registry import Found, rule
+from flash_doctor.preflight.registry import KeyFound, rule
 from flash_doctor.rules.engine import CouldNotLook, need
 from flash_doctor.system.commands import command
 
@@ -20,12 +20,12 @@ _ALWAYS = {"prompts", "completions", "completion_ids", "trainer_state", "kwargs"
 
 
 @rule("PF-grpo-batch")
-def groups(run: Run, world: int) -> Iterator[Found]:
+def groups(run: Run, world: int) -> Iterator[KeyFound]:
     if run.text("rl") not in derive.REWARDED:
         return
     group = run.count("trl/num_generations", _DEFAULT_GROUP)
     if group < 2:
-        yield Found(
+        yield KeyFound(
             key="trl/num_generations",
             summary="a group needs at least 2 completions to be compared",
             remedy="num_generations: 8",
@@ -40,7 +40,7 @@ def groups(run: Run, world: int) -> Iterator[Found]:
     if size % group or size % step or alone or (world > 1 and each < group * world):
         least = group // math.gcd(group, step)
         wanted = max(sizes.accumulation, group * world // sizes.micro if world > 1 else 1)
-        yield Found(
+        yield KeyFound(
             key="gradient_accumulation_steps" if own is None else "trl/generation_batch_size",
             summary=f"a batch of {size} completions does not make whole groups of {group}",
             evidence=(f"{sizes}", *run.where("trl/num_generations")),
@@ -48,7 +48,7 @@ def groups(run: Run, world: int) -> Iterator[Found]:
         )
     evaluated = run.count("eval_batch_size", sizes.micro) * world
     if (run.number("val_set_size") or run.get("test_datasets")) and evaluated % group:
-        yield Found(
+        yield KeyFound(
             key="eval_batch_size",
             summary=f"the evaluation batch of {evaluated} makes no whole groups of {group}",
             remedy=f"eval_batch_size: {group}",
@@ -56,16 +56,16 @@ def groups(run: Run, world: int) -> Iterator[Found]:
 
 
 @rule("PF-grpo-vllm")
-def vllm(run: Run, stack: Part[Distributions], server: Part[bool]) -> Iterator[Found]:
+def vllm(run: Run, stack: Part[Distributions], server: Part[bool]) -> Iterator[KeyFound]:
     if run.text("rl") not in derive.REWARDED or not run.on("trl/use_vllm"):
         return
     if run.on("trl/vllm_lora_sync") and not derive.is_adapter(run):
-        yield Found(
+        yield KeyFound(
             key="trl/vllm_lora_sync", summary="vllm_lora_sync needs an adapter", remedy="Delete vllm_lora_sync."
         )
     if run.get("trl/vllm_mode") == "colocate":
         if not need(stack).get("vllm"):
-            yield Found(
+            yield KeyFound(
                 key="trl/vllm_mode",
                 summary="vllm_mode: colocate needs the package vllm",
                 commands=(command("pip install vllm"),),
@@ -79,7 +79,7 @@ def vllm(run: Run, stack: Part[Distributions], server: Part[bool]) -> Iterator[F
         else:
             serve = command("CUDA_VISIBLE_DEVICES=1 trl vllm-serve --model {}", run.text("base_model"))
         host, port = run.get("trl/vllm_server_host") or "0.0.0.0", run.get("trl/vllm_server_port") or 8000
-        yield Found(
+        yield KeyFound(
             key="trl/vllm_server_host",
             summary=f"no vLLM server answers at {host}:{port}",
             evidence=("training would wait for vllm_server_timeout and then stop",),
@@ -94,12 +94,12 @@ def rewards(
     files: Files,
     modules: Part[tuple[Path, ...]],
     samples: Part[tuple[Sample, ...]],
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     if run.text("rl") not in derive.REWARDED:
         return
     functions, weights = run.words("trl/reward_funcs"), run.get("trl/reward_weights")
     if isinstance(weights, list) and functions and len(weights) != len(functions):
-        yield Found(
+        yield KeyFound(
             key="trl/reward_weights",
             summary=f"{len(weights)} reward weights for {len(functions)} reward functions",
             evidence=run.where("trl/reward_funcs"),
@@ -111,7 +111,7 @@ def rewards(
         why = _unusable(name, importable, files, modules, columns)
         if why and why not in told:
             told.add(why)
-            yield Found(
+            yield KeyFound(
                 key=f"trl/reward_funcs/{index}", summary=f"the reward function {name} cannot be used", evidence=(why,)
             )
 

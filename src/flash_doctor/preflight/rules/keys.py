@@ -13,7 +13,7 @@ from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Part, Unknown
 from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.formats.types import accepts
-from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.preflight.registry import AXOLOTL, KeyFound, rule
 from flash_doctor.rules.engine import need
 
 _NEAR = 0.75
@@ -33,9 +33,9 @@ _MODELS = {
 
 
 @rule("PF-yaml-duplicate-key")
-def duplicate_key(run: Run) -> Iterator[Found]:
+def duplicate_key(run: Run) -> Iterator[KeyFound]:
     for twice in run.duplicates:
-        yield Found(
+        yield KeyFound(
             key=twice.key,
             summary=f"{twice.key} stands twice; only the value of line {twice.again} counts",
             evidence=(f"line {twice.first}: {twice.values[0]}", f"line {twice.again}: {twice.values[1]}"),
@@ -53,7 +53,7 @@ def _own(key: str) -> bool:
 
 
 @rule("PF-key-unknown", dialects=AXOLOTL)
-def unknown_key(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Found]:
+def unknown_key(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[KeyFound]:
     everything = frozenset(schema.top) | frozenset(key for keys in schema.plugins.values() for key in keys)
     for key, value in run.settings.items():
         # a key without a value changes nothing, whether it is known or not
@@ -66,9 +66,9 @@ def unknown_key(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Fou
                 yield _unknown(f"{place}/{key}", near, schema)
 
 
-def _unknown(key: str, near: str, schema: Schema) -> Found:
+def _unknown(key: str, near: str, schema: Schema) -> KeyFound:
     name = key.rpartition("/")[2]
-    return Found(
+    return KeyFound(
         key=key,
         summary=f"axolotl {schema.release} knows no key {name}: it is dropped without a word",
         evidence=(f"the nearest key is {near}",) if near else ("no key has a similar name",),
@@ -99,12 +99,12 @@ def _nested(run: Run, schema: Schema) -> Iterator[tuple[str, list[str], frozense
 
 
 @rule("PF-key-version", dialects=AXOLOTL)
-def key_of_another_release(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Found]:
+def key_of_another_release(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[KeyFound]:
     for key, value in run.settings.items():
         releases = facts.axolotl.releases_with(key) if value is not None else ()
         if not schema.knows(key) and releases and not _own(key):
             newer = releases[0] > schema.release
-            yield Found(
+            yield KeyFound(
                 key=key,
                 summary=f"axolotl {schema.release} does not know {key} {'yet' if newer else 'any more'}",
                 evidence=(f"known to axolotl {releases[0]}" + (f" to {releases[-1]}" if len(releases) > 1 else ""),),
@@ -117,12 +117,12 @@ def key_of_another_release(run: Run, schema: Schema, facts: PreflightFacts) -> I
 
 
 @rule("PF-plugin-key-inactive", dialects=AXOLOTL)
-def inactive_plugin_key(run: Run, schema: Schema) -> Iterator[Found]:
+def inactive_plugin_key(run: Run, schema: Schema) -> Iterator[KeyFound]:
     listed = run.words("plugins")
     for key, value in run.settings.items():
         plugin = "" if key in schema.top else schema.plugin_of(key)
         if plugin and value not in (None, False) and not any(plugin in entry.split(".") for entry in listed):
-            yield Found(
+            yield KeyFound(
                 key=key,
                 summary=f"{key} belongs to the plugin {plugin}, which is not listed: the key is ignored",
                 remedy=f"Add the plugin under plugins: (a class of axolotl.integrations.{plugin}), or delete {key}.",
@@ -132,13 +132,13 @@ def inactive_plugin_key(run: Run, schema: Schema) -> Iterator[Found]:
 @rule("PF-plugin-unimportable", dialects=AXOLOTL)
 def unimportable_plugin(
     run: Run, schema: Schema, importable: Mapping[str, bool], modules: Part[tuple[Path, ...]]
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     for index, entry in enumerate(run.words("plugins")):
         module, _, name = entry.rpartition(".")
         why = _not_importable(module, name, schema, importable, modules)
         if why:
             near = nearest(module, frozenset(f"axolotl.integrations.{plugin}" for plugin in schema.plugins))
-            yield Found(
+            yield KeyFound(
                 key=f"plugins/{index}",
                 summary=f"the plugin {entry} cannot be imported; training would go on without it",
                 evidence=(why,),
@@ -164,13 +164,13 @@ def _not_importable(
 
 
 @rule("PF-yaml-boolean-word", dialects=AXOLOTL)
-def boolean_word(run: Run, schema: Schema) -> Iterator[Found]:
+def boolean_word(run: Run, schema: Schema) -> Iterator[KeyFound]:
     for key, value in run.settings.items():
         written = schema.type_of(key)
         refused = isinstance(value, bool) and "str" in written and not accepts(written, value, schema.enums)
         if refused and accepts(written, "word", {}):
             word = "no" if value is False else "yes"
-            yield Found(
+            yield KeyFound(
                 key=key,
                 summary=f"{key} wants a word, but YAML reads an unquoted no, off, yes or on as {value}",
                 remedy=f'{key}: "{word}"   (with the quotation marks)',
@@ -178,11 +178,11 @@ def boolean_word(run: Run, schema: Schema) -> Iterator[Found]:
 
 
 @rule("PF-env-placeholder")
-def placeholder(run: Run) -> Iterator[Found]:
+def placeholder(run: Run) -> Iterator[KeyFound]:
     for place, value in _texts(run.raw, ""):
         match = _PLACED.search(value)
         if match and _PLACES.search(place) and not _WORDS_OF_TOKENS.search(place):
-            yield Found(
+            yield KeyFound(
                 key=place,
                 summary=f"{match[0]} is taken literally: nothing replaces variables in this file",
             )

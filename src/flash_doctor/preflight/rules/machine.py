@@ -11,7 +11,7 @@ from flash_doctor.preflight import derive, memory, storage
 from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.deepspeed import read_plan
 from flash_doctor.preflight.inputs import Card, Disk, Files, HostResources, Hub, Model, Totals
-from flash_doctor.preflight.registry import Found, rule
+from flash_doctor.preflight.registry import KeyFound, rule
 from flash_doctor.rules.engine import need
 from flash_doctor.rules.explains import DISK_SHARE
 from flash_doctor.system.commands import command
@@ -31,7 +31,7 @@ _NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "9p", "fus
 @rule("PF-vram")
 def video_memory(
     run: Run, model: Model, cards: tuple[Card, ...], world: int, files: Files, facts: PreflightFacts
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     if not cards:
         return
     conditions = facts.conditions
@@ -43,7 +43,7 @@ def video_memory(
     share = memory.total(terms) / max(room, 1.0)
     if share > conditions.limits["vram_warning"]:
         taken = f", {card.used / _GIB:.1f} GiB of it taken by other processes" if card.used else ""
-        yield Found(
+        yield KeyFound(
             key="micro_batch_size",
             severity=Severity.ERROR if share > conditions.limits["vram_error"] else Severity.WARNING,
             summary=f"about {memory.total(terms) / _GIB:.1f} GiB are needed on a GPU that has {room / _GIB:.1f}",
@@ -84,12 +84,12 @@ def host_memory(
     files: Files,
     variables: Mapping[str, str],
     facts: PreflightFacts,
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     said = run.number("dataset_num_proc") or _number(variables)
     workers = int(said or (system.cpus if run.is_axolotl else 1))
     measured = totals if isinstance(totals, Totals) else None
     if system.quota and workers > 2 * system.quota:
-        yield Found(
+        yield KeyFound(
             key="dataset_num_proc",
             summary=f"{workers} processes would prepare the data on {system.quota:g} allowed cores",
             evidence=(f"the machine has {system.cpus} cores; the container's quota is {system.quota:g}",),
@@ -100,7 +100,7 @@ def host_memory(
     terms = memory.host_ram(run, need(model).params, facts.conditions, workers, world, read_plan(run, files), data)
     needed = memory.total(terms)
     if needed > system.ram_free:
-        yield Found(
+        yield KeyFound(
             key="dataset_num_proc",
             severity=Severity.ERROR,
             summary=f"about {needed / _GIB:.0f} GiB of RAM are needed, {system.ram_free / _GIB:.0f} are free",
@@ -108,7 +108,7 @@ def host_memory(
             remedy=f"dataset_num_proc: {max(1, workers // 4)}; fsdp_config.cpu_ram_efficient_loading: true",
         )
     elif said and measured and workers > measured.rows / facts.conditions.limits["rows_per_worker"] and workers > 1:
-        yield Found(
+        yield KeyFound(
             key="dataset_num_proc",
             severity=Severity.INFO,
             summary=f"{workers} processes for {measured.rows} rows cost more time than they save",
@@ -123,7 +123,7 @@ def _number(variables: Mapping[str, str]) -> float | None:
 
 
 @rule("PF-shm")
-def shared_memory(run: Run, system: HostResources, world: int, facts: PreflightFacts) -> Iterator[Found]:
+def shared_memory(run: Run, system: HostResources, world: int, facts: PreflightFacts) -> Iterator[KeyFound]:
     limits = facts.conditions.limits
     default = limits["prefetch"] if run.is_axolotl else limits["prefetch_hf"]
     workers = run.count("dataloader_num_workers", world if run.is_axolotl else 0)
@@ -132,7 +132,7 @@ def shared_memory(run: Run, system: HostResources, world: int, facts: PreflightF
     needed = workers * prefetch * micro * length * 32
     tiny = system.container and system.shm <= 64 * 2**20 and world > 1
     if needed > limits["shm_share"] * system.shm or tiny:
-        yield Found(
+        yield KeyFound(
             key="dataloader_prefetch_factor",
             summary=f"data loaders need {needed / 2**20:.0f} MiB of /dev/shm, which has {system.shm / 2**20:.0f}",
             evidence=(
@@ -144,12 +144,12 @@ def shared_memory(run: Run, system: HostResources, world: int, facts: PreflightF
 
 
 @rule("PF-disk-headroom")
-def headroom(disk: Disk, facts: PreflightFacts) -> Iterator[Found]:
+def headroom(disk: Disk, facts: PreflightFacts) -> Iterator[KeyFound]:
     limits = facts.conditions.limits
     used = 1 - disk.free / max(disk.total, 1)
     if used > limits["disk_yellow"]:
         red = used > limits["disk_red"]
-        yield Found(
+        yield KeyFound(
             key="output_dir",
             severity=Severity.ERROR if red else Severity.WARNING,
             summary=f"the file system of output_dir is {used:.0%} full before the run begins",
@@ -175,7 +175,7 @@ def checkpoints(
     files: Files,
     merges: bool,
     facts: PreflightFacts,
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     number, _ = derive.steps(run, world, totals)
     around = storage.Surroundings(disk=disk, hub=hub, totals=totals, steps=number, merges=merges)
     terms = storage.peak(run, model, facts.conditions, read_plan(run, files), around)
@@ -184,7 +184,7 @@ def checkpoints(
     share = (used + needed) / max(disk.total, 1)
     if needed > disk.free or share > red:
         amount = storage.size(needed) if needed < storage.ENDLESS else "ever more checkpoints"
-        yield Found(
+        yield KeyFound(
             key="save_total_limit",
             severity=Severity.ERROR if needed > disk.free else Severity.WARNING,
             summary=f"the run puts {amount} on a disk with {storage.size(disk.free)} free"
@@ -199,31 +199,33 @@ def checkpoints(
 
 
 @rule("PF-output-dir")
-def output_folder(run: Run, disk: Part[Disk], files: Files) -> Iterator[Found]:
+def output_folder(run: Run, disk: Part[Disk], files: Files) -> Iterator[KeyFound]:
     folder = run.text("output_dir")
     if isinstance(disk, Disk) and folder:
         remote = disk.filesystem.startswith(_NETWORK)
         if not disk.writable:
-            yield Found(
+            yield KeyFound(
                 key="output_dir", summary=f"{folder} cannot be written to", evidence=(f"it lies on {disk.mount}",)
             )
         elif remote:
-            yield Found(
+            yield KeyFound(
                 key="output_dir",
                 severity=Severity.WARNING,
                 summary=f"{folder} lies on a network file system ({disk.filesystem}): saving is slow and may hang",
             )
     if folder and folder == run.text("base_model"):
-        yield Found(key="output_dir", summary="output_dir is the folder of the base model, which would be overwritten")
+        yield KeyFound(
+            key="output_dir", summary="output_dir is the folder of the base model, which would be overwritten"
+        )
     resume = run.get("resume_from_checkpoint")
     if isinstance(resume, str) and resume and not files.exists(f"{resume}/trainer_state.json"):
-        yield Found(
+        yield KeyFound(
             key="resume_from_checkpoint",
             summary=f"{resume} holds no checkpoint: there is no trainer_state.json in it",
             remedy="Name a folder checkpoint-N, or delete the key.",
         )
     if isinstance(disk, Disk) and disk.checkpoints and not resume and run.get("auto_resume_from_checkpoints") is None:
-        yield Found(
+        yield KeyFound(
             key="output_dir",
             severity=Severity.INFO,
             summary=f"output_dir already holds {disk.checkpoints} checkpoint(s) of an earlier run",
@@ -232,7 +234,7 @@ def output_folder(run: Run, disk: Part[Disk], files: Files) -> Iterator[Found]:
 
 
 @rule("PF-wsl")
-def windows(run: Run, system: HostResources, world: int, variables: Mapping[str, str]) -> Iterator[Found]:
+def windows(run: Run, system: HostResources, world: int, variables: Mapping[str, str]) -> Iterator[KeyFound]:
     if not system.wsl:
         return
     why = []
@@ -245,7 +247,7 @@ def windows(run: Run, system: HostResources, world: int, variables: Mapping[str,
         why.append("several GPUs: WSL shows NCCL no complete PCI topology")
     if why:
         summary = "this machine is WSL2, which trains differently from Linux"
-        yield Found(key="dataloader_pin_memory", summary=summary, evidence=tuple(why))
+        yield KeyFound(key="dataloader_pin_memory", summary=summary, evidence=tuple(why))
 
 
 def _drive(place: str) -> bool:

@@ -12,7 +12,7 @@ from flash_doctor.model import Absent, Capability, Severity, Unknown
 from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.derive import attention, dtype, is_adapter
 from flash_doctor.preflight.inputs import Card, Distributions, Inputs
-from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.preflight.registry import AXOLOTL, KeyFound, rule
 
 _HOPPER = Capability(major=9, minor=0)
 
@@ -25,8 +25,8 @@ def packed_sdpa(
     stack: Distributions,
     axolotl: Version,
     facts: PreflightFacts,
-    scene: Inputs,
-) -> Iterator[Found]:
+    inputs: Inputs,
+) -> Iterator[KeyFound]:
     asked = attention(run, schema, facts.conditions)
     least = min(card.capability for card in cards)
     if not run.on("sample_packing") or asked.name != "sdpa":
@@ -35,8 +35,8 @@ def packed_sdpa(
         return
     later = axolotl >= facts.conditions.versions["sdpa_newer_than_hopper"]
     if least < _HOPPER or (least != _HOPPER and not later):
-        mild = _goes_through_varlen(axolotl, stack, scene, facts)
-        yield Found(
+        mild = _goes_through_varlen(axolotl, stack, inputs, facts)
+        yield KeyFound(
             key=asked.key,
             severity=Severity.INFO if mild else None,
             summary="sample_packing with SDPA in bf16 "
@@ -45,17 +45,17 @@ def packed_sdpa(
         )
 
 
-def _goes_through_varlen(axolotl: Version, stack: Distributions, scene: Inputs, facts: PreflightFacts) -> bool:
+def _goes_through_varlen(axolotl: Version, stack: Distributions, inputs: Inputs, facts: PreflightFacts) -> bool:
     """Whether packed rows are kept apart by torch's own varlen_attn instead of a mask."""
     torch, versions = stack.get("torch"), facts.conditions.versions
-    if isinstance(scene.model, (Absent, Unknown)) or torch is None:
+    if isinstance(inputs.model, (Absent, Unknown)) or torch is None:
         return False
     new = axolotl >= versions["varlen_axolotl"] and torch >= versions["varlen_torch"]
-    return new and scene.model.head_dim <= 256 and not scene.model.sliding_window
+    return new and inputs.model.head_dim <= 256 and not inputs.model.sliding_window
 
 
 @rule("PF-packing-backend", dialects=AXOLOTL)
-def packing_without_backend(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Found]:
+def packing_without_backend(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[KeyFound]:
     asked = attention(run, schema, facts.conditions)
     backend = facts.conditions.backends.get(asked.packing)
     packs = backend is not None and backend.packs and (not schema.enums or _in_release(asked.packing, schema))
@@ -63,7 +63,7 @@ def packing_without_backend(run: Run, schema: Schema, facts: PreflightFacts) -> 
         return
     hub_kernel = "/" in asked.packing
     name = asked.packing or "no attention backend that axolotl's packing looks at"
-    yield Found(
+    yield KeyFound(
         key="sample_packing",
         severity=Severity.INFO if hub_kernel else None,
         summary=f"sample_packing with {name}: documents packed into one row see each other",
@@ -80,11 +80,11 @@ def _in_release(name: str, schema: Schema) -> bool:
 
 
 @rule("PF-sage-loss", dialects=AXOLOTL)
-def sage(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Found]:
+def sage(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[KeyFound]:
     if attention(run, schema, facts.conditions).name != "sage":
         return
     key = "attn_implementation" if run.get("attn_implementation") else "sage_attention"
     if not is_adapter(run):
-        yield Found(key=key, summary="SageAttention under a full fine-tune: the loss falls to 0")
+        yield KeyFound(key=key, summary="SageAttention under a full fine-tune: the loss falls to 0")
     elif not run.on("sample_packing") and not run.on("pad_to_sequence_len"):
-        yield Found(key=key, summary="SageAttention on rows of uneven length: the loss explodes")
+        yield KeyFound(key=key, summary="SageAttention on rows of uneven length: the loss explodes")

@@ -9,7 +9,7 @@ from flash_doctor.model import Absent, Capability, Severity, Unknown
 from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.derive import dtype
 from flash_doctor.preflight.inputs import Card, Inputs
-from flash_doctor.preflight.registry import Found, rule
+from flash_doctor.preflight.registry import KeyFound, rule
 
 _AMPERE = Capability(major=8, minor=0)
 _HOPPER = Capability(major=9, minor=0)
@@ -25,21 +25,21 @@ def _is(card: Card) -> str:
 
 
 @rule("PF-bf16-arch")
-def no_bf16(run: Run, cards: tuple[Card, ...], facts: PreflightFacts, scene: Inputs) -> Iterator[Found]:
+def no_bf16(run: Run, cards: tuple[Card, ...], facts: PreflightFacts, inputs: Inputs) -> Iterator[KeyFound]:
     card = _weakest(cards)
     if card.capability >= _AMPERE:
         return
     said = next((key for key in ("bf16", "bfloat16") if run.on(key)), "")
-    torch = None if isinstance(scene.stack, (Absent, Unknown)) else scene.stack.get("torch")
+    torch = None if isinstance(inputs.stack, (Absent, Unknown)) else inputs.stack.get("torch")
     if said:
-        yield Found(
+        yield KeyFound(
             key=said,
             summary=f"{card.name} has no bf16 units",
             evidence=(f"{_is(card)}; bf16 begins with {_AMPERE}",),
             remedy="bf16: false, fp16: true",
         )
     elif torch is not None and dtype(run, card.capability, torch, facts.conditions) == "bf16":
-        yield Found(
+        yield KeyFound(
             key="bf16",
             severity=Severity.WARNING,
             summary=f"bf16: auto will choose bf16 on {card.name}, which only emulates it: many times slower than fp16",
@@ -49,25 +49,27 @@ def no_bf16(run: Run, cards: tuple[Card, ...], facts: PreflightFacts, scene: Inp
 
 
 @rule("PF-tf32-fp8-arch")
-def no_tf32_or_fp8(run: Run, cards: tuple[Card, ...], scene: Inputs) -> Iterator[Found]:
+def no_tf32_or_fp8(run: Run, cards: tuple[Card, ...], inputs: Inputs) -> Iterator[KeyFound]:
     card = _weakest(cards)
     if run.on("tf32") and card.capability < _AMPERE:
-        yield Found(key="tf32", summary=f"{card.name} has no tf32", evidence=(_is(card),), remedy="tf32: auto")
+        yield KeyFound(key="tf32", summary=f"{card.name} has no tf32", evidence=(_is(card),), remedy="tf32: auto")
     if not run.on("fp8"):
         return
     if card.capability < _HOPPER:
-        yield Found(key="fp8", summary=f"{card.name} cannot train in fp8", evidence=(_is(card),), remedy="fp8: false")
+        yield KeyFound(
+            key="fp8", summary=f"{card.name} cannot train in fp8", evidence=(_is(card),), remedy="fp8: false"
+        )
         return
     if not run.on("torch_compile"):
-        yield Found(
+        yield KeyFound(
             key="fp8",
             severity=Severity.WARNING,
             summary="fp8 without torch_compile is slower than bf16",
             remedy="torch_compile: true",
         )
-    stack = scene.stack
+    stack = inputs.stack
     if not isinstance(stack, (Absent, Unknown)) and not stack.any(_FP8_LIBRARIES):
-        yield Found(
+        yield KeyFound(
             key="fp8",
             summary="fp8 needs torchao, Transformer Engine or MS-AMP; none is installed",
             remedy="pip install torchao",

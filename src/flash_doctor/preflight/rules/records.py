@@ -10,7 +10,7 @@ from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Severity
 from flash_doctor.preflight.config import Run
 from flash_doctor.preflight.inputs import Sample
-from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.preflight.registry import AXOLOTL, KeyFound, rule
 from flash_doctor.preflight.rules.data import (
     base_of,
     better_type,
@@ -38,7 +38,7 @@ def turns(record: DataRow, key: str) -> list[Mapping[str, Any]]:
 
 
 @rule("PF-data-field", dialects=AXOLOTL)
-def fields(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iterator[Found]:
+def fields(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iterator[KeyFound]:
     if run.on("skip_prepare_dataset") or run.get("rl"):
         return
     for sample in readable(samples):
@@ -52,7 +52,7 @@ def fields(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iter
         elif is_chat(run, sample) and not why:
             yield from _message_keys(run, sample)
         if is_chat(run, sample) and dataset.get("field"):
-            yield Found(
+            yield KeyFound(
                 key=f"{sample.key}/field",
                 severity=Severity.INFO,
                 summary="field is ignored by chat_template",
@@ -60,22 +60,22 @@ def fields(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iter
             )
 
 
-def _column(run: Run, sample: Sample, why: tuple[str, ...]) -> Found:
+def _column(run: Run, sample: Sample, why: tuple[str, ...]) -> KeyFound:
     key, remedy = f"{sample.key}/type", "Name the column that the rows have."
     if is_chat(run, sample):
         key = f"{sample.key}/field_messages"
         column = next((name for name in ("messages", "conversations") if name in sample.columns), "")
         remedy = f"field_messages: {column}" if column else remedy
-    return Found(
+    return KeyFound(
         key=key, summary=f"the rows of {sample.path} lack a field that their type needs", evidence=why, remedy=remedy
     )
 
 
-def _user_defined(sample: Sample, kind: Mapping[str, Any]) -> Iterator[Found]:
+def _user_defined(sample: Sample, kind: Mapping[str, Any]) -> Iterator[KeyFound]:
     for name, column in kind.items():
         if name in ("field_output", "field_instruction") and isinstance(column, str) and column not in sample.columns:
             empty = " and training would go on with empty outputs" if name == "field_output" else ""
-            yield Found(
+            yield KeyFound(
                 key=f"{sample.key}/type/{name}",
                 summary=f"no row has the column {column}{empty}",
                 evidence=(f"columns: {', '.join(sorted(sample.columns)[:8])}",),
@@ -83,7 +83,7 @@ def _user_defined(sample: Sample, kind: Mapping[str, Any]) -> Iterator[Found]:
             )
 
 
-def _message_keys(run: Run, sample: Sample) -> Iterator[Found]:
+def _message_keys(run: Run, sample: Sample) -> Iterator[KeyFound]:
     role, content = mapping(run, sample)
     for record in sample.records:
         for turn in turns(record, messages_key(run, sample)):
@@ -92,7 +92,7 @@ def _message_keys(run: Run, sample: Sample) -> Iterator[Found]:
             ]
             if absent:
                 has = "{role: from, content: value}" if {"from", "value"} <= set(turn) else "{role: …, content: …}"
-                yield Found(
+                yield KeyFound(
                     key=f"{sample.key}/message_property_mappings",
                     summary=f"messages have no {' and no '.join(absent)}",
                     evidence=(f"{sample.path}:{record.number}: a message has the keys {', '.join(turn)}",),
@@ -114,7 +114,7 @@ def _listed(value: object) -> list[object]:
 
 
 @rule("PF-data-no-trainable", dialects=AXOLOTL)
-def nothing_trained(run: Run, samples: tuple[Sample, ...]) -> Iterator[Found]:
+def nothing_trained(run: Run, samples: tuple[Sample, ...]) -> Iterator[KeyFound]:
     for sample in readable(samples):
         dataset = dataset_of(run, sample)
         marked = dataset.get("message_field_training") or dataset.get("message_field_training_detail")
@@ -136,7 +136,7 @@ def nothing_trained(run: Run, samples: tuple[Sample, ...]) -> Iterator[Found]:
             yield from _cut_away(run, sample, known, trained)
 
 
-def _cut_away(run: Run, sample: Sample, known: Mapping[str, str], trained: set[str]) -> Iterator[Found]:
+def _cut_away(run: Run, sample: Sample, known: Mapping[str, str], trained: set[str]) -> Iterator[KeyFound]:
     """Rows whose prompt alone is longer than sequence_len: what is trained is cut off behind it."""
     if run.get("excess_length_strategy") != "truncate":
         return
@@ -152,7 +152,7 @@ def _cut_away(run: Run, sample: Sample, known: Mapping[str, str], trained: set[s
         if before > room:
             late.append(record.number)
     if late:
-        yield Found(
+        yield KeyFound(
             key="excess_length_strategy",
             severity=None if len(late) == len(sample.records) else Severity.WARNING,
             summary=f"in {len(late)} of {len(sample.records)} rows the prompt alone is longer than sequence_len",
@@ -161,10 +161,10 @@ def _cut_away(run: Run, sample: Sample, known: Mapping[str, str], trained: set[s
         )
 
 
-def _idle(sample: Sample, idle: list[int], seen: Counter[str], trained: set[str]) -> Found:
+def _idle(sample: Sample, idle: list[int], seen: Counter[str], trained: set[str]) -> KeyFound:
     everywhere = len(idle) == len(sample.records)
     roles_seen = ", ".join(f"{role} ({count})" for role, count in seen.most_common(6))
-    return Found(
+    return KeyFound(
         key=f"{sample.key}/roles_to_train",
         severity=None if everywhere else Severity.WARNING,
         summary="no turn of any row is trained: the loss would be 0"
@@ -181,7 +181,7 @@ def _idle(sample: Sample, idle: list[int], seen: Counter[str], trained: set[str]
 
 
 @rule("PF-data-empty-turn", dialects=AXOLOTL)
-def empty_turns(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iterator[Found]:
+def empty_turns(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) -> Iterator[KeyFound]:
     for sample in readable(samples):
         if run.get("rl") or misfits(run, sample, facts.conditions):
             continue
@@ -193,7 +193,7 @@ def empty_turns(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) ->
                 (broken if severe else blank).append((record.number, why))
         for group, severity in ((broken, None), (blank, Severity.WARNING)):
             if group:
-                yield Found(
+                yield KeyFound(
                     key=f"{sample.key}/path",
                     severity=severity,
                     summary=f"{sample.path}: {group[0][1]} in {len(group)} of the records read",

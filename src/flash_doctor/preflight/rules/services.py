@@ -12,7 +12,7 @@ from flash_doctor.facts.preflight import PreflightFacts
 from flash_doctor.model import Absent, Part
 from flash_doctor.preflight.config import Run, truth
 from flash_doctor.preflight.inputs import Distributions, Files, Hub
-from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.preflight.registry import AXOLOTL, KeyFound, rule
 from flash_doctor.rules.engine import need
 from flash_doctor.system.commands import command
 
@@ -39,14 +39,14 @@ def _disabled(variables: Mapping[str, str]) -> bool:
 @rule("PF-wandb-conflict")
 def asked_for_and_disabled(
     run: Run, variables: Mapping[str, str], transformers: Version | Absent, facts: PreflightFacts
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     key = _wandb_key(run)
     if not key or not _disabled(variables) or _mode(run, variables) in _QUIET:
         return
     ignored = not isinstance(transformers, Absent) and (
         transformers >= facts.conditions.versions["wandb_disabled_gone"]
     )
-    yield Found(
+    yield KeyFound(
         key=key,
         summary="Weights & Biases is asked for here and disabled by the variable WANDB_DISABLED",
         evidence=(
@@ -62,20 +62,20 @@ def asked_for_and_disabled(
 @rule("PF-wandb-auth")
 def without_login(
     run: Run, variables: Mapping[str, str], logged_in: Part[bool], stack: Part[Distributions]
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     key, mode = _wandb_key(run), _mode(run, variables)
     if not key or (_disabled(variables) and mode not in _QUIET):
         return
     if mode and mode not in _MODES:
         near = ", ".join(sorted(_MODES))
-        yield Found(key="wandb_mode", summary=f"wandb knows no mode {mode}", evidence=(f"it knows {near}",))
+        yield KeyFound(key="wandb_mode", summary=f"wandb knows no mode {mode}", evidence=(f"it knows {near}",))
         return
     if mode == "disabled":
         return
     if isinstance(stack, Distributions) and not stack.get("wandb"):
-        yield Found(key=key, summary="the package wandb is not installed", commands=(command("pip install wandb"),))
+        yield KeyFound(key=key, summary="the package wandb is not installed", commands=(command("pip install wandb"),))
     elif mode not in _QUIET and not variables.get("WANDB_API_KEY") and not need(logged_in):
-        yield Found(
+        yield KeyFound(
             key=key,
             summary="Weights & Biases is asked for, but nobody is logged in",
             evidence=("neither WANDB_API_KEY nor an entry for its host in ~/.netrc",),
@@ -86,11 +86,11 @@ def without_login(
 @rule("PF-hub-access")
 def hub_access(
     run: Run, hub: Part[Hub], variables: Mapping[str, str], files: Files, model: Part[object], facts: PreflightFacts
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     base = run.text("base_model")
     pushes = next((key for key in ("hub_model_id", "push_dataset_to_hub") if run.get(key)), "")
     if pushes and not need(hub).token:
-        yield Found(
+        yield KeyFound(
             key=pushes,
             summary="the result is to be pushed to the hub, but there is no token",
             commands=(command("hf auth login"),),
@@ -100,7 +100,7 @@ def hub_access(
         return
     if base.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(base):
         if not files.exists(base):
-            yield Found(
+            yield KeyFound(
                 key="base_model",
                 summary=f"the model folder {base} does not exist",
                 remedy="Fix the path, or name a model of the hub as owner/name.",
@@ -111,13 +111,13 @@ def hub_access(
 
 def _from_hub(
     base: str, hub: Hub, variables: Mapping[str, str], model: Part[object], facts: PreflightFacts
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     if need(hub.model_cached):
         return
     forbidden = truth(variables.get("HF_HUB_OFFLINE", "0")) is True
     if forbidden or hub.offline:
         why = "HF_HUB_OFFLINE forbids to fetch it" if forbidden else "there is no way to the hub from here"
-        yield Found(
+        yield KeyFound(
             key="base_model",
             summary=f"{base} is not complete in the cache, and {why}",
             commands=(command("hf download {}", base),),
@@ -126,7 +126,7 @@ def _from_hub(
     gated = getattr(model, "gated", None)
     gated = bool(facts.conditions.patterns["gated"].match(base)) if gated is None else gated
     if gated and not hub.token:
-        yield Found(
+        yield KeyFound(
             key="base_model",
             summary=f"{base} is given out only to who is logged in and has accepted its licence; there is no token",
             commands=(command("hf auth login"),),
@@ -135,7 +135,7 @@ def _from_hub(
 
 
 @rule("PF-version-pins", dialects=AXOLOTL)
-def pins(pins: Mapping[str, str], stack: Distributions) -> Iterator[Found]:
+def pins(pins: Mapping[str, str], stack: Distributions) -> Iterator[KeyFound]:
     missed = []
     for name, wanted in pins.items():
         installed = stack.get(name)
@@ -148,7 +148,7 @@ def pins(pins: Mapping[str, str], stack: Distributions) -> Iterator[Found]:
         if not met:
             missed.append(f"{name}{wanted} is required, {installed} is installed")
     if missed:
-        yield Found(
+        yield KeyFound(
             key="base_model",
             summary=f"the installed axolotl {stack.get('axolotl') or ''} was made for other versions",
             evidence=tuple(missed),
@@ -157,19 +157,19 @@ def pins(pins: Mapping[str, str], stack: Distributions) -> Iterator[Found]:
 
 
 @rule("PF-numpy-abi")
-def numpy_interface(stack: Distributions, facts: PreflightFacts) -> Iterator[Found]:
+def numpy_interface(stack: Distributions, facts: PreflightFacts) -> Iterator[KeyFound]:
     versions = facts.conditions.versions
     numpy, torch, axolotl = stack.get("numpy"), stack.get("torch"), stack.get("axolotl")
     if numpy is None:
         return
     if numpy >= versions["numpy_two"] and torch and torch < versions["numpy_two_torch"]:
-        yield Found(
+        yield KeyFound(
             key="numpy",
             summary=f"torch {torch} was built for NumPy 1 and does not work with {numpy}",
             remedy='Install "numpy<2": only this old torch wants it.',
         )
     if numpy < versions["numpy_two"] and axolotl and axolotl >= versions["numpy_two_axolotl"]:
-        yield Found(
+        yield KeyFound(
             key="numpy",
             summary=f"axolotl {axolotl} requires NumPy 2; {numpy} is installed",
             remedy='Install "numpy>=2.1,<3"; the advice to stay below 2 is of older releases.',

@@ -11,7 +11,7 @@ from flash_doctor.model import Absent, Part, Severity
 from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.derive import is_adapter
 from flash_doctor.preflight.inputs import Files, Model, Tokenizer
-from flash_doctor.preflight.registry import AXOLOTL, Found, rule
+from flash_doctor.preflight.registry import AXOLOTL, KeyFound, rule
 from flash_doctor.preflight.rules.data import base_of
 from flash_doctor.rules.engine import need
 
@@ -30,11 +30,11 @@ def templates(run: Run) -> Iterator[tuple[str, str]]:
 
 
 @rule("PF-chat-template-missing", dialects=AXOLOTL)
-def no_template(run: Run, tokenizer: Part[Tokenizer]) -> Iterator[Found]:
+def no_template(run: Run, tokenizer: Part[Tokenizer]) -> Iterator[KeyFound]:
     asked = [*templates(run), ("chat_template", run.text("chat_template"))]
     for key, template in asked:
         if template == _DEFAULT and not need(tokenizer).has_template:
-            yield Found(
+            yield KeyFound(
                 key=key,
                 summary="the data need a chat template, and the tokenizer of the base model has none",
                 evidence=("base models come without one",),
@@ -43,17 +43,17 @@ def no_template(run: Run, tokenizer: Part[Tokenizer]) -> Iterator[Found]:
 
 
 @rule("PF-chat-template-path", dialects=AXOLOTL)
-def template_is_a_path(run: Run, files: Files) -> Iterator[Found]:
+def template_is_a_path(run: Run, files: Files) -> Iterator[KeyFound]:
     places = [("", run.settings), *((f"{key}/", dataset) for key, dataset in run.datasets())]
     for prefix, settings in places:
         template = settings.get("chat_template_jinja")
         if isinstance(template, str) and "{" not in template and not files.exists(template):
-            yield Found(
+            yield KeyFound(
                 key=f"{prefix}chat_template_jinja",
                 summary=f"there is no file {template}: the path itself would become the template",
             )
         elif settings.get("chat_template") == "jinja" and not template and not run.get("chat_template_jinja"):
-            yield Found(
+            yield KeyFound(
                 key=f"{prefix}chat_template",
                 summary="chat_template: jinja needs chat_template_jinja",
                 remedy="chat_template_jinja: the template, or the path of its file",
@@ -61,7 +61,7 @@ def template_is_a_path(run: Run, files: Files) -> Iterator[Found]:
 
 
 @rule("PF-chat-template-eos", dialects=AXOLOTL)
-def end_not_trained(run: Run, tokenizer: Part[Tokenizer], facts: PreflightFacts) -> Iterator[Found]:
+def end_not_trained(run: Run, tokenizer: Part[Tokenizer], facts: PreflightFacts) -> Iterator[KeyFound]:
     for key, template in templates(run):
         end = facts.conditions.templates.get(template, "")
         if not end:
@@ -72,7 +72,7 @@ def end_not_trained(run: Run, tokenizer: Part[Tokenizer], facts: PreflightFacts)
         added = set(run.words("tokens")) | {str(value) for value in run.mapping("special_tokens").values()}
         single = end in known.tokens or end in added
         if not trained or not single:
-            yield Found(
+            yield KeyFound(
                 key=key,
                 summary=f"{template} ends each turn with {end}, "
                 + (
@@ -111,14 +111,14 @@ def _added(run: Run, tokenizer: Part[Tokenizer]) -> Iterator[tuple[str, str]]:
 @rule("PF-lora-modules-to-save", dialects=AXOLOTL)
 def embeddings_not_saved(
     run: Run, tokenizer: Part[Tokenizer], model: Part[Model], facts: PreflightFacts
-) -> Iterator[Found]:
+) -> Iterator[KeyFound]:
     layers = _unsaved(run, model, facts)
     if not is_adapter(run) or not layers:
         return
     wanted = ", ".join(facts.conditions.embedding_layers(model.model_type if isinstance(model, Model) else ""))
     for key, token in _added(run, tokenizer):
         cost = f"; that trains {_billions(model)} more parameters" if isinstance(model, Model) else ""
-        yield Found(
+        yield KeyFound(
             key=key,
             summary=f"{token} is new to the vocabulary, and lora_modules_to_save lacks {', '.join(layers)}",
             evidence=run.where("lora_modules_to_save"),
@@ -132,7 +132,7 @@ def _billions(model: Model) -> str:
 
 
 @rule("PF-new-tokens-untrained", dialects=AXOLOTL)
-def new_tokens(run: Run, tokenizer: Part[Tokenizer], model: Part[Model], facts: PreflightFacts) -> Iterator[Found]:
+def new_tokens(run: Run, tokenizer: Part[Tokenizer], model: Part[Model], facts: PreflightFacts) -> Iterator[KeyFound]:
     if not is_adapter(run) or not _unsaved(run, model, facts) or run.get("peft_trainable_token_indices"):
         return
     overrides = run.mapping("added_tokens_overrides")
@@ -141,31 +141,31 @@ def new_tokens(run: Run, tokenizer: Part[Tokenizer], model: Part[Model], facts: 
     key = "special_tokens/additional_special_tokens" if new else "added_tokens_overrides"
     names = new or [str(token) for token in overrides.values()]
     if names:
-        yield Found(
+        yield KeyFound(
             key=key, summary=f"{', '.join(names[:4])}: new tokens whose embeddings stay as they were, untrained"
         )
 
 
 @rule("PF-pad-token")
-def no_pad(run: Run, tokenizer: Tokenizer, axolotl: Version | Absent, facts: PreflightFacts) -> Iterator[Found]:
+def no_pad(run: Run, tokenizer: Tokenizer, axolotl: Version | Absent, facts: PreflightFacts) -> Iterator[KeyFound]:
     if tokenizer.pad or run.get("special_tokens/pad_token"):
         return
     if run.dialect is Dialect.AXOLOTL:
         old = not isinstance(axolotl, Absent) and axolotl < facts.conditions.versions["pad_falls_back"]
-        yield Found(
+        yield KeyFound(
             key="special_tokens/pad_token",
             severity=Severity.ERROR if old else Severity.INFO,
             summary="neither the tokenizer nor the configuration has a pad token"
             + ("" if old else "; axolotl will take the end token"),
         )
     elif run.get("pad_token") is None:
-        yield Found(
+        yield KeyFound(
             key="pad_token",
             severity=Severity.INFO,
             summary="the tokenizer has no pad token; TRL will take the end token",
         )
     elif run.get("pad_token") == tokenizer.eos:
-        yield Found(
+        yield KeyFound(
             key="pad_token",
             severity=Severity.WARNING,
             summary="the pad token is the end token: its label is masked, and the model never learns to stop",

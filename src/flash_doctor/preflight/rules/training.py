@@ -11,7 +11,7 @@ from flash_doctor.model import Absent, Part, Severity, Unknown
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.config import Run, truth
 from flash_doctor.preflight.inputs import Distributions, Model, Totals
-from flash_doctor.preflight.registry import Found, rule
+from flash_doctor.preflight.registry import KeyFound, rule
 from flash_doctor.rules.engine import need
 from flash_doctor.rules.explains import BATCH_SIZE
 from flash_doctor.system.commands import command
@@ -20,7 +20,9 @@ _EVALUATES = ("eval_steps", "evals_per_epoch", "eval_strategy", "do_bench_eval",
 
 
 @rule("PF-optimizer")
-def optimizer(run: Run, schema: Schema | Absent, stack: Part[Distributions], facts: PreflightFacts) -> Iterator[Found]:
+def optimizer(
+    run: Run, schema: Schema | Absent, stack: Part[Distributions], facts: PreflightFacts
+) -> Iterator[KeyFound]:
     name = run.text("optimizer")
     if not name:
         return
@@ -28,7 +30,7 @@ def optimizer(run: Run, schema: Schema | Absent, stack: Part[Distributions], fac
     known = facts.conditions.optimizers | set(own)
     if name not in known:
         near = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-        yield Found(
+        yield KeyFound(
             key="optimizer",
             summary=f"there is no optimiser called {name}",
             remedy=f"optimizer: {near[0]}" if near else "optimizer: adamw_torch_fused",
@@ -36,7 +38,7 @@ def optimizer(run: Run, schema: Schema | Absent, stack: Part[Distributions], fac
         return
     package = facts.conditions.optimizer_package(name)
     if package and not need(stack).get(package):
-        yield Found(
+        yield KeyFound(
             key="optimizer",
             summary=f"{name} needs the package {package}, which is not installed",
             remedy=f"Install {package}, or optimizer: adamw_torch_fused.",
@@ -45,7 +47,7 @@ def optimizer(run: Run, schema: Schema | Absent, stack: Part[Distributions], fac
 
 
 @rule("PF-optimizer-fsdp")
-def optimizer_and_sharding(run: Run, facts: PreflightFacts) -> Iterator[Found]:
+def optimizer_and_sharding(run: Run, facts: PreflightFacts) -> Iterator[KeyFound]:
     name = run.text("optimizer")
     eight = "8bit" in name and facts.conditions.optimizer_package(name) == "bitsandbytes"
     one = derive.sharded(run) and not derive.fsdp_two(run)
@@ -59,15 +61,15 @@ def optimizer_and_sharding(run: Run, facts: PreflightFacts) -> Iterator[Found]:
     elif name.startswith(("muon", "flash_", "q_galore")) and (run.get("deepspeed") or one):
         why = f"{name} works neither with DeepSpeed nor with FSDP1"
     if why:
-        yield Found(key="optimizer", summary=why)
+        yield KeyFound(key="optimizer", summary=why)
 
 
 @rule("PF-schedule")
-def schedule(run: Run, totals: Part[Totals], world: int, facts: PreflightFacts) -> Iterator[Found]:
+def schedule(run: Run, totals: Part[Totals], world: int, facts: PreflightFacts) -> Iterator[KeyFound]:
     warmup = run.number("warmup_steps")
     number, how = derive.steps(run, world, totals)
     if warmup and number is not None and number > 0 and warmup >= number:
-        yield Found(
+        yield KeyFound(
             key="warmup_steps",
             summary=f"the warm-up of {warmup:g} steps is as long as the run of {number:.0f}",
             evidence=(how,),
@@ -77,7 +79,7 @@ def schedule(run: Run, totals: Part[Totals], world: int, facts: PreflightFacts) 
     rank, alpha = run.number("lora_r"), run.number("lora_alpha")
     limits = facts.conditions.limits
     if run.get("adapter") and rank and alpha and not limits["alpha_low"] <= alpha / rank <= limits["alpha_high"]:
-        yield Found(
+        yield KeyFound(
             key="lora_alpha",
             severity=Severity.INFO,
             summary=f"lora_alpha / lora_r = {alpha / rank:g}: the adapter's weight is unusual",
@@ -85,7 +87,7 @@ def schedule(run: Run, totals: Part[Totals], world: int, facts: PreflightFacts) 
         )
 
 
-def _rate(run: Run, facts: PreflightFacts) -> Iterator[Found]:
+def _rate(run: Run, facts: PreflightFacts) -> Iterator[KeyFound]:
     rate, limits = run.number("learning_rate"), facts.conditions.limits
     other_scale = run.get("pretraining_dataset") or "muon" in run.text("optimizer")
     if rate is None or other_scale:
@@ -95,7 +97,7 @@ def _rate(run: Run, facts: PreflightFacts) -> Iterator[Found]:
     high = limits[f"{kind}_rate_high"]
     if not low <= rate <= high:
         what = "an adapter" if run.get("adapter") else "a full fine-tune"
-        yield Found(
+        yield KeyFound(
             key="learning_rate",
             summary=f"a learning rate of {rate:g} is outside {low:g} to {high:g}, what {what} bears",
             remedy=f"learning_rate: {'2.0e-4' if run.get('adapter') else '2.0e-5'}",
@@ -103,16 +105,16 @@ def _rate(run: Run, facts: PreflightFacts) -> Iterator[Found]:
 
 
 @rule("PF-steps")
-def steps(run: Run, totals: Part[Totals], world: int, facts: PreflightFacts) -> Iterator[Found]:
+def steps(run: Run, totals: Part[Totals], world: int, facts: PreflightFacts) -> Iterator[KeyFound]:
     for key in ("num_epochs", "max_steps"):
         if run.number(key) == 0:
-            yield Found(
+            yield KeyFound(
                 key=key, summary=f"{key}: 0 trains nothing and ends without an error", remedy=f"{key}: 1 or more"
             )
             return
     if run.count("micro_batch_size", 1) < 1:
         summary = "micro_batch_size must be at least 1"
-        yield Found(key="micro_batch_size", summary=summary, remedy="micro_batch_size: 1", about=(BATCH_SIZE,))
+        yield KeyFound(key="micro_batch_size", summary=summary, remedy="micro_batch_size: 1", about=(BATCH_SIZE,))
         return
     number, how = derive.steps(run, world, totals)
     if isinstance(totals, (Absent, Unknown)) or number is None or run.get("max_steps"):
@@ -122,7 +124,7 @@ def steps(run: Run, totals: Part[Totals], world: int, facts: PreflightFacts) -> 
     if number < limits["steps_few"] and totals.rows >= limits["rows_few"]:
         sizes = derive.batch(run, world)
         less = max(1, int(sizes.accumulation * number / (2 * limits["steps_few"])))
-        yield Found(
+        yield KeyFound(
             key="gradient_accumulation_steps",
             severity=Severity.WARNING,
             summary=f"the whole run makes about {number:.0f} optimiser steps",
@@ -132,13 +134,13 @@ def steps(run: Run, totals: Part[Totals], world: int, facts: PreflightFacts) -> 
 
 
 @rule("PF-eval-never-runs")
-def evaluation(run: Run, totals: Part[Totals], facts: PreflightFacts) -> Iterator[Found]:
+def evaluation(run: Run, totals: Part[Totals], facts: PreflightFacts) -> Iterator[KeyFound]:
     share = run.number("val_set_size") or 0.0
     if share <= 0 and not run.get("test_datasets"):
         return
     key = "val_set_size" if share > 0 else "test_datasets"
     if not any(run.get(name) not in (None, False, 0, "no") for name in _EVALUATES):
-        yield Found(
+        yield KeyFound(
             key=key,
             summary="rows are held out, but nothing says when to evaluate: they are lost, and no eval_loss appears",
         )
@@ -146,13 +148,13 @@ def evaluation(run: Run, totals: Part[Totals], facts: PreflightFacts) -> Iterato
     if isinstance(totals, (Absent, Unknown)) or share <= 0:
         return
     if share >= 1 and share >= totals.rows:
-        yield Found(key=key, summary=f"val_set_size {share:g} is not smaller than the {totals.rows} rows there are")
+        yield KeyFound(key=key, summary=f"val_set_size {share:g} is not smaller than the {totals.rows} rows there are")
         return
     held = totals.rows * derive.held_out(run, totals.rows) * totals.p50
     row = run.count("sequence_len", 512) * run.count("micro_batch_size", 1)
     packed = run.on("sample_packing") and not run.off("eval_sample_packing")
     if packed and run.is_axolotl and held < row and totals.rows >= facts.conditions.limits["rows_few"]:
-        yield Found(
+        yield KeyFound(
             key=key,
             summary="the held-out rows do not fill one packed batch",
             evidence=(f"{held:.0f} tokens held out, {row} in a batch", totals.how),
@@ -161,11 +163,11 @@ def evaluation(run: Run, totals: Part[Totals], facts: PreflightFacts) -> Iterato
 
 
 @rule("PF-sequence-len")
-def sequence_length(run: Run, model: Model) -> Iterator[Found]:
+def sequence_length(run: Run, model: Model) -> Iterator[KeyFound]:
     length = run.number("sequence_len")
     changed = ("overrides_of_model_config", "model_config", "rope_scaling", "model_init_kwargs")
     if length and model.max_positions and length > model.max_positions and not any(run.get(key) for key in changed):
-        yield Found(
+        yield KeyFound(
             key="sequence_len",
             summary=f"sequence_len {length:g} is beyond the {model.max_positions} positions the model was trained on",
             remedy=f"sequence_len: {model.max_positions}, or set rope scaling under overrides_of_model_config.",
@@ -173,13 +175,13 @@ def sequence_length(run: Run, model: Model) -> Iterator[Found]:
 
 
 @rule("PF-gradient-checkpointing")
-def gradient_checkpointing(run: Run, world: int, facts: PreflightFacts) -> Iterator[Found]:
+def gradient_checkpointing(run: Run, world: int, facts: PreflightFacts) -> Iterator[KeyFound]:
     allowed = facts.conditions.checkpointing
     key = "gradient_checkpointing_kwargs"
     for name in run.mapping(key):
         if name not in allowed:
             near = get_close_matches(name, sorted(allowed), n=1, cutoff=0.5)
-            yield Found(
+            yield KeyFound(
                 key=f"{key}/{name}",
                 summary=f"gradient checkpointing takes no argument {name}",
                 evidence=(f"it takes {', '.join(sorted(allowed))}",),
@@ -188,16 +190,16 @@ def gradient_checkpointing(run: Run, world: int, facts: PreflightFacts) -> Itera
     said = truth(run.get(f"{key}/use_reentrant"))
     place = f"{key}/use_reentrant"
     if said and run.get("unfrozen_parameters"):
-        yield Found(key=place, summary="use_reentrant: true does not work with partly frozen models")
+        yield KeyFound(key=place, summary="use_reentrant: true does not work with partly frozen models")
     elif said and world > 1 and run.get("rl") and run.get("adapter") == "qlora":
-        yield Found(
+        yield KeyFound(
             key=place, summary="use_reentrant: true does not work with preference training of qlora on many GPUs"
         )
     elif said is False and run.get("rl") == "ebft" and run.text("attn_implementation") == "flex_attention":
         remedy = f"{key}: {{use_reentrant: true}}"
-        yield Found(key=place, summary="ebft with flex_attention needs use_reentrant: true", remedy=remedy)
+        yield KeyFound(key=place, summary="ebft with flex_attention needs use_reentrant: true", remedy=remedy)
     if run.on("activation_offloading") and not derive.checkpointing(run):
-        yield Found(
+        yield KeyFound(
             key="activation_offloading",
             summary="activation_offloading needs gradient_checkpointing",
             remedy="gradient_checkpointing: true",
