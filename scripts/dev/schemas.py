@@ -252,11 +252,9 @@ class Rendering:
             return {"const": inside[0]} if len(inside) == 1 else {"enum": list(inside)}
         if origin is tuple:
             return {"type": "array", "items": self.value(inside[0])}
-        if origin is not None and issubclass(origin, Mapping):
+        if origin in (dict, Mapping):
             return {"type": "object", "additionalProperties": self.value(inside[1])}
-        if isinstance(kind, type) and issubclass(kind, Enum):
-            return {"enum": [member.value for member in kind]}
-        return dict(_PLAIN[getattr(kind, "__supertype__", kind)])
+        return _plain(kind)
 
     def _one_of(self, members: list[Schema]) -> Schema:
         return members[0] if len(members) == 1 else {"anyOf": members}
@@ -266,6 +264,12 @@ class Rendering:
             self.definitions[name] = {}  # one that contains itself finds it here
             self.definitions[name].update(make())
         return {"$ref": f"#/$defs/{name}"}
+
+
+def _plain(kind: Any) -> Schema:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {"enum": [member.value for member in kind]}
+    return dict(_PLAIN[getattr(kind, "__supertype__", kind)])
 
 
 _PLAIN: dict[Any, Schema] = {
@@ -295,18 +299,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     check = parser.parse_args().check
-    texts = {FOLDER / f"{name}-1.json": written(name) for name in DOCUMENTS}
-    stale = [path for path in FOLDER.glob("*.json") if path not in texts]
-    changed = [path for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    for path in sorted([*changed, *stale]):
-        print(path.name)
-    if check:
-        return 1 if changed or stale else 0
-    for path in changed:
-        path.write_text(texts[path], encoding="utf-8")
-    for path in stale:
+    ours = {f"{name}-1.json": written(name) for name in DOCUMENTS}
+    there = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
+    changed = sorted(name for name in ours | there if ours.get(name) != there.get(name))
+    print("\n".join(changed) or "Every schema is as the types say.")
+    if not check:
+        for name in changed:
+            _write(FOLDER / name, ours.get(name))
+    return 1 if check and changed else 0
+
+
+def _write(path: Path, text: str | None) -> None:
+    """The text; None where the document is gone."""
+    if text is None:
         path.unlink()
-    return 0
+    else:
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,6 +120,11 @@ class TorchBuild:
         return self.indexes.replace("{tag}", self.tag)
 
     @property
+    def gpus(self) -> Sequence[Capability]:
+        """Every architecture that one of its builds has code for."""
+        return sorted({gpu for code in self.code.values() if code for gpu in code.sass})
+
+    @property
     def code(self) -> Mapping[str, GpuCode | None]:
         """A machine (x86_64, aarch64) for which the build exists, and its GPU code, None where not known."""
         arm = {"aarch64": self.arm if self.arm.sass else None} if self.arm else {}
@@ -187,15 +192,14 @@ def load(path: Path, *, cuda_known: Container[Version], gpus_known: Container[Ca
 def _unknown(
     torch: TorchReleases, cuda_known: Container[Version], gpus_known: Container[Capability]
 ) -> Iterator[tuple[str, str, str]]:
-    builds = {f"build.{minor}.{tag}": row for minor, rows in torch.builds.items() for tag, row in rows.items()}
-    releases = {f"release.{version}": row for version, row in torch.releases.items()}
-    for label, cuda, key in (
-        *((label, row.cuda, "cuda") for label, row in releases.items()),
-        *((label, row.cuda, "name") for label, row in builds.items()),
-    ):
-        if cuda not in cuda_known:
-            yield label, key, f"drivers.toml does not know CUDA {cuda}"
-    for label, row in builds.items():
-        codes = [code for code in row.code.values() if code]
-        for gpu in sorted({gpu for code in codes for gpu in code.sass if gpu not in gpus_known}):
-            yield label, "archs", f"gpus.toml does not know {gpu}"
+    for version, release in torch.releases.items():
+        if release.cuda not in cuda_known:
+            yield f"release.{version}", "cuda", f"drivers.toml does not know CUDA {release.cuda}"
+    for minor, builds in torch.builds.items():
+        for build in builds.values():
+            label = f"build.{minor}.{build.tag}"
+            if build.cuda not in cuda_known:
+                yield label, "name", f"drivers.toml does not know CUDA {build.cuda}"
+            for gpu in build.gpus:
+                if gpu not in gpus_known:
+                    yield label, "archs", f"gpus.toml does not know {gpu}"
