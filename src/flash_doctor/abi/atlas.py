@@ -16,7 +16,7 @@ import struct
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from hashlib import blake2b, sha256
 from itertools import groupby
@@ -178,12 +178,7 @@ class Release:
     released: datetime.date
     read: datetime.date
     names: int
-    counted: Annotated[Mapping[str, Mapping[str, int]], GIVEN]
-
-    @property
-    def libraries(self) -> Mapping[str, int]:
-        """How many names each library of it exports."""
-        return self.counted.get(str(self.version), {})
+    libraries: Annotated[Mapping[str, int], GIVEN]
 
 
 class Atlas:
@@ -290,8 +285,11 @@ def _shipped() -> Path:
 def _read_provenance(path: Path) -> tuple[Release, ...]:
     from flash_doctor.facts.loading import Section, Table
 
-    table = Table.read(path)
-    table.given["counted"] = table.data.get("names", {})
-    releases = table.listed(Release, Section("release", sourced=False))
+    table = Table.read(path, libraries={})
+    counted = table.data.get("names", {})  # by release, and in that by library: a table of tables for each
+    releases = tuple(
+        replace(release, libraries=counted.get(str(release.version), {}))
+        for release in table.listed(Release, Section("release", sourced=False))
+    )
     table.finish()
     return releases
