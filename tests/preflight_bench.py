@@ -12,17 +12,17 @@ from flash_doctor.preflight.collect import Asked, from_facts
 from flash_doctor.preflight.document import Malformed, read_document
 from flash_doctor.preflight.facts_file import Given
 from flash_doctor.preflight.formats import read_run
-from flash_doctor.preflight.judge import Judgement, malformed, preflight
+from flash_doctor.preflight.judge import PreflightJudgement, malformed, preflight
 
 if TYPE_CHECKING:
-    from flash_doctor.preflight.inputs import Scene
+    from flash_doctor.preflight.inputs import Inputs
 
 CASES = Path(__file__).parent / "preflight_cases"
 FACTS = Facts().preflight
 SAMPLE = 1000
 
 
-def scene_of(folder: Path) -> Scene:
+def scene_of(folder: Path) -> Inputs:
     """The Scene of a folder whose configuration is YAML."""
     document = read_document(config_of(folder))
     assert not isinstance(document, Malformed), document
@@ -34,12 +34,12 @@ def config_of(folder: Path) -> Path:
     return next(path for path in (folder / "config.yaml", folder / "config.yml") if path.exists())
 
 
-def judge(folder: Path) -> Judgement:
+def judge(folder: Path) -> PreflightJudgement:
     document = read_document(config_of(folder))
     return malformed(document, FACTS) if isinstance(document, Malformed) else preflight(scene_of(folder), FACTS)
 
 
-def codes(judgement: Judgement) -> list[str]:
+def codes(judgement: PreflightJudgement) -> list[str]:
     return sorted({finding.code for finding in judgement.findings})
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.facts import Facts
 from flash_doctor.watch.judge import judge
-from flash_doctor.watch.records import Record, record_of
+from flash_doctor.watch.records import LogRecord, record_of
 from flash_doctor.watch.series import Series
 from flash_doctor.watch.trainer_files import Settings
 
@@ -21,7 +21,7 @@ FACTS = Facts().watch
 Log = dict[str, Any]
 
 
-def record(log: Log) -> Record:
+def record(log: Log) -> LogRecord:
     made = record_of(log, str(log))
     assert made is not None, f"no record: {log}"
     return made

@@ -23,7 +23,7 @@ from fakes import CountingBuffer
 from flash_doctor.abi.binary import read_binary
 from flash_doctor.abi.buffer import mapped
 from flash_doctor.abi.elf import Elf
-from flash_doctor.abi.symbols import Wanted, exported_names, exports, wanted_symbols
+from flash_doctor.abi.symbols import WantedSymbol, exported_names, exports, wanted_symbols
 from flash_doctor.errors import BadBinary
 
 
@@ -68,8 +68,8 @@ def test_every_exported_name_is_found_by_its_hash(path: Path) -> None:
         names = list(dict.fromkeys(exported_names(file)))[:300]
         versions: list[str | None] = [*file.version_definitions.values(), None]
         for name in names:
-            assert any(exports(file, Wanted(name=name, version=version)) for version in versions), name
-            assert not exports(file, Wanted(name=name + "_nobody_has_this"))
+            assert any(exports(file, WantedSymbol(name=name, version=version)) for version in versions), name
+            assert not exports(file, WantedSymbol(name=name + "_nobody_has_this"))
 
 
 def test_versions_of_wishes_and_their_library(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_versions_of_wishes_and_their_library(tmp_path: Path) -> None:
     with mapped(path) as data:
         wanted = wanted_symbols(Elf(data, path.name))
     assert sorted(wanted, key=str) == [
-        Wanted(name="first", version="OLD", library="libv.so"),
-        Wanted(name="second", version="NEW", library="libv.so"),
-        Wanted(name="third"),
+        WantedSymbol(name="first", version="OLD", library="libv.so"),
+        WantedSymbol(name="second", version="NEW", library="libv.so"),
+        WantedSymbol(name="third"),
     ]
 
 
@@ -92,7 +92,9 @@ def test_one_of_two_versions_is_taken_only_by_its_name(tmp_path: Path) -> None:
     path = shared(tmp_path / "libf.so", source, f"-Wl,--version-script={script}")
     with mapped(path) as data:
         file = Elf(data, path.name)
-        answers = {version: exports(file, Wanted(name="f", version=version)) for version in ("V1", "V2", "V3", None)}
+        answers = {
+            version: exports(file, WantedSymbol(name="f", version=version)) for version in ("V1", "V2", "V3", None)
+        }
     assert answers == {"V1": True, "V2": True, "V3": False, None: True}
 
 
@@ -161,8 +163,8 @@ def examine(data: bytes) -> None:
     assert binary.glibc is None or binary.glibc.major >= 0
     file = Elf(data, "all.so")
     for name in ("exported_by_us", "first", "nobody"):
-        exports(file, Wanted(name=name, version="OLD"))
-        exports(file, Wanted(name=name))
+        exports(file, WantedSymbol(name=name, version="OLD"))
+        exports(file, WantedSymbol(name=name))
     for _, _ in zip(exported_names(file), range(1000), strict=False):
         pass
 
@@ -226,6 +228,6 @@ def test_a_lookup_in_a_large_file_reads_few_of_its_pages(tmp_path: Path) -> None
     with mapped(path) as data:
         counting = CountingBuffer(data)
         file = Elf(counting, path.name)
-        assert exports(file, Wanted(name="here"))
-        assert not exports(file, Wanted(name="not_here"))
+        assert exports(file, WantedSymbol(name="here"))
+        assert not exports(file, WantedSymbol(name="not_here"))
     assert counting.looked_at < 100_000

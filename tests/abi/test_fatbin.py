@@ -14,7 +14,7 @@ from compiled import shared
 from fakes import CountingBuffer
 from flash_doctor.abi.buffer import mapped
 from flash_doctor.abi.elf import Elf
-from flash_doctor.abi.fatbin import Arch, GpuCode, Suffix, Verdict, gpu_code
+from flash_doctor.abi.fatbin import Arch, GpuCode, Runnable, Suffix, gpu_code
 from flash_doctor.model import Absent, Capability, Part, Unknown
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def arch(text: str) -> Arch:
 def test_who_runs_what(sass: str, ptx: str, gpu: str, verdict: str) -> None:
     code = GpuCode(sass=tuple(map(arch, sass.split())), ptx=tuple(map(arch, ptx.split())))
     runs = code.runs_on(arch(gpu).capability, TEGRA)
-    assert runs.verdict is Verdict(verdict)
+    assert runs.verdict is Runnable(verdict)
     assert runs.why
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from flash_doctor.abi.search import System, cpu_levels, parse_cache, read_cache
+from flash_doctor.abi.search import LoaderSettings, cpu_levels, parse_cache, read_cache
 
 X86, I386 = 0x0303, 0x0003
 LDCONFIG = shutil.which("ldconfig") or "/sbin/ldconfig"
@@ -113,12 +113,12 @@ def test_cpu_levels(tmp_path: Path, flags: str, levels: tuple[str, ...]) -> None
     ],
 )
 def test_tokens(text: str, path: str) -> None:
-    system = System(machine="x86_64", lib="lib64", folders=(), hwcaps=(), cache_file=Path("/none"))
+    system = LoaderSettings(machine="x86_64", lib="lib64", folders=(), hwcaps=(), cache_file=Path("/none"))
     assert system.expand(text, Path("/app/bin")) == path
 
 
 def test_folders_of_cpu_levels_come_first(tmp_path: Path) -> None:
-    system = System(machine="x86_64", lib="lib64", folders=(), hwcaps=("x86-64-v3",), cache_file=Path("/none"))
+    system = LoaderSettings(machine="x86_64", lib="lib64", folders=(), hwcaps=("x86-64-v3",), cache_file=Path("/none"))
     assert list(system.within(tmp_path, "a.so")) == [tmp_path / "a.so"]
     (tmp_path / "glibc-hwcaps").mkdir()
     assert next(iter(system.within(tmp_path, "a.so"))) == tmp_path / "glibc-hwcaps" / "x86-64-v3" / "a.so"

@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from compiled import child, references, shared
 from flash_doctor.abi.binary import read_binary
-from flash_doctor.abi.wheel import Inflated, LocalSource, Wheel, open_wheel
+from flash_doctor.abi.wheel import Inflated, LocalSource, OpenedWheel, open_wheel
 from flash_doctor.errors import BadBinary, BadInput
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def test_what_the_wheel_says_of_itself(tmp_path: Path) -> None:
 
 def test_a_far_wheel_tells_its_papers_for_little(tmp_path: Path) -> None:
     source = FarSource(wheel(tmp_path, {"thing/_C.so": large_binary(tmp_path)}))
-    opened = Wheel(source, NAME)
+    opened = OpenedWheel(source, NAME)
     assert opened.metadata["Name"] == "thing"
     assert opened.record
     assert opened.metadata_tags
@@ -214,7 +214,7 @@ def test_mutants_of_a_wheel(tmp_path_factory: pytest.TempPathFactory, changes: l
         data[at % len(data)] = value
     (folder / "mutant").write_bytes(data)
     with contextlib.suppress(BadInput):
-        opened = Wheel(FarSource(folder / "mutant"), NAME)
+        opened = OpenedWheel(FarSource(folder / "mutant"), NAME)
         read = [opened.read_binary(member) for member in opened.binaries]
         assert all(binary.machine for binary in read)
         assert (opened.metadata, opened.record, opened.metadata_tags) is not None

@@ -19,7 +19,7 @@ from reports import folder, text
 from fakes import TableRunner, printed
 from flash_doctor.cli.app import main
 from flash_doctor.errors import BadInput, CommandFailed, TimedOut
-from flash_doctor.fleet.gather import Answer, Errand, Shipment, gather, pack
+from flash_doctor.fleet.gather import Errand, NodeAnswer, Shipment, gather, pack
 from flash_doctor.fleet.ray import Ray
 from flash_doctor.fleet.reading import read_document
 from flash_doctor.fleet.slurm import LAUNCH, Slurm, each
@@ -60,7 +60,9 @@ def told(errand: Errand, output: str, **more: Any) -> dict[str, Any]:
     class One:
         def answers(self, errand: Errand) -> Any:
             now = time.time()
-            yield Answer(node="n1", sent=more.get("sent", now - 60), received=now, output=output, failure="it failed")
+            yield NodeAnswer(
+                node="n1", sent=more.get("sent", now - 60), received=now, output=output, failure="it failed"
+            )
 
     (gathered,) = gather(One(), errand)
     document: dict[str, Any] = json.loads(gathered.document)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_doctor.install.fetch import Sources, Wanted, fetch
+from flash_doctor.install.fetch import Sources, WantedFile, fetch
 from flash_doctor.system import download as downloads, http
 from flash_doctor.system.download import HashMismatch, download
 from servers import Proxy, Site, proxying, serve
@@ -136,7 +136,7 @@ def test_the_login_of_an_index_is_for_its_server_alone(
 
 def test_a_mirror_that_is_down_is_told_only_when_the_publisher_fails_too(site: Site, tmp_path: Path) -> None:
     sources = Sources(cache=tmp_path, mirror="http://127.0.0.1:9/m")
-    assert fetch(Wanted(url=site.url + "/wheel", sha256=SHA), sources).size == len(BODY)
+    assert fetch(WantedFile(url=site.url + "/wheel", sha256=SHA), sources).size == len(BODY)
     with pytest.raises(http.HttpError) as caught:
-        fetch(Wanted(url=site.url + "/absent", sha256="0" * 64), sources)
+        fetch(WantedFile(url=site.url + "/absent", sha256="0" * 64), sources)
     assert "the mirror, asked first: http://127.0.0.1:9/m/absent could not be reached" in caught.value.evidence[-1]

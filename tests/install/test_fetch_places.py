@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.errors import InstallFailed
-from flash_doctor.install.fetch import Sources, Wanted, fetch
+from flash_doctor.install.fetch import Sources, WantedFile, fetch
 from flash_doctor.system import files
 from users import STRANGER, as_root
 
@@ -42,7 +42,7 @@ def test_of_a_place_that_others_may_write_a_copy_is_used(tmp_path: Path, by: str
     folder.chmod(0o777)
     url = f"https://h.example/{NAME}" if by == "folder" else (folder / NAME).as_uri()
     given = sources(tmp_path, folder) if by == "folder" else sources(tmp_path)
-    found = fetch(Wanted(url=url, sha256=sha256), given)
+    found = fetch(WantedFile(url=url, sha256=sha256), given)
     _another(tmp_path).replace(folder / NAME)
     assert found.sha256 == SHA256
     assert found.path.read_bytes() == CONTENT
@@ -53,14 +53,14 @@ def test_of_a_place_that_others_may_write_a_copy_is_used(tmp_path: Path, by: str
 def test_so_it_is_of_another_users_folder(tmp_path: Path) -> None:
     folder = wheelhouse(tmp_path)
     os.chown(folder, STRANGER, STRANGER)
-    found = fetch(Wanted(url=f"https://h.example/{NAME}", sha256=SHA256), sources(tmp_path, folder))
+    found = fetch(WantedFile(url=f"https://h.example/{NAME}", sha256=SHA256), sources(tmp_path, folder))
     _another(tmp_path).replace(folder / NAME)
     assert found.path.read_bytes() == CONTENT
 
 
 def test_our_own_place_is_used_as_it_is(tmp_path: Path) -> None:
     folder = wheelhouse(tmp_path)
-    found = fetch(Wanted(url=f"https://h.example/{NAME}", sha256=SHA256), sources(tmp_path, folder))
+    found = fetch(WantedFile(url=f"https://h.example/{NAME}", sha256=SHA256), sources(tmp_path, folder))
     assert found.path == folder / NAME
     assert not (tmp_path / "cache").exists()
 
@@ -73,7 +73,7 @@ def test_a_file_with_holes_that_no_wheel_could_be_is_not_hashed(tmp_path: Path) 
     except OSError:
         pytest.skip("this file system has no files of that size")
     with pytest.raises(InstallFailed):
-        fetch(Wanted(url=f"https://h.example/{NAME}", sha256=SHA256), sources(tmp_path, folder))
+        fetch(WantedFile(url=f"https://h.example/{NAME}", sha256=SHA256), sources(tmp_path, folder))
 
 
 def _another(tmp_path: Path) -> Path:

@@ -13,10 +13,10 @@ import pytest
 from flash_doctor.cli.app import main
 from flash_doctor.cli.errors import run
 from flash_doctor.errors import NoPlanFound
-from flash_doctor.install.plan_command import Request, Scene, consult
+from flash_doctor.install.plan_command import PlannedMachine, Request, consult
 from flash_doctor.model import Goal
 from flash_doctor.model.plan import Install, NoPlan, Plan
-from flash_doctor.resolve.index_query import Found, IndexUnreachable, Question
+from flash_doctor.resolve.index_query import IndexFile, IndexQuery, IndexUnreachable
 from seats import described, facts
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ MACHINE = {"gpu": "H100", "torch": "2.8.0+cu128", "python_version": "3.12", "gli
 
 @dataclass
 class Index:
-    outcome: tuple[Found, ...] | NoPlanFound
+    outcome: tuple[IndexFile, ...] | NoPlanFound
 
-    def answer(self, question: Question) -> tuple[Found, ...]:
+    def answer(self, question: IndexQuery) -> tuple[IndexFile, ...]:
         assert question.requirements == ("einops",)
         if isinstance(self.outcome, NoPlanFound):
             raise self.outcome
         return self.outcome
 
 
-def consulted(outcome: tuple[Found, ...] | NoPlanFound | None, *, offline: bool = False) -> Consultation:
+def consulted(outcome: tuple[IndexFile, ...] | NoPlanFound | None, *, offline: bool = False) -> Consultation:
     lookup = Index(outcome) if outcome is not None else None
     request = Request(
         goal=Goal(),
@@ -45,11 +45,11 @@ def consulted(outcome: tuple[Found, ...] | NoPlanFound | None, *, offline: bool 
         offline=offline,
         lookup=lambda: lookup,
     )
-    scene = Scene(environment=described(MACHINE), machine="a test", families={})
+    scene = PlannedMachine(environment=described(MACHINE), machine="a test", families={})
     return consult(request, scene, facts())
 
 
-EINOPS = Found(name="einops", version="0.8.1", url="https://e.org/einops.whl", sha256="ab" * 32, size=9)  # type: ignore[arg-type]
+EINOPS = IndexFile(name="einops", version="0.8.1", url="https://e.org/einops.whl", sha256="ab" * 32, size=9)  # type: ignore[arg-type]
 
 
 def test_an_answer_settles_the_open_steps() -> None:
@@ -108,7 +108,7 @@ def test_a_wheelhouse_gives_everything(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_bare_machine_is_told_how_to_begin() -> None:
     environment = described({**MACHINE, "torch": "none"})
     request = Request(goal=Goal(), command=("flash-doctor", "plan"), overlay=Path("/nowhere"), offline=True)
-    scene = Scene(environment=environment, machine="a test", families={})
+    scene = PlannedMachine(environment=environment, machine="a test", families={})
     answer = consult(request, scene, facts()).answer
     assert isinstance(answer, NoPlan)
     assert answer.command == "flash-doctor plan --want torch --want flash-attn"

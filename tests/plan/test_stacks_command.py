@@ -13,7 +13,7 @@ from flash_doctor.cli.app import main
 from flash_doctor.cli.errors import run
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.facts.stacks import find
-from flash_doctor.resolve.index_query import Found, IndexUnreachable, Question
+from flash_doctor.resolve.index_query import IndexFile, IndexQuery, IndexUnreachable
 from flash_doctor.resolve.stack_check import check_stack
 from seats import facts, wheels
 from sites import install, site_of
@@ -63,10 +63,10 @@ def test_a_stack_that_is_not_there(arguments: tuple[str, ...], capsys: pytest.Ca
 class Index:
     """Answers one question after another from a list."""
 
-    answers: list[tuple[Found, ...] | NoPlanFound]
-    asked: list[Question] = field(default_factory=list)
+    answers: list[tuple[IndexFile, ...] | NoPlanFound]
+    asked: list[IndexQuery] = field(default_factory=list)
 
-    def answer(self, question: Question) -> tuple[Found, ...]:
+    def answer(self, question: IndexQuery) -> tuple[IndexFile, ...]:
         self.asked.append(question)
         answer = self.answers.pop(0)
         if isinstance(answer, NoPlanFound):
@@ -74,8 +74,8 @@ class Index:
         return answer
 
 
-def found(name: str) -> Found:
-    return Found(name=name, version=Version("1"), url=f"https://e.org/{name}-1.whl", sha256=None, size=None)  # type: ignore[arg-type]
+def found(name: str) -> IndexFile:
+    return IndexFile(name=name, version=Version("1"), url=f"https://e.org/{name}-1.whl", sha256=None, size=None)  # type: ignore[arg-type]
 
 
 def test_flash_attn_is_judged_by_the_matrix_and_the_rest_by_the_index() -> None:

@@ -17,7 +17,7 @@ from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, Package, Packages, Severity, Unknown, Volume
 from flash_doctor.preflight.config import Dialect, Run
 from flash_doctor.preflight.gather import machine, model as weights
-from flash_doctor.preflight.inputs import Disk, Files, FlashBuild, Model, Stack, Tokenizer
+from flash_doctor.preflight.inputs import Disk, Distributions, Files, FlashBuild, Model, Tokenizer
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
@@ -181,7 +181,7 @@ def test_a_machine_as_check_read_it() -> None:
     environment = patients.environment(packages=found)
     cards, stack = machine.cards(environment.gpus), machine.stack(environment.packages)
     assert isinstance(cards, tuple)
-    assert isinstance(stack, Stack)
+    assert isinstance(stack, Distributions)
     assert cards[0].memory > 0
     assert stack.get("torch") == Version("2.11.0+cu128")
     assert machine.pins(environment) == {"transformers": "==5.14.1", "numpy": ">=2.1"}

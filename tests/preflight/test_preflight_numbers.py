@@ -10,7 +10,7 @@ import pytest
 from flash_doctor.model import Absent
 from flash_doctor.preflight import derive, memory, storage
 from flash_doctor.preflight.deepspeed import read_plan
-from flash_doctor.preflight.inputs import Disk, Model, Scene, Totals
+from flash_doctor.preflight.inputs import Disk, Inputs, Model, Totals
 from preflight_bench import CASES, FACTS, mutate, scene_of
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ LLAMA_PARAMS = 8_030_261_248
 EMBEDDED = 128_256 * 4096
 
 
-def changed(tmp_path: Path, base: str = H1, **settings: Any) -> Scene:
+def changed(tmp_path: Path, base: str = H1, **settings: Any) -> Inputs:
     return scene_of(mutate(base, tmp_path, {"set": settings, "facts": {}}))
 
 
-def model_of(scene: Scene) -> Model:
+def model_of(scene: Inputs) -> Model:
     assert isinstance(scene.model, Model)
     return scene.model
 
@@ -169,7 +169,7 @@ def test_chunks_of_whole_chapters() -> None:
     assert "37 to 146 samples" in found
 
 
-def _too_few(scene: Scene) -> list[str]:
+def _too_few(scene: Inputs) -> list[str]:
     from flash_doctor.preflight.registry import RULES
     from flash_doctor.preflight.rules import load_rules
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.preflight.gather import rows
-from flash_doctor.preflight.gather.rows import Reader, unreadable
+from flash_doctor.preflight.gather.rows import RowReader, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 WANTED = [{"prompt": 'say "hi"', "answer": "hi,\nthere"}, {"prompt": "b", "answer": None}]
 
 
-def read(path: Path, sample: int = 1000) -> Reader:
-    reader = Reader(sample)
+def read(path: Path, sample: int = 1000) -> RowReader:
+    reader = RowReader(sample)
     reader.read(path)
     return reader
 
 
-def values(reader: Reader) -> list[object]:
+def values(reader: RowReader) -> list[object]:
     return [dict(record.value) for record in reader.records]
 
 
@@ -130,7 +130,7 @@ table = pa.table({"text": [f"row {n}" for n in range(5000)], "turns": [[{"role":
 parquet.write_table(table, folder / "d.parquet", row_group_size=500)
 (folder / "broken.parquet").write_bytes((folder / "d.parquet").read_bytes()[:-100])
 def read(name, sample):
-    reader = rows.Reader(sample)
+    reader = rows.RowReader(sample)
     reader.read(folder / name)
     return reader
 first, broken = read("d.parquet", 100), read("broken.parquet", 100)

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from flash_doctor.watch.files import CHUNK, LONGEST_LINE, LogSource, StateSource, Subject, Tail
+from flash_doctor.watch.files import CHUNK, LONGEST_LINE, FollowedFile, LogSource, StateSource, Subject
 from flash_doctor.watch.trainer_files import Settings, Unreadable, checkpoints, read_settings, read_state, size_of
 
 DATA = Path(__file__).parents[1] / "data" / "watch"
 
 
-def new(tail: Tail) -> list[bytes]:
+def new(tail: FollowedFile) -> list[bytes]:
     """All new lines, without empty ones."""
     found: list[bytes] = []
     while (lines := tail.lines()) is not None:
@@ -30,7 +30,7 @@ def new(tail: Tail) -> list[bytes]:
 
 def test_only_what_is_new_is_read(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
-    tail = Tail(path)
+    tail = FollowedFile(path)
     assert new(tail) == []
     path.write_bytes(b"one\ntwo\npart")
     assert new(tail) == [b"one", b"two"]
@@ -47,7 +47,7 @@ def test_a_file_written_in_any_pieces_has_the_same_lines(pieces: list[str]) -> N
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.log"
         path.touch()
-        tail, found = Tail(path), []
+        tail, found = FollowedFile(path), []
         for piece in pieces:
             with path.open("a", newline="") as log:
                 log.write(piece)
@@ -61,7 +61,7 @@ def test_a_file_written_in_any_pieces_has_the_same_lines(pieces: list[str]) -> N
 def test_a_file_that_is_cut_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
     path.write_bytes(b"one\ntwo\n")
-    tail = Tail(path)
+    tail = FollowedFile(path)
     assert new(tail) == [b"one", b"two"]
     path.write_bytes(b"new\n")
     assert new(tail) == [b"new"]
@@ -71,7 +71,7 @@ def test_a_file_that_is_cut_begins_anew(tmp_path: Path) -> None:
 def test_a_rotated_file_is_read_to_its_end_and_then_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
     path.write_bytes(b"one\n")
-    tail = Tail(path)
+    tail = FollowedFile(path)
     assert new(tail) == [b"one"]
     with path.open("ab") as log:
         log.write(b"two\nthe last without an end")
@@ -85,7 +85,7 @@ def test_a_rotated_file_is_read_to_its_end_and_then_the_new_one(tmp_path: Path) 
 def test_a_removed_file_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
     path.write_bytes(b"one\n")
-    tail = Tail(path)
+    tail = FollowedFile(path)
     assert new(tail) == [b"one"]
     path.unlink()
     assert new(tail) == []
@@ -97,7 +97,7 @@ def test_a_removed_file_is_waited_for(tmp_path: Path) -> None:
 def test_a_line_without_end_is_dropped_and_not_kept(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
     path.write_bytes(b"one\n" + b"x" * (3 * CHUNK) + b"\ntwo\n")
-    tail = Tail(path)
+    tail = FollowedFile(path)
     assert new(tail) == [b"one", b"two"]
     assert len(tail.rest) <= LONGEST_LINE
     tail.close()

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from flash_doctor.watch.records import SHARE, LogReader, Record
+from flash_doctor.watch.records import SHARE, LogReader, LogRecord
 
 DATA = Path(__file__).parents[1] / "data" / "watch"
 
 
-def records(text: str | bytes) -> list[Record]:
+def records(text: str | bytes) -> list[LogRecord]:
     data = text.encode() if isinstance(text, str) else text
     return list(LogReader().records(data.replace(b"\r", b"\n").split(b"\n")))
 

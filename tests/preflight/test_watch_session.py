@@ -18,7 +18,7 @@ from flash_doctor.model import Severity
 from flash_doctor.model.watch import Moment, WatchEvent
 from flash_doctor.watch.clock import Writer
 from flash_doctor.watch.disk import Space
-from flash_doctor.watch.end_of_run import Options
+from flash_doctor.watch.end_of_run import WatchOptions
 from flash_doctor.watch.session import Watch
 from watch_runs import FACTS, Log, changed, sft
 
@@ -97,7 +97,7 @@ def write_state(folder: Path, logs: Iterable[Log], max_steps: int = 200) -> None
 
 
 def watched(world: ScriptedWorld, *paths: Path, **options: float | bool) -> tuple[list[WatchEvent], int]:
-    watch = Watch(paths=paths, facts=FACTS, options=Options(**options), world=world)  # type: ignore[arg-type]
+    watch = Watch(paths=paths, facts=FACTS, options=WatchOptions(**options), world=world)  # type: ignore[arg-type]
     events = list(watch.events())
     assert events[0].moment is Moment.STARTED
     assert events[-1].moment is Moment.ENDED
@@ -105,7 +105,7 @@ def watched(world: ScriptedWorld, *paths: Path, **options: float | bool) -> tupl
 
 
 def ending(world: ScriptedWorld, *paths: Path, **options: float | bool) -> str:
-    watch = Watch(paths=paths, facts=FACTS, options=Options(**options), world=world)  # type: ignore[arg-type]
+    watch = Watch(paths=paths, facts=FACTS, options=WatchOptions(**options), world=world)  # type: ignore[arg-type]
     return list(watch.events())[-1].finding.summary
 
 
@@ -240,7 +240,7 @@ def test_it_ends_with_the_process_that_wrote(tmp_path: Path) -> None:
     append(log, sft(20))
     world = ScriptedWorld(writing=frozenset({US}))
     world.script = [lambda: None, lambda: append_raw(log, "{'loss': nan, 'epoch': 2.0}"), world.gone]
-    watch = Watch(paths=[log], facts=FACTS, options=Options(), world=world)
+    watch = Watch(paths=[log], facts=FACTS, options=WatchOptions(), world=world)
     events = list(watch.events())
     assert codes(events[1:]) == ["W-nan", "W-ended"], "the last line without an end counts"
     assert "gone without final metrics" in events[-1].finding.summary
@@ -302,5 +302,5 @@ def test_a_disk_that_cannot_be_asked_is_told_once(tmp_path: Path) -> None:
 
 def test_nobody_listens_any_more(tmp_path: Path) -> None:
     append(tmp_path / "train.log", sft(20))
-    watch = Watch(paths=[tmp_path / "train.log"], facts=FACTS, options=Options(), world=ScriptedWorld())
+    watch = Watch(paths=[tmp_path / "train.log"], facts=FACTS, options=WatchOptions(), world=ScriptedWorld())
     assert [event.moment for event in watch.events(is_wanted=lambda: False)] == [Moment.STARTED]

@@ -18,7 +18,7 @@ from compiled import extension, gpu_code, needs, references, shared, versioned
 from flash_doctor.model import Absent, Environment, Report, Target, Unknown, known
 from flash_doctor.model.binaries import CudaArchs, Extension
 from flash_doctor.probe import RECORDED, probe
-from flash_doctor.probe.extensions import FILES_LIMIT, Places, read_extensions
+from flash_doctor.probe.extensions import FILES_LIMIT, CompiledFiles, read_extensions
 from flash_doctor.render.document import load_report
 from flash_doctor.system.process import SystemRunner
 from sites import install, site_of
@@ -90,11 +90,11 @@ def test_nothing_is_looked_through_without_end(venv: Path, tmp_path: Path) -> No
     python = known(environment(venv, tmp_path).python)
     assert python is not None
     owners = {Path(f"/nowhere/{number}.so"): "many" for number in range(FILES_LIMIT + 1)}
-    places = Places(owners=owners, others=(), dependants={"many"})
+    places = CompiledFiles(owners=owners, others=(), dependants={"many"})
     many = read_extensions(python, Absent(absent="no torch"), places, {})
     assert isinstance(many, Unknown)
     assert str(FILES_LIMIT + 1) in many.unknown
-    few = Places(owners=dict(list(owners.items())[:9]), others=(), dependants={"many"})
+    few = CompiledFiles(owners=dict(list(owners.items())[:9]), others=(), dependants={"many"})
     assert isinstance(read_extensions(python, Absent(absent="no torch"), few, {}), Absent)
 
 

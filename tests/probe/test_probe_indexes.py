@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_doctor.model import Absent, IndexSetting, OtherDoctor, Unknown
-from flash_doctor.probe.indexes import Places, read_indexes
+from flash_doctor.probe.indexes import ConfigPlaces, read_indexes
 from flash_doctor.probe.shadows import read_other_doctor
 from flash_doctor.system.redact import secrets
 from sites import install, site_of
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> ConfigPlaces:
     folder = tmp_path / "project" / "deep"
     folder.mkdir(parents=True)
-    return Places({"HOME": str(tmp_path / "home")}, tmp_path / "venv", folder, tmp_path / "root")
+    return ConfigPlaces({"HOME": str(tmp_path / "home")}, tmp_path / "venv", folder, tmp_path / "root")
 
 
 def write(path: Path, text: str) -> Path:
@@ -32,18 +32,18 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def found(places: Places, **environ: str) -> list[tuple[str, str]]:
-    settings = read_indexes(Places({**places.environ, **environ}, places.prefix, places.folder, places.root))
+def found(places: ConfigPlaces, **environ: str) -> list[tuple[str, str]]:
+    settings = read_indexes(ConfigPlaces({**places.environ, **environ}, places.prefix, places.folder, places.root))
     assert isinstance(settings, tuple), settings
     assert all(isinstance(setting, IndexSetting) for setting in settings)
     return [(setting.url, setting.origin) for setting in settings]
 
 
-def test_nothing_configured(places: Places) -> None:
+def test_nothing_configured(places: ConfigPlaces) -> None:
     assert isinstance(read_indexes(places), Absent)
 
 
-def test_variables(places: Places) -> None:
+def test_variables(places: ConfigPlaces) -> None:
     assert found(
         places,
         PIP_EXTRA_INDEX_URL="https://a.example/simple https://u:p@b.example/simple",
@@ -57,7 +57,7 @@ def test_variables(places: Places) -> None:
     ]
 
 
-def test_pips_files_from_the_machines_to_the_environments(places: Places, tmp_path: Path) -> None:
+def test_pips_files_from_the_machines_to_the_environments(places: ConfigPlaces, tmp_path: Path) -> None:
     write(tmp_path / "root/etc/pip.conf", "[global]\nindex-url = https://one.example/simple\n")
     user = write(tmp_path / "home/.config/pip/pip.conf", "[install]\nfind_links =\n  /a\n  /b\n")
     write(tmp_path / "venv/pip.conf", "[global]\nextra-index-url = https://two.example/simple\ntimeout = 5\n")
@@ -72,7 +72,7 @@ def test_pips_files_from_the_machines_to_the_environments(places: Places, tmp_pa
     assert ("/a", f"{user} [install] find_links") in found(places)
 
 
-def test_pip_itself_sees_the_same(places: Places, tmp_path: Path) -> None:
+def test_pip_itself_sees_the_same(places: ConfigPlaces, tmp_path: Path) -> None:
     """The real pip is asked what it reads from such files."""
     write(tmp_path / "home/.config/pip/pip.conf", "[global]\nextra-index-url = https://two.example/simple\n")
     environ = {"HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
@@ -83,7 +83,7 @@ def test_pip_itself_sees_the_same(places: Places, tmp_path: Path) -> None:
     assert [url for url, _ in found(places)] == ["https://two.example/simple"]
 
 
-def test_uvs_files(places: Places, tmp_path: Path) -> None:
+def test_uvs_files(places: ConfigPlaces, tmp_path: Path) -> None:
     write(
         tmp_path / "home/.config/uv/uv.toml", 'extra-index-url = ["https://one.example"]\n[pip]\nfind-links = ["/x"]\n'
     )
@@ -96,7 +96,7 @@ def test_uvs_files(places: Places, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "text"), [("venv/pip.conf", "no section\n"), ("project/uv.toml", "a = [\n")])
-def test_a_broken_file_is_named(places: Places, tmp_path: Path, name: str, text: str) -> None:
+def test_a_broken_file_is_named(places: ConfigPlaces, tmp_path: Path, name: str, text: str) -> None:
     path = write(tmp_path / name, text)
     settings = read_indexes(places)
     assert isinstance(settings, Unknown)

@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from flash_doctor.model import Absent, FlashAttention, FlashKind, Part, Target, Torch, Unknown
 from flash_doctor.probe import RECORDED, start_inside
-from flash_doctor.probe.compose import Parts, Patient, read_patient
+from flash_doctor.probe.compose import Parts, TargetParts, read_patient
 from flash_doctor.probe.start import Inquiry
 from flash_doctor.system.process import SystemRunner
 from sites import install, site_of
@@ -41,7 +41,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def read(venv: Path) -> Patient:
+def read(venv: Path) -> TargetParts:
     script = start_inside(Target(python=venv / "bin" / "python", why="test"), SystemRunner(), RECORDED, deep=False)
     return read_patient(Inquiry(script, lambda manner: script), {}, None, Parts({}), SystemRunner())
 

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from rich.cells import cell_len
 
 from flash_doctor.model import Absent, FlashAttention, Remedy, Report, Severity, Unchecked, Unknown
-from flash_doctor.render.chain import LINKS, State, chain
+from flash_doctor.render.chain import LINKS, LinkState, chain
 from flash_doctor.render.console import to_text
 from flash_doctor.render.text import (
     Style,
@@ -136,16 +136,16 @@ def test_wrapping_loses_nothing_but_space(raw: str, width: int) -> None:
 # -- the chain
 
 
-def states(value: Report) -> dict[str, State]:
+def states(value: Report) -> dict[str, LinkState]:
     return {link.name: link.state for link in chain(value, FAMILIES).links}
 
 
 def test_the_chain_of_a_sound_machine() -> None:
     assert states(report()) == {
-        "GPU": State.SOUND,
-        "driver": State.SOUND,
-        "torch": State.SOUND,
-        "flash-attn": State.MISSING,
+        "GPU": LinkState.SOUND,
+        "driver": LinkState.SOUND,
+        "torch": LinkState.SOUND,
+        "flash-attn": LinkState.MISSING,
     }
 
 
@@ -172,30 +172,30 @@ def test_an_error_outside_the_chain_breaks_no_link() -> None:
 
 @pytest.mark.parametrize("link", LINKS)
 def test_a_code_of_a_later_version_goes_by_its_subject(link: str) -> None:
-    assert states(report(finding("Z999", Severity.ERROR, link)))[link] is State.BROKEN
+    assert states(report(finding("Z999", Severity.ERROR, link)))[link] is LinkState.BROKEN
 
 
 def test_parts_that_are_absent_or_unknown() -> None:
     value = report(gpus=Absent(absent="no GPU on the bus"), driver=Unknown(unknown="it hangs"), torch=Absent())
     assert states(value) == {
-        "GPU": State.MISSING,
-        "driver": State.UNKNOWN,
-        "torch": State.MISSING,
-        "flash-attn": State.MISSING,
+        "GPU": LinkState.MISSING,
+        "driver": LinkState.UNKNOWN,
+        "torch": LinkState.MISSING,
+        "flash-attn": LinkState.MISSING,
     }
 
 
 def test_a_warning_marks_a_sound_link_only() -> None:
     warning = finding("D001", Severity.WARNING, "x")
-    assert states(report(warning))["driver"] is State.WARNED
-    assert states(report(warning, driver=NOWHERE))["driver"] is State.UNKNOWN
+    assert states(report(warning))["driver"] is LinkState.WARNED
+    assert states(report(warning, driver=NOWHERE))["driver"] is LinkState.UNKNOWN
 
 
 def test_a_driver_without_a_version_is_unknown() -> None:
     import dataclasses
 
     mute = dataclasses.replace(DRIVER, module=NOWHERE, library=NOWHERE)
-    assert states(report(driver=mute))["driver"] is State.UNKNOWN
+    assert states(report(driver=mute))["driver"] is LinkState.UNKNOWN
 
 
 def test_flash_modules_without_packages_are_seen() -> None:

@@ -16,7 +16,7 @@ from flash_doctor.model import Environment, Goal
 from flash_doctor.model.plan import Install, Plan
 from flash_doctor.model.wheel import HashState
 from flash_doctor.resolve import resolve, settle
-from flash_doctor.resolve.index_query import Found, Question
+from flash_doctor.resolve.index_query import IndexFile, IndexQuery
 from flash_doctor.resolve.sources.uv_index import UvLookup, uv_platform
 from flash_doctor.system.process import SystemRunner
 from seats import described, facts, wheels, with_packages
@@ -41,17 +41,17 @@ wheels = [{{ url = "https://example.org/too_new-1-py3-none-any.whl", hashes = {{
 class Oracle:
     """A lookup that answers from a list and remembers what it was asked."""
 
-    found: tuple[Found, ...]
-    asked: list[Question] = field(default_factory=list)
+    found: tuple[IndexFile, ...]
+    asked: list[IndexQuery] = field(default_factory=list)
 
-    def answer(self, question: Question) -> tuple[Found, ...]:
+    def answer(self, question: IndexQuery) -> tuple[IndexFile, ...]:
         self.asked.append(question)
         return self.found
 
 
-def found(name: str, version: str) -> Found:
+def found(name: str, version: str) -> IndexFile:
     url = f"https://example.org/{name}-{version}-py3-none-any.whl"
-    return Found(name=name, version=Version(version), url=url, sha256="ab" * 32, size=9)  # type: ignore[arg-type]
+    return IndexFile(name=name, version=Version(version), url=url, sha256="ab" * 32, size=9)  # type: ignore[arg-type]
 
 
 def plan(environment: Environment, **goal: tuple[str, ...]) -> Plan:
@@ -113,7 +113,7 @@ def test_a_plan_without_open_steps_asks_nobody() -> None:
     assert not lookup.asked
 
 
-QUESTION = Question(
+QUESTION = IndexQuery(
     requirements=("einops",),
     constraints=("numpy==2.1.0",),
     python="3.12",
@@ -147,7 +147,7 @@ def test_uv_is_asked_for_a_lock_file_and_its_markers_are_heeded() -> None:
     ],
 )
 def test_the_platform_in_uvs_words(machine: str | None, glibc: tuple[int, int] | None, platform: str) -> None:
-    question = Question(requirements=(), constraints=(), python=None, machine=machine, glibc=glibc, indexes=())
+    question = IndexQuery(requirements=(), constraints=(), python=None, machine=machine, glibc=glibc, indexes=())
     assert uv_platform(question) == platform
 
 

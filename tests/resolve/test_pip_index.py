@@ -11,11 +11,11 @@ from packaging.version import Version
 
 from fakes import TableRunner, printed
 from flash_doctor.errors import BadInput, NoPlanFound
-from flash_doctor.resolve.index_query import IndexUnreachable, Question
+from flash_doctor.resolve.index_query import IndexQuery, IndexUnreachable
 from flash_doctor.resolve.sources.pip_index import PipLookup, platforms
 from flash_doctor.system.process import Command, Completed, SystemRunner
 
-QUESTION = Question(
+QUESTION = IndexQuery(
     requirements=("einops",),
     constraints=("numpy==2.1.0",),
     python="3.12",
@@ -55,7 +55,9 @@ def test_pip_is_asked_for_wheels_of_the_questions_python() -> None:
 
 
 def test_a_machine_that_is_not_known_has_no_platform() -> None:
-    assert platforms(Question(requirements=(), constraints=(), python=None, machine=None, glibc=None, indexes=())) == ()
+    assert (
+        platforms(IndexQuery(requirements=(), constraints=(), python=None, machine=None, glibc=None, indexes=())) == ()
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"install": [{}]}', '{"install": [{"download_info": 1, "metadata": {}}]}'])
@@ -76,7 +78,7 @@ def test_no_set_of_versions_and_no_index_are_two_things() -> None:
 
 @pytest.mark.index
 def test_pip_settles_einops_for_real() -> None:
-    question = Question(
+    question = IndexQuery(
         requirements=("einops",), constraints=(), python="3.12", machine="x86_64", glibc=(2, 35), indexes=()
     )
     (one,) = PipLookup(runner=SystemRunner(), python=Path(sys.executable)).answer(question)

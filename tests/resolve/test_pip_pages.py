@@ -11,7 +11,7 @@ import pytest
 from packaging.version import Version
 
 from flash_doctor.errors import NoPlanFound
-from flash_doctor.resolve.index_query import Found, IndexUnreachable, Question
+from flash_doctor.resolve.index_query import IndexFile, IndexQuery, IndexUnreachable
 from flash_doctor.resolve.sources.pip_index import PipLookup
 from flash_doctor.resolve.sources.uv_index import UvLookup
 from flash_doctor.system.process import SystemRunner
@@ -32,14 +32,14 @@ HTML = "".join(f'<a href="../../files/{name}#sha256={HASH}">{name}</a>' for name
 PAGES = {"json": json.dumps({"files": FILES}), "html": f"<!DOCTYPE html><html><body>{HTML}</body></html>"}
 
 
-def asked(requirement: str) -> Question:
+def asked(requirement: str) -> IndexQuery:
     """The question for its source distribution."""
-    return Question(
+    return IndexQuery(
         requirements=(requirement,), constraints=(), python=None, machine=None, glibc=None, indexes=(), sources=True
     )
 
 
-def source(requirement: str) -> Found:
+def source(requirement: str) -> IndexFile:
     (found,) = PipLookup(runner=SystemRunner(), python=Path(sys.executable)).answer(asked(requirement))
     return found
 

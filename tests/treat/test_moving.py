@@ -11,7 +11,7 @@ import pytest
 
 from flash_doctor.install.journal import FOLDER
 from flash_doctor.install.summary import copied_instead
-from flash_doctor.install.target_state import Patient, examine
+from flash_doctor.install.target_state import TargetState, examine
 from flash_doctor.model import Target
 from flash_doctor.probe.volume import Mount
 from flash_doctor.system.process import SystemRunner
@@ -34,7 +34,7 @@ def old(clinic: Clinic) -> Clinic:
     return clinic
 
 
-def patient(clinic: Clinic) -> Patient:
+def patient(clinic: Clinic) -> TargetState:
     return examine(Target(python=clinic.venv / "bin" / "python", why="test"), SystemRunner())
 
 

@@ -17,7 +17,7 @@ from flash_doctor.install.hashes import Pins
 from flash_doctor.install.open_files import users_of
 from flash_doctor.install.refuse import refuse
 from flash_doctor.install.summary import sheet_of
-from flash_doctor.install.target_state import Patient, examine, locked
+from flash_doctor.install.target_state import TargetState, examine, locked
 from flash_doctor.model import Goal, Packages, Target, Torch
 from flash_doctor.model.plan import Plan, Remove
 from flash_doctor.system.process import SystemRunner
@@ -29,11 +29,11 @@ FLASH, TORCH = canonicalize_name("flash-attn"), canonicalize_name("torch")
 
 
 @pytest.fixture
-def patient(clinic: Clinic) -> Patient:
+def patient(clinic: Clinic) -> TargetState:
     return examine(Target(python=clinic.venv / "bin" / "python", why="test"), SystemRunner())
 
 
-def test_a_python_of_the_system_unless_insisted(patient: Patient) -> None:
+def test_a_python_of_the_system_unless_insisted(patient: TargetState) -> None:
     managed = replace(patient, python=replace(patient.python, managed="[externally-managed]\nError=use a venv"))
     with pytest.raises(BadInput, match="belongs to the operating system") as caught:
         refuse(managed, [FLASH], system=False)
@@ -41,7 +41,7 @@ def test_a_python_of_the_system_unless_insisted(patient: Patient) -> None:
     refuse(managed, [FLASH], system=True)
 
 
-def test_a_torch_that_no_index_has(patient: Patient) -> None:
+def test_a_torch_that_no_index_has(patient: TargetState) -> None:
     torch = patient.environment.torch
     assert isinstance(torch, Torch)
     environment = replace(patient.environment, torch=replace(torch, vendor="NVIDIA NGC"))
@@ -51,7 +51,7 @@ def test_a_torch_that_no_index_has(patient: Patient) -> None:
     refuse(vendor, [FLASH], system=False)
 
 
-def test_an_editable_install(patient: Patient) -> None:
+def test_an_editable_install(patient: TargetState) -> None:
     torch = patient.packages.find("torch")
     assert torch is not None
     linked = Packages(distributions=(replace(torch, editable=True),), leftovers=(), broken=())
@@ -60,7 +60,7 @@ def test_an_editable_install(patient: Patient) -> None:
     assert caught.value.advice.endswith(f"uv pip uninstall --python {patient.target.python} torch")
 
 
-def test_what_belongs_to_another_environment_is_not_ours_to_take_out(patient: Patient) -> None:
+def test_what_belongs_to_another_environment_is_not_ours_to_take_out(patient: TargetState) -> None:
     torch = patient.packages.find("torch")
     assert torch is not None
     elsewhere = Packages(distributions=(replace(torch, location=Path("/opt/base")),), leftovers=(), broken=())
@@ -110,7 +110,7 @@ def test_pins_are_kept_and_a_damaged_file_stops(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 500, b"flash_attn/__init__.py,,\n", b'"' + b"x" * 200_000])
-def test_a_record_that_was_damaged_tells_nothing(patient: Patient, content: bytes) -> None:
+def test_a_record_that_was_damaged_tells_nothing(patient: TargetState, content: bytes) -> None:
     torch = patient.packages.find("torch")
     assert torch is not None
     (torch.metadata / "RECORD").write_bytes(content)
@@ -120,7 +120,7 @@ def test_a_record_that_was_damaged_tells_nothing(patient: Patient, content: byte
 
 @pytest.mark.parametrize(("first", "told"), [(True, "hides the new one"), (False, "the new one comes before it")])
 def test_a_copy_in_another_place_stays_and_which_one_python_takes_is_said(
-    patient: Patient, tmp_path: Path, first: bool, told: str
+    patient: TargetState, tmp_path: Path, first: bool, told: str
 ) -> None:
     torch = patient.packages.find("torch")
     assert torch is not None

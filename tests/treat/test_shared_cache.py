@@ -15,7 +15,7 @@ import pytest
 
 from clinic import Clinic, install_step
 from flash_doctor.errors import DoctorError
-from flash_doctor.install.fetch import Sources, Wanted, fetch, hash_of
+from flash_doctor.install.fetch import Sources, WantedFile, fetch, hash_of
 from flash_doctor.system.private import make_private
 from servers import Site, serve
 from users import STRANGER, as_root
@@ -126,7 +126,7 @@ def test_a_file_of_a_shared_cache_is_taken_by_its_hash_and_from_a_copy(tmp_path:
     there.parent.mkdir(parents=True)
     there.write_bytes(content)
     sources = Sources(cache=tmp_path / "cache", shared=tmp_path / "shared", network=False)
-    wanted = Wanted(url="https://x.invalid/x.whl", sha256=sha256)
+    wanted = WantedFile(url="https://x.invalid/x.whl", sha256=sha256)
     found = fetch(wanted, sources)
     assert (tmp_path / "cache") in found.path.parents
     there.write_bytes(b"another")
@@ -143,7 +143,7 @@ def test_nothing_of_a_download_is_opened_through_a_link(tmp_path: Path, name: st
     precious = tmp_path / "precious"
     precious.write_text("kept")
     with serve(Site(files={"/x.whl": b"a wheel"})) as site:
-        wanted = Wanted(url=f"{site.url}/x.whl", sha256=hashlib.sha256(b"a wheel").hexdigest())
+        wanted = WantedFile(url=f"{site.url}/x.whl", sha256=hashlib.sha256(b"a wheel").hexdigest())
         folder = make_private(tmp_path / "cache" / "incoming" / hashlib.sha256(wanted.url.encode()).hexdigest()[:16])
         if begun:
             (folder / "x.whl").write_bytes(b"a wh")

@@ -13,13 +13,13 @@ from fakes import SilentDesk
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.facts import Facts
 from flash_doctor.install.build_step import settle_builds, workshop_of
-from flash_doctor.install.context import Options, Practice
+from flash_doctor.install.context import FixOptions, Practice
 from flash_doctor.install.fetch import Sources
-from flash_doctor.install.target_state import Patient, examine
+from flash_doctor.install.target_state import TargetState, examine
 from flash_doctor.model import Goal, Target
 from flash_doctor.model.plan import Build, Plan
 from flash_doctor.model.wheel import HashState
-from flash_doctor.resolve.index_query import Found, Question
+from flash_doctor.resolve.index_query import IndexFile, IndexQuery
 from flash_doctor.system.process import SystemRunner
 from wheels import build_wheel
 
@@ -33,7 +33,7 @@ NEEDS = ("setuptools", "wheel", "packaging", "ninja", "psutil")
 
 
 @pytest.fixture
-def patient(clinic: Clinic) -> Patient:
+def patient(clinic: Clinic) -> TargetState:
     return examine(Target(python=clinic.venv / "bin" / "python", why="test"), SystemRunner())
 
 
@@ -44,24 +44,26 @@ SDIST = "https://x.invalid/y.tar.gz"
 class Catalogue:
     """An index of our own: version 1 of everything that is asked for, and of what one of them requires."""
 
-    asked: list[Question] = field(default_factory=list)
+    asked: list[IndexQuery] = field(default_factory=list)
 
-    def answer(self, question: Question) -> tuple[Found, ...]:
+    def answer(self, question: IndexQuery) -> tuple[IndexFile, ...]:
         self.asked.append(question)
         if question.sources:
             return (
-                Found(name=FLASH, version=Version("2.8.3"), url="https://x.invalid/y.tar.gz", sha256="a" * 64, size=7),
+                IndexFile(
+                    name=FLASH, version=Version("2.8.3"), url="https://x.invalid/y.tar.gz", sha256="a" * 64, size=7
+                ),
             )
         names = [canonicalize_name(line) for line in (*question.requirements, "underneath")]
         return tuple(
-            Found(name=name, version=Version("1"), url=f"https://x.invalid/{name}-1.whl", sha256="b" * 64, size=9)
+            IndexFile(name=name, version=Version("1"), url=f"https://x.invalid/{name}-1.whl", sha256="b" * 64, size=9)
             for name in names
         )
 
 
 def practice(folder: Path, catalogue: Catalogue | None = None, *, network: bool = True) -> Practice:
     sources = Sources(cache=folder / "cache", folders=(folder / "shelf",), network=network)
-    options = Options(sources=sources, data=folder / "data")
+    options = FixOptions(sources=sources, data=folder / "data")
     return Practice(runner=SystemRunner(), facts=Facts(), options=options, desk=SilentDesk(), lookup=lambda: catalogue)
 
 
@@ -72,13 +74,13 @@ def plan(version: str = "2.8.3", url: str | None = None) -> Plan:
     return Plan(goal=Goal(), steps=(step,), because=())
 
 
-def settled(plan: Plan, patient: Patient, practice: Practice) -> Build:
+def settled(plan: Plan, patient: TargetState, practice: Practice) -> Build:
     (step,) = settle_builds(plan, patient, practice).steps
     assert isinstance(step, Build)
     return step
 
 
-def test_address_and_hash_come_from_the_index(patient: Patient, tmp_path: Path) -> None:
+def test_address_and_hash_come_from_the_index(patient: TargetState, tmp_path: Path) -> None:
     catalogue = Catalogue()
     step = settled(plan(), patient, practice(tmp_path, catalogue))
     assert (step.url, step.sha256, step.size) == ("https://x.invalid/y.tar.gz", "a" * 64, 7)
@@ -88,7 +90,9 @@ def test_address_and_hash_come_from_the_index(patient: Patient, tmp_path: Path) 
     assert caught.value.evidence == ("no network may be used",)
 
 
-def test_what_the_build_imports_comes_with_hashes_and_with_what_it_requires(patient: Patient, tmp_path: Path) -> None:
+def test_what_the_build_imports_comes_with_hashes_and_with_what_it_requires(
+    patient: TargetState, tmp_path: Path
+) -> None:
     catalogue = Catalogue()
     step = settled(plan(url="https://x.invalid/y.tar.gz"), patient, practice(tmp_path, catalogue))
     assert [need.name for need in step.needs] == [*NEEDS, "underneath"]
@@ -99,7 +103,7 @@ def test_what_the_build_imports_comes_with_hashes_and_with_what_it_requires(pati
     assert settled(Plan(goal=Goal(), steps=(step,), because=()), patient, practice(tmp_path)) == step
 
 
-def test_what_the_target_has_is_not_fetched(patient: Patient, tmp_path: Path) -> None:
+def test_what_the_target_has_is_not_fetched(patient: TargetState, tmp_path: Path) -> None:
     torch = patient.packages.find("torch")
     assert torch is not None
     there = [replace(torch, name=canonicalize_name(name), raw_version="1") for name in NEEDS[1:]]
@@ -109,7 +113,7 @@ def test_what_the_target_has_is_not_fetched(patient: Patient, tmp_path: Path) ->
     assert catalogue.asked[0].requirements == ("setuptools",)
 
 
-def test_a_folder_settles_it_without_asking_anybody(patient: Patient, tmp_path: Path) -> None:
+def test_a_folder_settles_it_without_asking_anybody(patient: TargetState, tmp_path: Path) -> None:
     for name in NEEDS:
         build_wheel(tmp_path / "shelf", name, "3.1", {f"{name}.py": ""})
     step = settled(plan(url="https://x.invalid/y.tar.gz"), patient, practice(tmp_path, network=False))
@@ -124,7 +128,7 @@ def test_a_folder_settles_it_without_asking_anybody(patient: Patient, tmp_path: 
     assert "neither uv nor pip" in caught.value.evidence[0]
 
 
-def test_what_was_compiled_before_asks_nobody(patient: Patient, tmp_path: Path) -> None:
+def test_what_was_compiled_before_asks_nobody(patient: TargetState, tmp_path: Path) -> None:
     (known,) = plan(url="https://x.invalid/y.tar.gz").steps
     assert isinstance(known, Build)
     known = replace(known, sha256="c" * 64)

@@ -12,7 +12,7 @@ from flash_doctor.model import Severity, Target
 from flash_doctor.model.proof import Blame, Level, Proof
 from flash_doctor.system.process import Command, Completed, SystemRunner
 from flash_doctor.verify import verify
-from flash_doctor.verify.judge import Ending, judge
+from flash_doctor.verify.judge import ScriptEnd, judge
 from standins import MANNERS, SPOILS, make
 
 # disease -> the finding that names it
@@ -140,13 +140,13 @@ def test_the_folder_that_verify_is_called_from_proves_nothing(
 def test_a_new_torch_that_does_not_import_is_the_librarys_fault() -> None:
     begun = {"event": "begin", "step": "import torch"}
     failed = {"event": "end", "step": "import torch", "ok": False, "error": "x", "kind": "ImportError", "where": ()}
-    assert judge(Ending(events=(begun, failed)), import_only=True).blame is Blame.MACHINE
-    assert judge(Ending(events=(begun, failed)), import_only=True, new_torch=True).blame is Blame.LIBRARY
-    assert judge(Ending(events=(begun,), code=-11), import_only=True, new_torch=True).blame is Blame.LIBRARY
+    assert judge(ScriptEnd(events=(begun, failed)), import_only=True).blame is Blame.MACHINE
+    assert judge(ScriptEnd(events=(begun, failed)), import_only=True, new_torch=True).blame is Blame.LIBRARY
+    assert judge(ScriptEnd(events=(begun,), code=-11), import_only=True, new_torch=True).blame is Blame.LIBRARY
 
 
 def test_nothing_tried_is_nothing_proved() -> None:
-    assert judge(Ending(events=({"event": "finished"},)), import_only=False).level is Level.STATIC
+    assert judge(ScriptEnd(events=({"event": "finished"},)), import_only=False).level is Level.STATIC
 
 
 THREE = """
@@ -237,15 +237,15 @@ def test_torch_that_does_not_import_is_not_the_librarys_fault(venv: Path, tmp_pa
 
 def test_one_unlucky_input_is_a_warning() -> None:
     fault = {"event": "fault", "case": "c", "device": "cuda:0", "fault": "off", "again": 0}
-    proof = judge(Ending(events=(fault, RIGHT, {"event": "finished"})), import_only=False)
+    proof = judge(ScriptEnd(events=(fault, RIGHT, {"event": "finished"})), import_only=False)
     assert [finding.severity for finding in proof.findings] == [Severity.WARNING]
     assert proof.level is Level.KERNEL
 
 
 def test_a_slow_path_warns_and_never_fails() -> None:
     speed = {"event": "speed", "device": "cuda:0", "library": 100.0, "sdpa": 500.0, "matmul": 700.0}
-    proof = judge(Ending(events=(RIGHT, speed, {"event": "finished"})), import_only=False)
+    proof = judge(ScriptEnd(events=(RIGHT, speed, {"event": "finished"})), import_only=False)
     assert [finding.code for finding in proof.findings] == ["V302"]
     assert (proof.level, proof.blame) == (Level.KERNEL, Blame.NOTHING)
-    on_cpu = judge(Ending(events=({**speed, "device": "cpu"}, {"event": "finished"})), import_only=False)
+    on_cpu = judge(ScriptEnd(events=({**speed, "device": "cpu"}, {"event": "finished"})), import_only=False)
     assert on_cpu.findings == ()

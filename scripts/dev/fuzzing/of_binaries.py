@@ -38,13 +38,13 @@ class Memory:
 def elf(data: bytes) -> None:
     from flash_doctor.abi.binary import read_binary
     from flash_doctor.abi.elf import Elf
-    from flash_doctor.abi.symbols import Wanted, exported_names, exports
+    from flash_doctor.abi.symbols import WantedSymbol, exported_names, exports
 
     read_binary(data, "fuzzed.so")
     opened = Elf(data, "fuzzed.so")
     for name in ("PyInit_fuzzed", "malloc"):
-        exports(opened, Wanted(name=name))
-        exports(opened, Wanted(name=name, version="GLIBC_2.2.5"))
+        exports(opened, WantedSymbol(name=name))
+        exports(opened, WantedSymbol(name=name, version="GLIBC_2.2.5"))
     for _ in zip(range(1000), exported_names(opened), strict=False):
         pass
 
@@ -100,9 +100,9 @@ def names(data: bytes) -> None:
 
 def read_wheel(data: bytes) -> None:
     from flash_doctor.abi.inspection import describe
-    from flash_doctor.abi.wheel import Wheel
+    from flash_doctor.abi.wheel import OpenedWheel
 
-    opened = Wheel(Memory(data), WHEEL)
+    opened = OpenedWheel(Memory(data), WHEEL)
     describe(opened, "fuzzed")
     for name in opened.binaries[:3]:
         opened.read_binary(name)
@@ -252,6 +252,6 @@ reader(
 
 @reader("gzip-rows", lambda: [binaries.packed(b'{"text": "a"}\n' * 40)], damaged)
 def packed_rows(data: bytes) -> None:
-    from flash_doctor.preflight.gather.rows import Reader
+    from flash_doctor.preflight.gather.rows import RowReader
 
-    Reader(10).read(file("rows.jsonl.gz", data))
+    RowReader(10).read(file("rows.jsonl.gz", data))

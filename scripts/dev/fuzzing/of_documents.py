@@ -253,10 +253,10 @@ _TOML = [
 
 @reader("lock", lambda: [_LOCK], partial(text_of, words=_TOML))
 def lock(data: bytes) -> None:
-    from flash_doctor.resolve.index_query import Question
+    from flash_doctor.resolve.index_query import IndexQuery
     from flash_doctor.resolve.sources.uv_index import read_lock
 
-    asked = Question(requirements=(), constraints=(), python="3.12", machine="x86_64", glibc=(2, 35), indexes=())
+    asked = IndexQuery(requirements=(), constraints=(), python="3.12", machine="x86_64", glibc=(2, 35), indexes=())
     list(read_lock(data.decode("utf-8", "replace"), asked))
 
 
@@ -367,11 +367,11 @@ _INI = [
 
 
 def _read_indexes(name: str, data: bytes) -> None:
-    from flash_doctor.probe.indexes import Places, read_indexes
+    from flash_doctor.probe.indexes import ConfigPlaces, read_indexes
 
     home = file(f"home/{name}", data).parent
     read_indexes(
-        Places({"HOME": "/nowhere", "PIP_CONFIG_FILE": str(home / "pip.conf")}, None, home, scratch() / "root")
+        ConfigPlaces({"HOME": "/nowhere", "PIP_CONFIG_FILE": str(home / "pip.conf")}, None, home, scratch() / "root")
     )
     (home / name).unlink()
 

@@ -106,9 +106,9 @@ class _OneAnswer:
     output: str
 
     def answers(self, _errand: Any) -> Any:
-        from flash_doctor.fleet.gather import Answer
+        from flash_doctor.fleet.gather import NodeAnswer
 
-        yield Answer(node="node-1", sent=1.0, received=2.0, output=self.output)
+        yield NodeAnswer(node="node-1", sent=1.0, received=2.0, output=self.output)
 
 
 def _answered() -> list[Any]:
@@ -270,9 +270,9 @@ class _Asked:
 
     def examine(self) -> Any:
         from flash_doctor.model import Start
-        from flash_doctor.probe.target_script import Answer
+        from flash_doctor.probe.target_script import NodeAnswer
 
-        return Answer(value=self.value, started=frozenset(), printed="", complaints=""), Start(
+        return NodeAnswer(value=self.value, started=frozenset(), printed="", complaints=""), Start(
             failure=(), bare=False, complaints=(), printed=""
         )
 

@@ -263,11 +263,11 @@ def _read_rows(name: str, data: bytes) -> None:
     """The rows of a data file, and what the rules make of them."""
     from dataclasses import replace
 
-    from flash_doctor.preflight.gather.rows import Reader
+    from flash_doctor.preflight.gather.rows import RowReader
     from flash_doctor.preflight.inputs import Sample
     from flash_doctor.preflight.judge import preflight
 
-    one = Reader(10)
+    one = RowReader(10)
     one.read(file(name, data))
     run = _run()
     if not _SCENES:

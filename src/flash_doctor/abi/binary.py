@@ -13,7 +13,7 @@ from flash_doctor.abi.buffer import Buffer, mapped
 from flash_doctor.abi.demangle import cxx11_strings, is_c_shim, is_torch
 from flash_doctor.abi.elf import Elf, VersionNeed
 from flash_doctor.abi.fatbin import GpuCode, gpu_code
-from flash_doctor.abi.symbols import Wanted, exports, wanted_symbols
+from flash_doctor.abi.symbols import WantedSymbol, exports, wanted_symbols
 from flash_doctor.model import Absent, Part, Unknown
 
 _TORCH_LIBRARY = re.compile(r"lib(torch|c10)(_\w+)?\.so")
@@ -46,7 +46,7 @@ class Binary:
     machine: str
     soname: str | None
     needed: tuple[str, ...]
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[WantedSymbol, ...]
     version_needs: tuple[VersionNeed, ...]
     torch_symbols: tuple[str, ...]
     cxx11abi: bool | None
@@ -172,5 +172,5 @@ def torch_cxx11abi(libc10: Path) -> bool | None:
     """
     with mapped(libc10) as data:
         file = Elf(data, libc10.name)
-        new, old = (exports(file, Wanted(name=name)) for name in (_ERROR_NEW, _ERROR_OLD))
+        new, old = (exports(file, WantedSymbol(name=name)) for name in (_ERROR_NEW, _ERROR_OLD))
     return new if new != old else None

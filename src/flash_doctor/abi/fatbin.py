@@ -58,7 +58,7 @@ class Arch:
         return (self.capability, self.suffix.value)
 
 
-class Verdict(Enum):
+class Runnable(Enum):
     YES = "yes"
     NO = "no"
     UNKNOWN = "unknown"
@@ -66,7 +66,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runs:
-    verdict: Verdict
+    verdict: Runnable
     why: str
 
 
@@ -80,11 +80,11 @@ class GpuCode:
     def runs_on(self, gpu: Capability, tegra: Collection[Capability] = ()) -> Runs:
         """Whether a GPU of that compute capability can run this code; `tegra` are the Jetson and Drive chips."""
         answers = [_sass_runs(arch, gpu, tegra) for arch in self.sass] + [_ptx_runs(arch, gpu) for arch in self.ptx]
-        for wanted in (Verdict.YES, Verdict.UNKNOWN):
+        for wanted in (Runnable.YES, Runnable.UNKNOWN):
             for answer in answers:
                 if answer.verdict is wanted:
                     return answer
-        return Runs(verdict=Verdict.NO, why=f"no code for compute capability {gpu}: it has {self}")
+        return Runs(verdict=Runnable.NO, why=f"no code for compute capability {gpu}: it has {self}")
 
     def __str__(self) -> str:
         kinds = (("machine code for", self.sass), ("PTX for", self.ptx))
@@ -111,27 +111,27 @@ def _family(arch: Capability, gpu: Capability) -> bool:
 def _sass_runs(arch: Arch, gpu: Capability, tegra: Collection[Capability]) -> Runs:
     """Machine code: exact always; upward within a major version, but never between Tegra and the others."""
     if arch.capability == gpu:
-        return Runs(verdict=Verdict.YES, why=f"machine code for {arch}")
+        return Runs(verdict=Runnable.YES, why=f"machine code for {arch}")
     alien = arch.capability in tegra or gpu in tegra
     if alien or arch.suffix is Suffix.SPECIFIC or not _family(arch.capability, gpu):
-        return Runs(verdict=Verdict.NO, why=f"machine code for {arch} does not run on {gpu}")
+        return Runs(verdict=Runnable.NO, why=f"machine code for {arch} does not run on {gpu}")
     return _unless_unreadable(arch, f"machine code for {arch} runs on {gpu}")
 
 
 def _ptx_runs(arch: Arch, gpu: Capability) -> Runs:
     """PTX: any GPU as new or newer; `a` exactly that one, `f` its family."""
     if arch.capability == gpu:
-        return Runs(verdict=Verdict.YES, why=f"PTX for {arch}, compiled by the driver")
+        return Runs(verdict=Runnable.YES, why=f"PTX for {arch}, compiled by the driver")
     narrowed = arch.suffix is Suffix.SPECIFIC or (arch.suffix is Suffix.FAMILY and not _family(arch.capability, gpu))
     if narrowed or arch.capability > gpu:
-        return Runs(verdict=Verdict.NO, why=f"PTX for {arch} cannot be compiled for {gpu}")
+        return Runs(verdict=Runnable.NO, why=f"PTX for {arch} cannot be compiled for {gpu}")
     return _unless_unreadable(arch, f"PTX for {arch}, compiled by the driver for {gpu}")
 
 
 def _unless_unreadable(arch: Arch, why: str) -> Runs:
     if arch.suffix is Suffix.UNREADABLE:
-        return Runs(verdict=Verdict.UNKNOWN, why=f"whether {arch.capability} is bound to that exact GPU is unreadable")
-    return Runs(verdict=Verdict.YES, why=why)
+        return Runs(verdict=Runnable.UNKNOWN, why=f"whether {arch.capability} is bound to that exact GPU is unreadable")
+    return Runs(verdict=Runnable.YES, why=why)
 
 
 def gpu_code(file: Elf) -> Part[GpuCode]:

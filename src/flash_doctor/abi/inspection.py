@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flash_doctor.abi.atlas import Atlas
     from flash_doctor.abi.binary import Binary
     from flash_doctor.abi.linker import Linkage, Unresolved
-    from flash_doctor.abi.wheel import Wheel
+    from flash_doctor.abi.wheel import OpenedWheel
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ def _missing_versions(linkage: Linkage | None) -> tuple[str, ...]:
     return tuple(f"{version.version} of {version.library}" for version in missing)
 
 
-def describe(wheel: Wheel, path: str) -> InspectedWheel:
+def describe(wheel: OpenedWheel, path: str) -> InspectedWheel:
     """What a wheel says of itself; a part of it that is damaged or missing is Unknown."""
     requires = _or_unknown(lambda: tuple(str(line) for line in wheel.metadata.get_all("Requires-Dist", [])))
     python = _or_unknown(lambda: str(wheel.metadata.get("Requires-Python", "")))

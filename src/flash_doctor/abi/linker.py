@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.abi.buffer import mapped
 from flash_doctor.abi.elf import Elf
-from flash_doctor.abi.search import System, folders, split_path
-from flash_doctor.abi.symbols import Wanted, exports, wanted_symbols
+from flash_doctor.abi.search import LoaderSettings, folders, split_path
+from flash_doctor.abi.symbols import WantedSymbol, exports, wanted_symbols
 from flash_doctor.errors import BadBinary
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class _Object:
     file: Elf
     loader: _Object | None
     names: set[str] = field(default_factory=set)
-    wanted: tuple[Wanted, ...] | None = None
+    wanted: tuple[WantedSymbol, ...] | None = None
 
     @property
     def ancestry(self) -> Iterator[_Object]:
@@ -156,9 +156,9 @@ class Linker:
         self.identities: dict[object, _Object] = {}
         self.missing: dict[str, MissingLibrary] = {}
         self.broken: dict[Path, BrokenLibrary] = {}
-        self.servers: dict[Wanted, _Object | None] = {}
+        self.servers: dict[WantedSymbol, _Object | None] = {}
         self.main = self._add(python, None)
-        self.system = System.of(self.main.file.machine, self.main.file.interpreter)
+        self.system = LoaderSettings.of(self.main.file.machine, self.main.file.interpreter)
         if "ld-musl" in (self.main.file.interpreter or ""):
             message = f"{python} uses musl's loader; only glibc's is known here"
             raise BadBinary(message)
@@ -289,7 +289,7 @@ class Linker:
         yield from folders(split_path(self.environ.get("LD_LIBRARY_PATH", "")), self.system, self.main.origin)
         yield from folders(loader.file.runpath, self.system, loader.origin)
 
-    def link(self, extension: Path, wanted: tuple[Wanted, ...] | None = None) -> Linkage:
+    def link(self, extension: Path, wanted: tuple[WantedSymbol, ...] | None = None) -> Linkage:
         """The verdict on one extension; the process is afterwards as it was.
 
         `wanted` are the symbols that it wants, where they were read already.
@@ -307,7 +307,7 @@ class Linker:
             for each, before in zip(objects, names, strict=True):
                 each.names = before
 
-    def _verdict(self, extension: Path, before: list[_Object], wanted: tuple[Wanted, ...] | None) -> Linkage:
+    def _verdict(self, extension: Path, before: list[_Object], wanted: tuple[WantedSymbol, ...] | None) -> Linkage:
         root = self._add(extension.absolute(), self.caller)
         root.wanted = wanted
         if root.file.machine != self.main.file.machine:
@@ -343,7 +343,7 @@ class Linker:
                 if not self._served(wanted, everything):
                     yield Unresolved(symbol=wanted.name, version=wanted.version, wanted_by=wanting.path.name)
 
-    def _served(self, wanted: Wanted, everything: Mapping[_Object, None]) -> bool:
+    def _served(self, wanted: WantedSymbol, everything: Mapping[_Object, None]) -> bool:
         """Whether any of them exports it: most often the one that did for the extension before."""
         if self.servers.get(wanted) not in everything:
             self.servers[wanted] = next((found for found in everything if exports(found.file, wanted)), None)

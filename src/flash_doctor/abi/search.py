@@ -109,7 +109,7 @@ _LEVELS = (
 
 
 @dataclass(frozen=True)
-class System:
+class LoaderSettings:
     """The loader's own settings: the machine, its cache, its built-in folders, the CPU's levels (best first)."""
 
     machine: str
@@ -119,7 +119,7 @@ class System:
     cache_file: Path
 
     @classmethod
-    def of(cls, machine: str, interpreter: str | None) -> System:
+    def of(cls, machine: str, interpreter: str | None) -> LoaderSettings:
         """This machine's settings, for a program with that loader (PT_INTERP)."""
         triplet = f"lib/{machine}-linux-gnu"
         multiarch = interpreter is not None and triplet in str(Path(interpreter).resolve())
@@ -168,7 +168,7 @@ def cpu_levels(cpuinfo: Path) -> tuple[str, ...]:
     return tuple(reached)
 
 
-def folders(paths: Sequence[str], system: System, origin: Path) -> Iterator[Path]:
+def folders(paths: Sequence[str], system: LoaderSettings, origin: Path) -> Iterator[Path]:
     """Folders of a search path; an empty element is the working directory."""
     return (Path(system.expand(path, origin) or ".") for path in paths)
 

@@ -30,7 +30,7 @@ _CHUNK = 1 << 16
 _CHAIN_LIMIT = 1 << 16
 
 
-class Wanted(NamedTuple):
+class WantedSymbol(NamedTuple):
     """A symbol that another library must define; `version` and the `library` named with it where it has one.
 
     A tuple, because it is a key of many look-ups: as a dataclass it doubles the time of a link.
@@ -76,7 +76,7 @@ class _Symbol(NamedTuple):
         )
 
 
-def wanted_symbols(file: Elf) -> tuple[Wanted, ...]:
+def wanted_symbols(file: Elf) -> tuple[WantedSymbol, ...]:
     """The strong undefined symbols that a relocation refers to: without all of them an import fails.
 
     A symbol without a relocation is never looked up, a weak one may stay unresolved. In the order of the names
@@ -95,8 +95,8 @@ def wanted_symbols(file: Elf) -> tuple[Wanted, ...]:
     return tuple(found)
 
 
-def _wanted(name: str, need: VersionNeed | None) -> Wanted:
-    return Wanted(name=name, version=need.version, library=need.library) if need else Wanted(name=name)
+def _wanted(name: str, need: VersionNeed | None) -> WantedSymbol:
+    return WantedSymbol(name=name, version=need.version, library=need.library) if need else WantedSymbol(name=name)
 
 
 def _symbol(file: Elf, index: int) -> _Symbol:
@@ -146,7 +146,7 @@ def _sysv_hash(name: bytes) -> int:
     return value
 
 
-def exports(file: Elf, wanted: Wanted) -> bool:
+def exports(file: Elf, wanted: WantedSymbol) -> bool:
     """Whether the loader would take this file's definition for the wanted symbol, its version compared."""
     name = wanted.name.encode("utf-8", "surrogateescape")
     newest_only = 0

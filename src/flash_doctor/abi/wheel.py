@@ -48,7 +48,7 @@ _CHUNK = 1 << 16
 _LARGEST_RATIO = 1032
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """A file of `size` bytes somewhere; `ranges.RangeReader` is one for an address."""
 
     size: int
@@ -146,7 +146,7 @@ class _Pages(ABC):
 class Stored(_Pages):
     """A member that is not compressed, at `start` of its source."""
 
-    def __init__(self, source: Source, start: int, size: int, name: str) -> None:
+    def __init__(self, source: ByteSource, start: int, size: int, name: str) -> None:
         super().__init__(size, name)
         self._source, self._start = source, start
 
@@ -158,7 +158,7 @@ class Stored(_Pages):
 class Inflated(_Pages):
     """A deflated member: `compressed` bytes at `start` of its source become `size` bytes."""
 
-    def __init__(self, source: Source, start: int, compressed: int, size: int, name: str) -> None:
+    def __init__(self, source: ByteSource, start: int, compressed: int, size: int, name: str) -> None:
         super().__init__(size, name)
         if size > compressed * _LARGEST_RATIO + _PAGE:
             message = f"{name}: it is truncated or damaged"
@@ -225,18 +225,18 @@ class RecordRow:
     size: int | None
 
 
-class Wheel:
+class OpenedWheel:
     """An opened wheel.
 
     Raises:
         BadInput: the name is no wheel's, or the archive is damaged; BadBinary for a member that is.
     """
 
-    def __init__(self, source: Source, filename: str) -> None:
+    def __init__(self, source: ByteSource, filename: str) -> None:
         self.source, self.filename = source, filename
         self.project, self.version, self.tags = _parse_name(filename)
         try:
-            self._zip = zip_of(io.BufferedReader(_Window(source), _BLOCK))
+            self._zip = zip_of(io.BufferedReader(_SeekableSource(source), _BLOCK))
         except BadArchive as error:
             self._fail(str(error), error)
 
@@ -325,10 +325,10 @@ class Wheel:
 
 
 @contextmanager
-def open_wheel(path: Path) -> Iterator[Wheel]:
+def open_wheel(path: Path) -> Iterator[OpenedWheel]:
     """A wheel on disk."""
     with LocalSource(path) as source:
-        yield Wheel(source, path.name)
+        yield OpenedWheel(source, path.name)
 
 
 def _parse_name(filename: str) -> tuple[NormalizedName, Version, frozenset[Tag]]:
@@ -339,10 +339,10 @@ def _parse_name(filename: str) -> tuple[NormalizedName, Version, frozenset[Tag]]
         raise BadInput(message, evidence=(str(error)[:200],)) from error
 
 
-class _Window(io.RawIOBase):
+class _SeekableSource(io.RawIOBase):
     """A source as a seekable file; its end, where a zip keeps its directory, is fetched once."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._source, self._at = source, 0
         self._tail_at = max(0, source.size - _TAIL)
         self._tail = source.read(self._tail_at, _TAIL)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from flash_doctor.abi.buffer import Buffer
-    from flash_doctor.abi.wheel import Wheel
+    from flash_doctor.abi.wheel import OpenedWheel
     from flash_doctor.model.binaries import InspectedFile, Inspection
     from flash_doctor.system.redact import Redacted
 
@@ -116,17 +116,17 @@ class _Room:
 
     def _address(self, url: str) -> Iterator[InspectedFile]:
         from flash_doctor.abi.inspection import describe
-        from flash_doctor.abi.wheel import Wheel
+        from flash_doctor.abi.wheel import OpenedWheel
         from flash_doctor.system.ranges import RangeReader
 
         source = RangeReader(url)
-        wheel = Wheel(source, unquote(urlsplit(url).path).rpartition("/")[2])
+        wheel = OpenedWheel(source, unquote(urlsplit(url).path).rpartition("/")[2])
         said = describe(wheel, wheel.filename)
         self.wheels.append(replace(said, bytes_read=source.received))
         yield from self._wheel(wheel)
         self.received += source.received
 
-    def _wheel(self, wheel: Wheel) -> Iterator[InspectedFile]:
+    def _wheel(self, wheel: OpenedWheel) -> Iterator[InspectedFile]:
         """A wheel's binaries as if they were installed in the target, where they find each other."""
         buffers = {name: wheel.buffer(name) for name in wheel.binaries}
         overlay = {self.modules.site / name: buffer for name, buffer in buffers.items()}

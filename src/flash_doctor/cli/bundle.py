@@ -28,9 +28,9 @@ from flash_doctor.errors import HEALTHY, BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.install.build_step import settle_builds
 from flash_doctor.install.bundle import bundle
-from flash_doctor.install.context import Options, Practice, default_sources
+from flash_doctor.install.context import FixOptions, Practice, default_sources
 from flash_doctor.install.plan_file import NAME, read_plan
-from flash_doctor.install.target_state import Patient, examine, note_unfinished, patient_of
+from flash_doctor.install.target_state import TargetState, examine, note_unfinished, patient_of
 from flash_doctor.model.plan import Build
 from flash_doctor.probe.target import find_target
 from flash_doctor.system.paths import program
@@ -61,7 +61,7 @@ def command(
     Carry it to the machine without network, and type there: flash-doctor fix --bundle DIR
     """
     runner, facts = SystemRunner(), Facts()
-    options = Options(
+    options = FixOptions(
         first_seen=trust_first_download, sources=default_sources((wheelhouse,) if wheelhouse else (), network=True)
     )
     chosen = for_goal(want, keep, allow, wheelhouse=wheelhouse)
@@ -101,12 +101,12 @@ class _Machine:
             advice = "Name it: --for REPORT.json (from `flash-doctor check --json` there), or --python"
             raise BadInput(message, advice=advice)
 
-    def examine(self, practice: Practice) -> Patient:
+    def examine(self, practice: Practice) -> TargetState:
         patient = self._examine(practice.runner)
         note_unfinished(patient.environment, practice.desk)
         return patient
 
-    def _examine(self, runner: Runner) -> Patient:
+    def _examine(self, runner: Runner) -> TargetState:
         if self.recorded is None:
             return examine(find_target(self.python, os.environ), runner)
         from flash_doctor.render.document import load_report

@@ -61,7 +61,7 @@ def command(
     Reads the machine and one Python environment, and shows the evidence for all it says.
     Nothing is changed, nothing is imported from the environment, and no network is used.
     """
-    wanted = Wanted(deep=deep, host_only=host_only, only=families(only), requirements=requirements, stack=stack)
+    wanted = CheckRequest(deep=deep, host_only=host_only, only=families(only), requirements=requirements, stack=stack)
     _refuse_what_nothing_reads(wanted)
     report = judge_again(recorded, wanted) if recorded else examine(python, wanted, text=not as_json)
     from flash_doctor.cli.errors import exit_code
@@ -76,7 +76,7 @@ def command(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class CheckRequest:
     """What is asked of a check, beside where it looks."""
 
     deep: bool = False
@@ -108,7 +108,7 @@ def _plain(name: str) -> str:
     return "-".join(re.split(r"[\s_-]+", name.strip().casefold()))
 
 
-def examine(python: str | None, wanted: Wanted, *, text: bool) -> Report:
+def examine(python: str | None, wanted: CheckRequest, *, text: bool) -> Report:
     """Probe and diagnose; what comes after the probe is imported and read while it waits for its children."""
     from flash_doctor.facts import Facts
 
@@ -131,7 +131,7 @@ def examine(python: str | None, wanted: Wanted, *, text: bool) -> Report:
     return _judged(target, environment, facts, wanted)
 
 
-def _refuse_what_nothing_reads(wanted: Wanted) -> None:
+def _refuse_what_nothing_reads(wanted: CheckRequest) -> None:
     """A requirements file or a stack that no check of the families in `--only` compares.
 
     Raises:
@@ -143,7 +143,7 @@ def _refuse_what_nothing_reads(wanted: Wanted) -> None:
         raise BadInput(message, advice=f"add {Family.COMPANIONS.value} to --only, or leave {given} out")
 
 
-def _left_out(wanted: Wanted) -> dict[str, str]:
+def _left_out(wanted: CheckRequest) -> dict[str, str]:
     """The parts that no check of the families in `--only` reads, and why they are not looked at."""
     if not wanted.only:
         return {}
@@ -154,7 +154,7 @@ def _left_out(wanted: Wanted) -> dict[str, str]:
     return {field.name: why for field in fields(Environment) if field.name not in read}
 
 
-def _judged(target: Target, environment: Environment, facts: Facts, wanted: Wanted) -> Report:
+def _judged(target: Target, environment: Environment, facts: Facts, wanted: CheckRequest) -> Report:
     from flash_doctor.diagnose import diagnose
 
     compared = _compared(environment, wanted.stack, facts)
@@ -172,7 +172,7 @@ def _compared(environment: Environment, stack: str | None, facts: Facts) -> Envi
     return with_stack(environment, find(facts.stacks, stack), facts.folder / "stacks")
 
 
-def judge_again(file: Path, wanted: Wanted) -> Report:
+def judge_again(file: Path, wanted: CheckRequest) -> Report:
     """The report of another machine, judged by this doctor's rules and facts, which may be newer.
 
     A report of some families is judged in those again, unless others are asked for.

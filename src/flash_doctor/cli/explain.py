@@ -89,13 +89,13 @@ def _machine(python: str | None, report: Path | None) -> Report | None:
         message = "--python and --for name two machines"
         raise BadInput(message, advice="give one of them")
     if report:
-        from flash_doctor.cli.check import Wanted, judge_again
+        from flash_doctor.cli.check import CheckRequest, judge_again
 
-        return judge_again(report, Wanted())
+        return judge_again(report, CheckRequest())
     if python:
-        from flash_doctor.cli.check import Wanted, examine
+        from flash_doctor.cli.check import CheckRequest, examine
 
-        return examine(python, Wanted(), text=False)
+        return examine(python, CheckRequest(), text=False)
     return None
 
 

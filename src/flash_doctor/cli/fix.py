@@ -33,7 +33,7 @@ from flash_doctor.cli.terminal import TerminalDesk
 from flash_doctor.errors import HEALTHY, VERIFICATION_FAILED, BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.install.choose_plan import AsPlanned
-from flash_doctor.install.context import Options, Practice, default_sources
+from flash_doctor.install.context import FixOptions, Practice, default_sources
 from flash_doctor.install.fix import fix, show
 from flash_doctor.install.plan_file import NAME, at_hand, read_plan
 from flash_doctor.model.outcome import State
@@ -75,7 +75,7 @@ def command(
     renaming, and runs them. What fails is undone to the last byte; what works can be undone with rollback.
     """
     folder = bundle or wheelhouse
-    options = Options(
+    options = FixOptions(
         installer=installer.value if installer else "",
         system=system,
         level=_level(no_verify=no_verify, import_only=import_only, require_kernel=require_kernel),

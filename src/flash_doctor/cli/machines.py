@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flash_doctor.install.plan_command import Scene
+from flash_doctor.install.plan_command import PlannedMachine
 from flash_doctor.resolve.sources.overlay import Known, load_known, overlay_folder
 from flash_doctor.system.paths import data_folder
 
@@ -28,7 +28,7 @@ def known_wheels(facts: Facts) -> Known:
     return load_known(facts, overlay())
 
 
-def scene_here(python: str | None, facts: Facts, meanwhile: Callable[[], object]) -> Scene:
+def scene_here(python: str | None, facts: Facts, meanwhile: Callable[[], object]) -> PlannedMachine:
     """This machine and the target, probed; `meanwhile` is done while the children are waited for."""
     from flash_doctor.cli.meanwhile import Meanwhile
     from flash_doctor.probe import probe
@@ -41,7 +41,7 @@ def scene_here(python: str | None, facts: Facts, meanwhile: Callable[[], object]
     from flash_doctor.diagnose import diagnose
 
     report = diagnose(target, environment, facts)
-    return Scene(
+    return PlannedMachine(
         environment=environment, machine=f"{target.python} ({target.why})", report=report, families=_families()
     )
 
@@ -56,7 +56,7 @@ def environment_here(python: str | None) -> Environment:
         return probe(find_target(python, os.environ), runner)
 
 
-def recorded_scene(text: str, name: str, facts: Facts) -> Scene:
+def recorded_scene(text: str, name: str, facts: Facts) -> PlannedMachine:
     """The machine in a report, judged anew.
 
     Raises:
@@ -68,10 +68,10 @@ def recorded_scene(text: str, name: str, facts: Facts) -> Scene:
     recorded = load_report(text)
     report = diagnose(recorded.target, recorded.environment, facts)
     machine = f"the machine in {name}: {_summary(recorded.environment)}"
-    return Scene(environment=recorded.environment, machine=machine, report=report, families=_families())
+    return PlannedMachine(environment=recorded.environment, machine=machine, report=report, families=_families())
 
 
-def described_scene(words: Mapping[str, str], facts: Facts) -> Scene:
+def described_scene(words: Mapping[str, str], facts: Facts) -> PlannedMachine:
     """A machine of which only some things are said.
 
     Raises:
@@ -81,7 +81,7 @@ def described_scene(words: Mapping[str, str], facts: Facts) -> Scene:
 
     said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in words.items())
     environment = describe(facts, **words)
-    return Scene(environment=environment, machine=f"a described machine: {said}", families={})
+    return PlannedMachine(environment=environment, machine=f"a described machine: {said}", families={})
 
 
 def _summary(environment: Environment) -> str:

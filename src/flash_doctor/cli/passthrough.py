@@ -19,7 +19,7 @@ _CHUNK = 65536
 _REST = 1.0  # seconds to wait for output after a command ended
 
 
-class Tail:
+class OutputTail:
     """The last `limit` bytes of what passed by, whichever stream it came from."""
 
     def __init__(self, limit: int) -> None:
@@ -40,7 +40,7 @@ class Tail:
             return b"".join(self._chunks)[-self._limit :]
 
 
-def pass_through(argv: tuple[str, ...], tail: Tail) -> int:
+def pass_through(argv: tuple[str, ...], tail: OutputTail) -> int:
     """Run a command with our stdin, its output copied live to our stdout and stderr, and into `tail`.
 
     It sees a terminal where we have one. Its end as Popen tells it: negative for a signal.
@@ -65,7 +65,7 @@ def pass_through(argv: tuple[str, ...], tail: Tail) -> int:
 class _Channel:
     """One output of a command on its way to ours: a pipe, or a pseudo-terminal where ours is a terminal."""
 
-    def __init__(self, ours: int, tail: Tail) -> None:
+    def __init__(self, ours: int, tail: OutputTail) -> None:
         self.ours, self._tail = ours, tail
         self._source, self.theirs = _terminal_like(ours) if os.isatty(ours) else os.pipe()
         self._thread = threading.Thread(target=self._copy, daemon=True)

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts import Facts
     from flash_doctor.facts.stacks import Stack
-    from flash_doctor.install.plan_command import Scene
+    from flash_doctor.install.plan_command import PlannedMachine
     from flash_doctor.model import Goal
     from flash_doctor.model.plan import Consultation
     from flash_doctor.resolve.index_query import Lookup
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedMachine:
     """The machine in words; what was left out does not constrain."""
 
     gpu: str | None
@@ -49,11 +49,11 @@ class Machines:
 
     python: str | None
     recorded: Path | None
-    described: Described
+    described: DescribedMachine
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TypedGoal:
     """The goal as it was typed."""
 
     want: tuple[str, ...]
@@ -88,8 +88,8 @@ def command(
     Nothing is changed. Without --offline the package index is asked for what the wheel needs. What is left out of a
     described machine rules nothing out, and the plan says so. Ends with 3 when nothing fits.
     """
-    machines = Machines(python, recorded, Described(gpu, driver, torch, python_version, glibc, machine))
-    goal = Wanted(words_of(want), words_of(keep), words_of(allow), stack)
+    machines = Machines(python, recorded, DescribedMachine(gpu, driver, torch, python_version, glibc, machine))
+    goal = TypedGoal(words_of(want), words_of(keep), words_of(allow), stack)
     consultation = answer(machines, goal, wheelhouse=wheelhouse, offline=offline, why=why)
     text = _write(opt.Format.JSON if as_json else form, consultation, every=every)
     emit(text) if output is None else write_file(output, text)
@@ -97,7 +97,7 @@ def command(
 
 
 def answer(
-    machines: Machines, wanted: Wanted, *, wheelhouse: Path | None, offline: bool, why: str | None
+    machines: Machines, wanted: TypedGoal, *, wheelhouse: Path | None, offline: bool, why: str | None
 ) -> Consultation:
     """What is prescribed for a machine and a goal, as the command line says them."""
     from flash_doctor.cli.machines import known_wheels, overlay
@@ -141,7 +141,7 @@ def _stack(name: str | None, facts: Facts) -> Stack | None:
     return find(facts.stacks, name)
 
 
-def _goal(given: Wanted, stack: Stack | None) -> Goal:
+def _goal(given: TypedGoal, stack: Stack | None) -> Goal:
     """The goal in the words of the command line.
 
     Raises:
@@ -176,7 +176,7 @@ def _of_stack(stack: Stack) -> Iterable[str]:
         yield flash
 
 
-def _scene(given: Machines, facts: Facts, meanwhile: Callable[[], object]) -> Scene:
+def _scene(given: Machines, facts: Facts, meanwhile: Callable[[], object]) -> PlannedMachine:
     """This machine, the one in a report, or the one that is described.
 
     Raises:
@@ -193,7 +193,7 @@ def _scene(given: Machines, facts: Facts, meanwhile: Callable[[], object]) -> Sc
     return described_scene(words, facts) if words else scene_here(python, facts, meanwhile)
 
 
-def _asked(machines: Machines, wanted: Wanted, wheelhouse: Path | None) -> tuple[str, ...]:
+def _asked(machines: Machines, wanted: TypedGoal, wheelhouse: Path | None) -> tuple[str, ...]:
     """The command line again, to which the choice of an alternative is added."""
     recorded = str(machines.recorded) if machines.recorded else None
     said = {"python": machines.python, "for": recorded, **machines.described.words(), "stack": wanted.stack}

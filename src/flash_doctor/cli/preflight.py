@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.preflight.collect import Asked, Machine
     from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.judge import Judgement
+    from flash_doctor.preflight.judge import PreflightJudgement
     from flash_doctor.system.redact import Redacted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class JudgedPlace:
     """Where the run is to be judged: an environment here, a machine in a report, or facts in a file."""
 
     python: str | None
@@ -64,7 +64,7 @@ def command(
     Reads the configuration, samples its data, and compares both with the machine and the environment: files,
     keys, attention backend, data format, memory and disk. Nothing is changed, imported or downloaded.
     """
-    place = Place(python=python, recorded=machine, given=given)
+    place = JudgedPlace(python=python, recorded=machine, given=given)
     report = judged(config, place, gpus=gpus, sample=data_sample, adapter=adapter)
     report = replace(report, findings=addressed(report.findings, python, program(os.environ)))
     code = exit_code(report, strict=strict, fail_on=Severity(fail_on.value))
@@ -72,7 +72,7 @@ def command(
     return code
 
 
-def judged(config: Path | None, place: Place, *, gpus: int | None, sample: int, adapter: Path | None) -> Report:
+def judged(config: Path | None, place: JudgedPlace, *, gpus: int | None, sample: int, adapter: Path | None) -> Report:
     """The report on a configuration, or on a finished adapter alone.
 
     Raises:
@@ -104,7 +104,7 @@ def _of_adapter(folder: Path, facts: PreflightFacts) -> Report:
     return _report(of_adapter(need(read_adapter(folder)), facts), None, _nothing("only an adapter was looked at"))
 
 
-def _of_config(config: Path, place: Place, asked: Asked, facts: Facts) -> Report:
+def _of_config(config: Path, place: JudgedPlace, asked: Asked, facts: Facts) -> Report:
     from flash_doctor.preflight.collect import from_facts, from_machine
     from flash_doctor.preflight.document import Malformed, read_document
     from flash_doctor.preflight.facts_file import Given
@@ -124,7 +124,7 @@ def _of_config(config: Path, place: Place, asked: Asked, facts: Facts) -> Report
     return _report(preflight(scene, own), report.target, report.environment)
 
 
-def _examined(place: Place, facts: Facts) -> Report:
+def _examined(place: JudgedPlace, facts: Facts) -> Report:
     """What `check` says of the environment here, or of the machine in a report."""
     from flash_doctor.diagnose import diagnose
 
@@ -178,7 +178,7 @@ def _nothing(why: str) -> Environment:
     return Environment(**{each.name: Unknown(unknown=why) for each in fields(Environment)})
 
 
-def _report(judgement: Judgement, target: Target | None, environment: Environment) -> Report:
+def _report(judgement: PreflightJudgement, target: Target | None, environment: Environment) -> Report:
     return Report(
         target=target or Target(python=Path("-"), why="no Python was looked at"),
         environment=environment,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flash_doctor.cli.errors import say, write_file
-from flash_doctor.cli.passthrough import Tail, pass_through
+from flash_doctor.cli.passthrough import OutputTail, pass_through
 from flash_doctor.errors import BadInput, CommandFailed
 from flash_doctor.system.redact import Redacted, joined, redact
 
@@ -41,7 +41,7 @@ def command(
     if not argv:
         message = "the command is missing"
         raise BadInput(message, advice="`flash-doctor run -- python train.py`")
-    tail = Tail(KEPT)
+    tail = OutputTail(KEPT)
     try:
         returncode = pass_through(tuple(argv), tail)
     except CommandFailed as error:
@@ -56,7 +56,7 @@ def _code(returncode: int) -> int:
     return _SIGNALLED - returncode if returncode < 0 else returncode
 
 
-def _explain(tail: Tail, output: Path | None, returncode: int) -> None:
+def _explain(tail: OutputTail, output: Path | None, returncode: int) -> None:
     from flash_doctor.cli.explain import text_of
     from flash_doctor.cli.typed import typed_explanations
     from flash_doctor.explain import explain

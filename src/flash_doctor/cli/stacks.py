@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flash_doctor.system.redact import Redacted
 
 
-class Action(str, Enum):
+class StacksAction(str, Enum):
     """What is told."""
 
     LIST = "list"
@@ -28,7 +28,9 @@ class Action(str, Enum):
 
 
 def command(
-    action: Annotated[Action, typer.Argument(metavar="[list|show]", help="All of them, or one.")] = Action.LIST,
+    action: Annotated[
+        StacksAction, typer.Argument(metavar="[list|show]", help="All of them, or one.")
+    ] = StacksAction.LIST,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A stack, or how its name begins.")] = None,
     check: Annotated[
         str | None, typer.Option("--check", metavar="NAME", help="Ask the package index whether it is consistent.")
@@ -44,7 +46,7 @@ def command(
     from flash_doctor.facts.stacks import find
 
     facts = Facts()
-    if check is None and action is Action.LIST:
+    if check is None and action is StacksAction.LIST:
         return _list(facts, name, as_json=as_json)
     wanted = check or name
     if wanted is None:

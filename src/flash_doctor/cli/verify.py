@@ -14,7 +14,7 @@ from flash_doctor.cli.plan_options import Device
 from flash_doctor.cli.terminal import TerminalDesk
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, BadInput
 from flash_doctor.facts import Facts
-from flash_doctor.install.context import Options, Practice
+from flash_doctor.install.context import FixOptions, Practice
 from flash_doctor.install.verify_result import ENTRIES, Examination, verify_target
 from flash_doctor.model.proof import Blame, Level, Proof
 from flash_doctor.probe.target import find_target
@@ -49,7 +49,7 @@ def command(
     if not timeout > 0:
         message = f"--timeout is {timeout:g} seconds, in which nothing can be proved"
         raise BadInput(message)
-    options = Options(level=Level.IMPORT if import_only else Level.KERNEL, device=device.value, timeout=timeout)
+    options = FixOptions(level=Level.IMPORT if import_only else Level.KERNEL, device=device.value, timeout=timeout)
     practice = Practice(
         runner=SystemRunner(), facts=Facts(), options=options, desk=TerminalDesk(yes=True, as_json=as_json)
     )

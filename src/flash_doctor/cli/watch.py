@@ -16,7 +16,7 @@ from flash_doctor.errors import INTERRUPTED, BadInput
 
 if TYPE_CHECKING:
     from flash_doctor.model.watch import WatchEvent
-    from flash_doctor.watch.end_of_run import Options
+    from flash_doctor.watch.end_of_run import WatchOptions
     from flash_doctor.watch.session import Watch
 
 LEAST_EVERY = 0.05  # seconds: less would only heat the machine
@@ -44,19 +44,19 @@ def command(
     long. Nothing is run and nothing is changed. Ends with 1 after an error, 6 where no metrics were found.
     """
     from flash_doctor.facts import Facts
-    from flash_doctor.watch.clock import System
-    from flash_doctor.watch.end_of_run import Options
+    from flash_doctor.watch.clock import SystemClock
+    from flash_doctor.watch.end_of_run import WatchOptions
     from flash_doctor.watch.session import Watch
 
     facts = Facts().watch
-    options = Options(
+    options = WatchOptions(
         every=_seconds("--every", every, LEAST_EVERY),
         red=_share(max_disk) if max_disk else facts.disk.red,
         idle=_seconds("--idle", idle, 0.0),
         once=once,
         until_red=until_red,
     )
-    watch = Watch(paths=[_subject(path, options) for path in paths], facts=facts, options=options, world=System())
+    watch = Watch(paths=[_subject(path, options) for path in paths], facts=facts, options=options, world=SystemClock())
     return follow(watch, as_json=as_json)
 
 
@@ -100,7 +100,7 @@ def _has_reader() -> bool:
     return not any(events & (select.POLLERR | select.POLLNVAL) for _, events in poll.poll(0))
 
 
-def _subject(text: str, options: Options) -> Path:
+def _subject(text: str, options: WatchOptions) -> Path:
     """A folder or regular file; one that is not there yet is waited for, but not with --once."""
     path = Path(text)
     try:

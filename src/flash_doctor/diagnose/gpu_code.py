@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from flash_doctor.abi.fatbin import GpuCode, Verdict, parse_arch
+from flash_doctor.abi.fatbin import GpuCode, Runnable, parse_arch
 from flash_doctor.diagnose import words
 from flash_doctor.diagnose.gpu import SMI, capable, known_kinds, line, visible
 from flash_doctor.diagnose.proof import Extensions, code_of
@@ -215,7 +215,7 @@ def _without_code(
     tegra = {capability for capability, kind in facts.gpus.kinds.items() if kind.own_code}
     for gpu, capability in capable(gpus) if parts else ():
         runs = code.runs_on(capability, tegra).verdict
-        if runs is Verdict.NO and not _known_to_lack(owner, capability, facts):
+        if runs is Runnable.NO and not _known_to_lack(owner, capability, facts):
             return gpu, capability, code
     return None
 

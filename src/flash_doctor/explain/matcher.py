@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flash_doctor.facts.complaints import Complaint
-from flash_doctor.system.linear import Found, Pattern, Work
+from flash_doctor.system.linear import Match, Pattern, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Hit:
 
     complaint: Complaint
     pattern: Pattern
-    found: Found
+    found: Match
 
 
 class Matcher:

@@ -117,7 +117,7 @@ class Log:
     def __init__(self, stream: Readable, sifter: Sifter | None = None) -> None:
         self._stream, self._sifter = stream, sifter or _Everything()
         self._strip_nul = False
-        self._window = _Window(self._sifter)
+        self._window = _SlidingWindow(self._sifter)
         self.lines = 0
         self.size = 0
         self.head = ""
@@ -176,7 +176,7 @@ def _is_utf16(block: bytes) -> bool:
     return block[:2] in (b"\xff\xfe", b"\xfe\xff") or block.count(0) > len(block) // 4
 
 
-class _Window:
+class _SlidingWindow:
     """The blocks as one sliding window: context before, what is searched, context after."""
 
     def __init__(self, sifter: Sifter) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.abi.demangle import cxx11_strings, demangle, is_torch
 from flash_doctor.errors import BadFacts
-from flash_doctor.system.linear import Found, Pattern
+from flash_doctor.system.linear import Match, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def guessed_wheel_exists(text: str, facts: Facts) -> bool | None:
     return any(_names(row, found) for row in _published(facts)) if found else None
 
 
-def _names(row: list[str], found: Found) -> bool:
+def _names(row: list[str], found: Match) -> bool:
     wanted = found["dist"], found["version"], found["build"], found["platform"]
     same = (row[_DIST], row[_VERSION], row[_BUILD], row[_PLATFORM]) == wanted
     return same and found["python"] in {python.rstrip("m") for python in row[_PYTHONS].split()}

@@ -71,18 +71,18 @@ class TorchRelease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuCode:
+class BuildTargets:
     """GPU code in a binary: SASS runs as it is, PTX is compiled by the driver."""
 
     sass: tuple[Capability, ...]
     ptx: tuple[Capability, ...]
 
 
-def _code(text: str) -> GpuCode:
+def _code(text: str) -> BuildTargets:
     """Architectures as TORCH_CUDA_ARCH_LIST spells them: "9.0" is SASS, "12.0+PTX" SASS and PTX; "?": none is known."""
     words = [] if text == "?" else text.split()
     sass = each(capability, (word.removesuffix("+PTX") for word in words))
-    return GpuCode(
+    return BuildTargets(
         sass=tuple(sass), ptx=tuple(code for code, word in zip(sass, words, strict=True) if word.endswith("+PTX"))
     )
 
@@ -111,8 +111,8 @@ class TorchBuild:
     indexes: Annotated[str, GIVEN]
     cxx11abi: bool
     glibc: Version
-    archs: Annotated[GpuCode | None, _CODE]
-    arm: Annotated[GpuCode | None, _CODE]
+    archs: Annotated[BuildTargets | None, _CODE]
+    arm: Annotated[BuildTargets | None, _CODE]
     source: Source
 
     @property
@@ -125,7 +125,7 @@ class TorchBuild:
         return sorted({gpu for code in self.code.values() if code for gpu in code.sass})
 
     @property
-    def code(self) -> Mapping[str, GpuCode | None]:
+    def code(self) -> Mapping[str, BuildTargets | None]:
         """A machine (x86_64, aarch64) for which the build exists, and its GPU code, None where not known."""
         arm = {"aarch64": self.arm if self.arm.sass else None} if self.arm else {}
         return {"x86_64": self.archs if self.archs and self.archs.sass else None, **arm}

@@ -10,7 +10,7 @@ from flash_doctor.fleet.aspects import NOT_SET, degree
 from flash_doctor.fleet.next_steps import commands_for, shared_plans, treatment
 from flash_doctor.model import Absent, Unknown
 from flash_doctor.model.fleet import (
-    Clock,
+    ClockOffset,
     Comparison,
     Difference,
     Effect,
@@ -40,7 +40,7 @@ def clock_differences(nodes: Sequence[Node], policy: FleetPolicy) -> Iterator[Di
     off: dict[Effect, dict[str, float]] = {}
     rows: dict[Effect, Judgement] = {}
     for name, clock in clocks.items():
-        seconds = Clock(low=clock.low - middle.high, high=clock.high - middle.low).certain
+        seconds = ClockOffset(low=clock.low - middle.high, high=clock.high - middle.low).certain
         judgement = policy.judge_clock(seconds)
         if judgement:
             rows[judgement.effect] = judgement

@@ -123,7 +123,7 @@ class Errand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class NodeAnswer:
     """What came back from one node: its output, and why there is no more; times in seconds since 1970, ours."""
 
     node: str
@@ -144,7 +144,7 @@ class Gathered:
 class Engine(Protocol):
     """Runs an errand on every live node; each node gives exactly one Answer, within the errand's time."""
 
-    def answers(self, errand: Errand) -> Iterator[Answer]: ...
+    def answers(self, errand: Errand) -> Iterator[NodeAnswer]: ...
 
 
 def gather(engine: Engine, errand: Errand) -> Iterator[Gathered]:
@@ -153,7 +153,7 @@ def gather(engine: Engine, errand: Errand) -> Iterator[Gathered]:
         yield Gathered(answer.node, json.dumps(_document(answer, errand.mark)))
 
 
-def _document(answer: Answer, mark: str) -> dict[str, object]:
+def _document(answer: NodeAnswer, mark: str) -> dict[str, object]:
     told = _told(answer.output, mark)
     if "report" not in told:
         return _lost(answer, str(told.get("failed") or answer.failure or "it answered nothing"))
@@ -164,11 +164,11 @@ def _document(answer: Answer, mark: str) -> dict[str, object]:
     return {**document, "fleet": _envelope(answer, told)}
 
 
-def _lost(answer: Answer, why: str) -> dict[str, object]:
+def _lost(answer: NodeAnswer, why: str) -> dict[str, object]:
     return {"schema": LOST, "fleet": {"node": answer.node}, "why": UNREACHABLE + cut(why, _MAX_WHY)}
 
 
-def _envelope(answer: Answer, told: dict[str, object]) -> dict[str, object]:
+def _envelope(answer: NodeAnswer, told: dict[str, object]) -> dict[str, object]:
     """The node's clock against ours: it began after we sent, and had ended before we received."""
     began, ended = told.get("began"), told.get("ended")
     envelope: dict[str, object] = {"node": answer.node, "gathered": answer.received}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from flash_doctor.errors import BadInput, CommandFailed, TimedOut
-from flash_doctor.fleet.gather import Answer
+from flash_doctor.fleet.gather import NodeAnswer
 from flash_doctor.fleet.reading import MAX_DOCUMENT
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.codec import decode
@@ -44,7 +44,7 @@ class Ray:
     address: str = ""
     python: str = ""
 
-    def answers(self, errand: Errand) -> Iterator[Answer]:
+    def answers(self, errand: Errand) -> Iterator[NodeAnswer]:
         """One for each live node.
 
         Raises:
@@ -107,7 +107,7 @@ class Ray:
             yield str(ray.resolve().with_name("python"))
 
 
-def _answers(output: str, errors: str, mark: str) -> Iterator[Answer]:
+def _answers(output: str, errors: str, mark: str) -> Iterator[NodeAnswer]:
     """Every node that the driver named has one, even if the driver did not live to tell it."""
     lines = output.split(f"\n@@{mark} ")[1:]
     begun = _read(_Opening, lines[0]) if lines else None
@@ -117,12 +117,12 @@ def _answers(output: str, errors: str, mark: str) -> Iterator[Answer]:
         raise BadInput(
             message, evidence=words, advice="Is it running, and is the address right? ray status --address …"
         )
-    told = {answer.node: answer for line in lines[1:] if (answer := _read(Answer, line))}
+    told = {answer.node: answer for line in lines[1:] if (answer := _read(NodeAnswer, line))}
     yield from told.values()
     for name in begun.nodes:
         if name not in told:
             why = "Ray's driver ended before it answered"
-            yield Answer(node=name, sent=begun.at, received=time.time(), failure=why)
+            yield NodeAnswer(node=name, sent=begun.at, received=time.time(), failure=why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from flash_doctor.errors import BadInput
 from flash_doctor.fleet.aspects import nccl_package, signature, values
 from flash_doctor.fleet.entry import Entry
 from flash_doctor.model import Absent, Unknown
-from flash_doctor.model.fleet import Ailment, Clock, Lost, Node
+from flash_doctor.model.fleet import Ailment, ClockOffset, Lost, Node
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.redact import as_json, cut, redact
 
@@ -151,7 +151,7 @@ def _ailments(document: Entry) -> Iterator[Ailment]:
         )
 
 
-def _clock(envelope: Entry) -> Clock | None:
+def _clock(envelope: Entry) -> ClockOffset | None:
     if "clock" not in envelope.data:
         return None
     clock = envelope.entry("clock")
@@ -159,7 +159,7 @@ def _clock(envelope: Entry) -> Clock | None:
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         message = f"{clock.path}: expected low <= high"
         raise BadInput(message)
-    return Clock(low=low, high=high)
+    return ClockOffset(low=low, high=high)
 
 
 def document_to_keep(text: str) -> Redacted:

@@ -13,7 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
 from flash_doctor.errors import BadInput, CommandFailed
-from flash_doctor.fleet.gather import Answer
+from flash_doctor.fleet.gather import NodeAnswer
 from flash_doctor.fleet.reading import MAX_DOCUMENT
 from flash_doctor.system.process import Command, Runner
 from flash_doctor.system.redact import cut
@@ -87,7 +87,7 @@ class Slurm:
         """Whether this runs in an allocation, whose resources the steps share."""
         return "SLURM_JOB_ID" in self.environ
 
-    def answers(self, errand: Errand) -> Iterator[Answer]:
+    def answers(self, errand: Errand) -> Iterator[NodeAnswer]:
         """One for each node.
 
         Raises:
@@ -103,7 +103,7 @@ class Slurm:
             del missing[answer.node]
             yield answer
         for node, why in missing.items():
-            yield Answer(node=node, sent=begun, received=time.time(), failure=why)
+            yield NodeAnswer(node=node, sent=begun, received=time.time(), failure=why)
 
     def nodes(self) -> dict[str, str]:
         """Each node's name and state, in Slurm's words."""
@@ -131,7 +131,7 @@ class Slurm:
             )
         return done.text.split("\n")[:-1]
 
-    def _ask(self, errand: Errand, node: str) -> Answer:
+    def _ask(self, errand: Errand, node: str) -> NodeAnswer:
         command = Command(
             argv=(*self._srun(node, errand), "sh", "-c", LAUNCH, "sh", errand.stub, errand.python, *errand.arguments),
             timeout=errand.timeout + START,
@@ -142,10 +142,10 @@ class Slurm:
         try:
             done = self.runner.run(command)
         except CommandFailed as error:
-            return Answer(node=node, sent=sent, received=time.time(), failure=error.message)
+            return NodeAnswer(node=node, sent=sent, received=time.time(), failure=error.message)
         too_much = f"it printed more than {command.limit >> 20} MiB" if done.truncated else ""
         failure = too_much or _last_words(done.errors) or f"it answered nothing (srun ended with {done.returncode})"
-        return Answer(node=node, sent=sent, received=time.time(), output=done.text, failure=failure)
+        return NodeAnswer(node=node, sent=sent, received=time.time(), output=done.text, failure=failure)
 
     def _srun(self, node: str, errand: Errand) -> tuple[str, ...]:
         minutes = 1 + int((errand.timeout + START) // 60)

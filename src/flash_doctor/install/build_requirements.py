@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from flash_doctor.install.compile import Workshop
     from flash_doctor.install.context import Practice
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model.plan import Build
 
 
-def settle_needs(step: Build, patient: Patient, practice: Practice) -> tuple[Install, ...]:
+def settle_needs(step: Build, patient: TargetState, practice: Practice) -> tuple[Install, ...]:
     """Wheels with address and hash for what the build imports and the target lacks: from a folder, else the index.
 
     Raises:
@@ -50,7 +50,7 @@ def settle_needs(step: Build, patient: Patient, practice: Practice) -> tuple[Ins
     return tuple(replace(one, because=because) for one in plan.steps if isinstance(one, Install))
 
 
-def unpack_needs(step: Build, workshop: Workshop, patient: Patient, practice: Practice) -> Path:
+def unpack_needs(step: Build, workshop: Workshop, patient: TargetState, practice: Practice) -> Path:
     """The prefix that holds what the build imports, unpacked from hashed wheels; a finished one is taken again.
 
     Raises:

@@ -17,19 +17,19 @@ from flash_doctor.install.judge import visible_gpus
 from flash_doctor.install.swap import staged_site
 from flash_doctor.model import known
 from flash_doctor.model.plan import Build
-from flash_doctor.resolve.index_query import Question
+from flash_doctor.resolve.index_query import IndexQuery
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from flash_doctor.install.context import Practice
     from flash_doctor.install.fetch import Fetched
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model import Toolkit
     from flash_doctor.model.plan import Plan
 
 
-def build_wheel(step: Build, patient: Patient, practice: Practice) -> LocalWheel:
+def build_wheel(step: Build, patient: TargetState, practice: Practice) -> LocalWheel:
     """The wheel of a Build step, from the cache when everything it depends on is the same.
 
     Raises:
@@ -44,13 +44,13 @@ def build_wheel(step: Build, patient: Patient, practice: Practice) -> LocalWheel
     return LocalWheel(path=wheel, name=step.name, sha256=sha256, url=wheel.as_uri())
 
 
-def workshop_of(step: Build, sha256: str, patient: Patient, practice: Practice) -> Workshop:
+def workshop_of(step: Build, sha256: str, patient: TargetState, practice: Practice) -> Workshop:
     """Where the source with that hash is compiled for this patient."""
     return Workshop(folder=practice.options.sources.cache / "builds" / _key(step, sha256, patient))
 
 
 def _compile(
-    step: Build, source: Fetched, workshop: Workshop, patient: Patient, practice: Practice
+    step: Build, source: Fetched, workshop: Workshop, patient: TargetState, practice: Practice
 ) -> tuple[Path, str]:
     _demand_hash(source)
     tree = unpack(source.path, workshop)
@@ -71,7 +71,7 @@ def _demand_hash(source: Fetched) -> None:
         raise HashMismatch(message, evidence=(f"promised sha256 {source.sha256}",))
 
 
-def _user_site(patient: Patient) -> dict[str, str]:
+def _user_site(patient: TargetState) -> dict[str, str]:
     """A build does not see the user site, unless the torch that it is compiled against lies there."""
     torch, user_site = known(patient.environment.torch), patient.python.user_site
     return {"PYTHONNOUSERSITE": ""} if torch and user_site and user_site in torch.location.parents else {}
@@ -83,7 +83,7 @@ def _paths(prefix: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(staged_site(prefix)), "PATH": programs}
 
 
-def build_settings(step: Build, patient: Patient) -> dict[str, str]:
+def build_settings(step: Build, patient: TargetState) -> dict[str, str]:
     """Environment variables: those of the plan, the GPUs that are here, and the chosen compiler.
 
     Variables that the user has set win: they may know better.
@@ -108,7 +108,7 @@ def _home(toolkit: Toolkit) -> Path:
     return toolkit.nvcc.parent.parent
 
 
-def _key(step: Build, sha256: str, patient: Patient) -> str:
+def _key(step: Build, sha256: str, patient: TargetState) -> str:
     """A name for everything that the wheel depends on: torch's build, nvcc, Python, platform, settings that count."""
     torch, toolchain = known(patient.environment.torch), known(patient.environment.toolchain)
     chosen = toolchain.chosen if toolchain else None
@@ -124,7 +124,7 @@ def _key(step: Build, sha256: str, patient: Patient) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
-def settle_builds(plan: Plan, patient: Patient, practice: Practice) -> Plan:
+def settle_builds(plan: Plan, patient: TargetState, practice: Practice) -> Plan:
     """The plan with address and hash of every source distribution, and of what compiling it needs.
 
     Raises:
@@ -134,7 +134,7 @@ def settle_builds(plan: Plan, patient: Patient, practice: Practice) -> Plan:
     return replace(plan, steps=tuple(steps))
 
 
-def _settled(step: Build, patient: Patient, practice: Practice) -> Build:
+def _settled(step: Build, patient: TargetState, practice: Practice) -> Build:
     """What was compiled before needs nothing more."""
     step = step if step.url else _with_source(step, practice)
     built = step.sha256 and workshop_of(step, step.sha256, patient, practice).kept()
@@ -142,7 +142,7 @@ def _settled(step: Build, patient: Patient, practice: Practice) -> Build:
 
 
 def _with_source(step: Build, practice: Practice) -> Build:
-    question = Question(
+    question = IndexQuery(
         requirements=(step.requirement,),
         constraints=(),
         python=None,

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from flash_doctor.errors import NoPlanFound
 from flash_doctor.install.judge import installed_faults
-from flash_doctor.install.plan_command import Request, Scene, consult
+from flash_doctor.install.plan_command import PlannedMachine, Request, consult
 from flash_doctor.model import Goal, known
 from flash_doctor.model.plan import Build, Install, NoPlan, Plan, Remove
 from flash_doctor.resolve.goal import FLASH, read_goal
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flash_doctor.facts import Facts
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model.plan import Step
 
 _SHOWN = 3
@@ -33,11 +33,11 @@ _SHOWN = 3
 class Prescription(Protocol):
     """What is to be reached, for a patient that has been examined."""
 
-    def fulfilled(self, patient: Patient, facts: Facts) -> tuple[str, ...]:
+    def fulfilled(self, patient: TargetState, facts: Facts) -> tuple[str, ...]:
         """Why there is nothing to do; empty when there is."""
         ...
 
-    def plan(self, patient: Patient, facts: Facts) -> Plan:
+    def plan(self, patient: TargetState, facts: Facts) -> Plan:
         """The plan, every step with an address; raises NoPlanFound."""
         ...
 
@@ -56,7 +56,7 @@ class ForGoal:
     offline: bool = False
     lookup: Callable[[], Lookup | None] = lambda: None
 
-    def fulfilled(self, patient: Patient, facts: Facts) -> tuple[str, ...]:
+    def fulfilled(self, patient: TargetState, facts: Facts) -> tuple[str, ...]:
         """The wanted library is there in a wanted version, loads beside torch, and has code for the GPUs."""
         wish = read_goal(self.goal)
         torch = known(patient.environment.torch)
@@ -72,7 +72,7 @@ class ForGoal:
         works = whole and not flash_faults(patient, wish.flash, facts)
         return (f"{package.name} {package.raw_version} is there, loads, and fits the GPUs",) if works else ()
 
-    def plan(self, patient: Patient, facts: Facts) -> Plan:
+    def plan(self, patient: TargetState, facts: Facts) -> Plan:
         target = patient.target
         request = Request(
             goal=self.goal,
@@ -82,7 +82,7 @@ class ForGoal:
             offline=self.offline,
             lookup=self.lookup,
         )
-        found = consult(request, Scene(environment=patient.environment, machine="", families={}), facts)
+        found = consult(request, PlannedMachine(environment=patient.environment, machine="", families={}), facts)
         if isinstance(found.answer, NoPlan):
             raise _no_plan(self.goal, found.answer)
         _demand_addresses(found.answer, found.notes)
@@ -118,23 +118,23 @@ class AsPlanned:
 
     ready: Plan
 
-    def fulfilled(self, patient: Patient, facts: Facts) -> tuple[str, ...]:
+    def fulfilled(self, patient: TargetState, facts: Facts) -> tuple[str, ...]:
         left = remaining(self.ready.steps, patient, facts)
         names = [step.name for step in self.ready.steps if step.name in FLASH and not isinstance(step, Remove)]
         if left or any(flash_faults(patient, name, facts) for name in names):
             return ()
         return ("everything in the plan is there already",)
 
-    def plan(self, patient: Patient, facts: Facts) -> Plan:
+    def plan(self, patient: TargetState, facts: Facts) -> Plan:
         return replace(self.ready, steps=remaining(self.ready.steps, patient, facts) or self.ready.steps)
 
 
-def remaining(steps: Sequence[Step], patient: Patient, facts: Facts) -> tuple[Step, ...]:
+def remaining(steps: Sequence[Step], patient: TargetState, facts: Facts) -> tuple[Step, ...]:
     """The steps that are not done yet."""
     return tuple(step for step in steps if not _done(step, patient, facts))
 
 
-def _done(step: Step, patient: Patient, facts: Facts) -> bool:
+def _done(step: Step, patient: TargetState, facts: Facts) -> bool:
     """A library is known by the address it came from, since its metadata may lack the local version.
 
     What was compiled has no address that would tell: it is done when that version is there and fits.
@@ -158,7 +158,7 @@ def known_loss(package: object) -> bool:
     return bool(check and (check.missing or check.changed))
 
 
-def flash_faults(patient: Patient, name: str, facts: Facts) -> tuple[str, ...]:
+def flash_faults(patient: TargetState, name: str, facts: Facts) -> tuple[str, ...]:
     """Why the installed library would not load or run; the same check that staged files have to pass."""
     flash = known(patient.environment.flash)
     if flash is None:

@@ -52,7 +52,7 @@ MIRROR = "FLASH_DOCTOR_MIRROR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class FixOptions:
     """What the user chose.
 
     `level`: how far the proof goes (STATIC: nothing is run). `first_seen`: whether a file without a published hash
@@ -112,7 +112,7 @@ class Practice:
 
     runner: Runner
     facts: Facts
-    options: Options
+    options: FixOptions
     desk: Desk
     lookup: Callable[[], Lookup | None] = lambda: None
 

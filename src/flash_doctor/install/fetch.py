@@ -45,7 +45,7 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class WantedFile:
     """A file by its address; `sha256` and `size` (bytes) as promised, None where nobody promises them."""
 
     url: str
@@ -88,7 +88,7 @@ def _fits(path: Path, sha256: str | None) -> bool:
     return path.is_file() and path.stat().st_size <= LARGEST and (not sha256 or hash_of(path) == sha256)
 
 
-def fetch(wanted: Wanted, sources: Sources, progress: Progress | None = None) -> Fetched:
+def fetch(wanted: WantedFile, sources: Sources, progress: Progress | None = None) -> Fetched:
     """The file, with its hash; where none was promised it is learnt, and the caller decides about it.
 
     Raises:
@@ -120,7 +120,7 @@ def _fetched(path: Path, sha256: str | None) -> Fetched:
     return Fetched(path=path, sha256=sha256 or hash_of(path), size=path.stat().st_size)
 
 
-def _from_shared(wanted: Wanted, sources: Sources, progress: Progress | None) -> Fetched | None:
+def _from_shared(wanted: WantedFile, sources: Sources, progress: Progress | None) -> Fetched | None:
     """A copy out of the cache that others can write, if it has the promised hash."""
     from flash_doctor.system.download import HashMismatch
     from flash_doctor.system.http import HttpError
@@ -134,7 +134,7 @@ def _from_shared(wanted: Wanted, sources: Sources, progress: Progress | None) ->
         return None
 
 
-def _from_mirror(mirror: str, wanted: Wanted, cache: Path, progress: Progress | None) -> Fetched:
+def _from_mirror(mirror: str, wanted: WantedFile, cache: Path, progress: Progress | None) -> Fetched:
     """From the mirror; else from the publisher."""
     from flash_doctor.system.download import HashMismatch
     from flash_doctor.system.http import HttpError
@@ -149,7 +149,7 @@ def _from_mirror(mirror: str, wanted: Wanted, cache: Path, progress: Progress | 
             raise
 
 
-def _arrive(address: str, wanted: Wanted, cache: Path, progress: Progress | None) -> Fetched:
+def _arrive(address: str, wanted: WantedFile, cache: Path, progress: Progress | None) -> Fetched:
     """From one address into the cache; whoever else fetches it at this moment is waited for, and what it got taken."""
     from flash_doctor.system.download import download
 

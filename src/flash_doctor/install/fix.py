@@ -16,8 +16,8 @@ from flash_doctor.install.judge import staged_faults
 from flash_doctor.install.refuse import refuse
 from flash_doctor.install.staging import stage, trespasses
 from flash_doctor.install.summary import empty_sheet, sheet_of
-from flash_doctor.install.target_state import Patient, admitted, examine, note_owner, note_unfinished
-from flash_doctor.install.transaction import Clock, Operation
+from flash_doctor.install.target_state import TargetState, admitted, examine, note_owner, note_unfinished
+from flash_doctor.install.transaction import Operation, Stopwatch
 from flash_doctor.install.verify_result import NOT_RUN, library_of, prove
 from flash_doctor.model.outcome import Outcome, State
 from flash_doctor.resolve.goal import FLASH
@@ -72,10 +72,10 @@ def show(target: Target, prescription: Prescription, practice: Practice) -> Outc
 class _Fix:
     """One fix of one patient."""
 
-    patient: Patient
+    patient: TargetState
     prescription: Prescription
     practice: Practice
-    clock: Clock = field(default_factory=Clock)
+    clock: Stopwatch = field(default_factory=Stopwatch)
     refused: list[str] = field(default_factory=list)
 
     def show(self) -> Outcome:
@@ -209,7 +209,7 @@ def _demand_none(faults: Sequence[str], message: str) -> None:
         raise _Unfit(message, evidence=faults)
 
 
-def attempts(plan: Plan, patient: Patient) -> Iterator[Plan]:
+def attempts(plan: Plan, patient: TargetState) -> Iterator[Plan]:
     """The plan, then the same with each of the runners-up in the place of its wheel."""
     yield plan
     others = [step for step in plan.steps if step.name not in FLASH]
@@ -218,7 +218,7 @@ def attempts(plan: Plan, patient: Patient) -> Iterator[Plan]:
             yield replace(plan, steps=(*_replacement(wheel, patient), *others), because=(_because(wheel),))
 
 
-def _replacement(wheel: Wheel, patient: Patient) -> tuple[Install, ...]:
+def _replacement(wheel: Wheel, patient: TargetState) -> tuple[Install, ...]:
     return wheel_steps(wheel, patient.environment)[:1]
 
 

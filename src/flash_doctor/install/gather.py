@@ -13,7 +13,7 @@ from flash_doctor.install.context import Practice
 from flash_doctor.install.hashes import fetch_trusted, hashed
 from flash_doctor.install.installers import LocalWheel
 from flash_doctor.install.staging import entries_of
-from flash_doctor.install.target_state import Patient
+from flash_doctor.install.target_state import TargetState
 from flash_doctor.model.plan import Build, Install
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def demand_room(folder: Path, sizes: Iterable[int | None], purpose: str) -> None
 class Gatherer:
     """Fetches or builds what the steps name; `build` compiles one step into a wheel."""
 
-    patient: Patient
+    patient: TargetState
     practice: Practice
     build: Callable[[Build], LocalWheel]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import BadInput
-from flash_doctor.install.fetch import Wanted, fetch
+from flash_doctor.install.fetch import WantedFile, fetch
 from flash_doctor.install.files import write_whole
 from flash_doctor.model.wheel import HashState
 from flash_doctor.system.bounds import read_json
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
+class SeenFile:
     """What an address gave, and when (ISO date)."""
 
     url: str
@@ -42,7 +42,7 @@ class Pin:
 class Pins:
     """The pins of one user: `pins.json` in the doctor's data folder."""
 
-    pins: tuple[Pin, ...] = ()
+    pins: tuple[SeenFile, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Pins:
@@ -67,7 +67,7 @@ class Pins:
         return next((pin.sha256 for pin in self.pins if pin.url == public(url)), None)
 
     def plus(self, url: str, sha256: str, size: int) -> Pins:
-        fresh = Pin(url=public(url), sha256=sha256, size=size, date=datetime.date.today().isoformat())
+        fresh = SeenFile(url=public(url), sha256=sha256, size=size, date=datetime.date.today().isoformat())
         return Pins(pins=(*(pin for pin in self.pins if pin.url != fresh.url), fresh))
 
     def write(self, folder: Path) -> None:
@@ -112,7 +112,7 @@ def fetch_trusted(file: Build | Install, practice: Practice) -> Fetched:
         promised = _remembered(url, file.sha256, options.data)
     if promised is None and options.first_seen is False:
         raise _untrusted(url)
-    wanted = Wanted(url=url, sha256=promised, size=file.size)
+    wanted = WantedFile(url=url, sha256=promised, size=file.size)
     with practice.desk.working(wanted.name, "B") as tick:
         found = fetch(wanted, options.sources, tick)
     if promised is None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from flash_doctor.abi.binary import read_binary
 from flash_doctor.abi.buffer import Buffer, mapped
-from flash_doctor.abi.fatbin import GpuCode, Verdict
+from flash_doctor.abi.fatbin import GpuCode, Runnable
 from flash_doctor.abi.linker import open_linker
 from flash_doctor.errors import BadBinary
 from flash_doctor.install.swap import staged_site
-from flash_doctor.install.target_state import Patient
+from flash_doctor.install.target_state import TargetState
 from flash_doctor.model import Capability, known
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ _SHOWN = 3
 class Court:
     """Where files are judged: the patient, its GPUs, the chips that take no foreign code, the torch to link with."""
 
-    patient: Patient
+    patient: TargetState
     gpus: tuple[Capability, ...]
     tegra: frozenset[Capability]
     torch_lib: Path | None
     overlay: Mapping[Path, Buffer]
 
     @classmethod
-    def of(cls, patient: Patient, facts: Facts, overlay: Mapping[Path, Buffer], torch: Path | None = None) -> Court:
+    def of(cls, patient: TargetState, facts: Facts, overlay: Mapping[Path, Buffer], torch: Path | None = None) -> Court:
         """`torch`: the folder of a torch that is about to be installed, else the one that is there counts.
 
         `overlay`: files that are taken to lie in places where they are to go.
@@ -88,11 +88,11 @@ class Court:
             return
         for gpu in self.gpus:
             answer = code.runs_on(gpu, self.tegra)
-            if answer.verdict is Verdict.NO:
+            if answer.verdict is Runnable.NO:
                 yield f"{binary.name} does not run on this GPU: {answer.why}"
 
 
-def visible_gpus(patient: Patient) -> tuple[Capability, ...]:
+def visible_gpus(patient: TargetState) -> tuple[Capability, ...]:
     """Compute capabilities of the GPUs that CUDA may see, each once."""
     gpus = known(patient.environment.gpus)
     devices = gpus.devices if gpus else ()
@@ -111,7 +111,7 @@ def _linkage(linkage: Linkage, name: str) -> Iterator[str]:
         yield f"{name} needs the symbol {first.symbol}{more}, which nothing here exports: it is for another torch"
 
 
-def staged_faults(staged: Path, patient: Patient, facts: Facts) -> tuple[str, ...]:
+def staged_faults(staged: Path, patient: TargetState, facts: Facts) -> tuple[str, ...]:
     """Why what was unpacked under a staging prefix cannot work in the target; empty when all of it can."""
     site = staged_site(staged)
     binaries = [path for path in sorted(site.rglob("*.so*")) if path.suffix == ".so" or ".so." in path.name]
@@ -143,6 +143,6 @@ def _is_extension(inside: Path) -> bool:
     return inside.suffix == ".so" and room not in {"torch", "triton", "nvidia"} and not room.endswith(".libs")
 
 
-def installed_faults(paths: tuple[Path, ...], patient: Patient, facts: Facts) -> tuple[str, ...]:
+def installed_faults(paths: tuple[Path, ...], patient: TargetState, facts: Facts) -> tuple[str, ...]:
     """The same for files that are installed."""
     return tuple(Court.of(patient, facts, {}).faults({path: path.name for path in paths})) if paths else ()

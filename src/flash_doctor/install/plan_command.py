@@ -36,7 +36,7 @@ MAX_NOTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class PlannedMachine:
     """The machine: its environment, in words, and its diagnosis (None for one that was only described).
 
     `families` maps the code of each check to its family.
@@ -67,7 +67,7 @@ class Request:
     known: Callable[[], Known] | None = None
 
 
-def consult(request: Request, scene: Scene, facts: Facts) -> Consultation:
+def consult(request: Request, scene: PlannedMachine, facts: Facts) -> Consultation:
     """The answer to a request.
 
     Raises:
@@ -104,7 +104,7 @@ def consult(request: Request, scene: Scene, facts: Facts) -> Consultation:
     )
 
 
-def _as_if_new(scene: Scene, goal: Goal, wish: Wish) -> tuple[Environment, Goal]:
+def _as_if_new(scene: PlannedMachine, goal: Goal, wish: Wish) -> tuple[Environment, Goal]:
     """A damaged torch that is wanted counts as not there: the same version is planned again, or the one asked for."""
     torch = known(scene.environment.torch)
     damaged = scene.report is not None and any(finding.code in _DAMAGED for finding in scene.report.findings)
@@ -115,7 +115,7 @@ def _as_if_new(scene: Scene, goal: Goal, wish: Wish) -> tuple[Environment, Goal]
     return replace(scene.environment, torch=Absent(absent="it is damaged")), replace(goal, wanted=wanted)
 
 
-def _fulfilled(scene: Scene, wish: Wish) -> tuple[str, ...]:
+def _fulfilled(scene: PlannedMachine, wish: Wish) -> tuple[str, ...]:
     """Why there is nothing to do; empty when there is: the wanted version is there and nothing is wrong with it."""
     report, packages, torch = scene.report, known(scene.environment.packages), known(scene.environment.torch)
     package = packages.find(wish.flash) if packages and wish.flash else None
@@ -140,7 +140,7 @@ def _faults(report: Report, families: Mapping[str, Family]) -> bool:
     )
 
 
-def _still_wrong(scene: Scene) -> Iterator[str]:
+def _still_wrong(scene: PlannedMachine) -> Iterator[str]:
     """Errors that no wheel mends, so that nobody trusts the plan alone."""
     found = scene.report.findings if scene.report else ()
     ground = [one for one in found if one.code in _CUT_OFF or scene.families.get(one.code) in _GROUND]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from packaging.utils import NormalizedName
 
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model import Package
 
 # conda's name of a distribution, where it is another one
@@ -27,7 +27,7 @@ _CONDA = {"torch": "pytorch"}
 _SHOWN = 5
 
 
-def refuse(patient: Patient, names: Collection[NormalizedName], *, system: bool) -> None:
+def refuse(patient: TargetState, names: Collection[NormalizedName], *, system: bool) -> None:
     """Raises BadInput when the distributions of these names may not be changed in this target."""
     _refuse_target(patient, system=system)
     for name in names:
@@ -38,7 +38,7 @@ def refuse(patient: Patient, names: Collection[NormalizedName], *, system: bool)
     _refuse_used(patient, names)
 
 
-def _refuse_target(patient: Patient, *, system: bool) -> None:
+def _refuse_target(patient: TargetState, *, system: bool) -> None:
     python = patient.python
     managed = known(python.managed)
     if managed is not None and not system:
@@ -53,7 +53,7 @@ def _refuse_target(patient: Patient, *, system: bool) -> None:
         raise BadInput(message, advice=advice)
 
 
-def _refuse_conda(patient: Patient, name: NormalizedName) -> None:
+def _refuse_conda(patient: TargetState, name: NormalizedName) -> None:
     """A package that conda manages would only be shadowed: conda would put its own files back at its next update."""
     conda_name = _CONDA.get(name, name)
     records = [path for path in (patient.prefix / "conda-meta").glob(f"{conda_name}-*.json") if _named(path, name)]
@@ -68,7 +68,7 @@ def _named(record: Path, name: str) -> bool:
     return record.stem.rsplit("-", 2)[0] == _CONDA.get(name, name)
 
 
-def _refuse_package(package: Package, patient: Patient) -> None:
+def _refuse_package(package: Package, patient: TargetState) -> None:
     if package.editable:
         message = f"{package.name} is installed in editable form from a source folder, which is not ours to replace"
         remove = in_sentence(command("uv pip uninstall --python {} {}", patient.target.python, package.name))
@@ -79,7 +79,7 @@ def _refuse_package(package: Package, patient: Patient) -> None:
         raise BadInput(message, evidence=(f"looked for {package.metadata / 'RECORD'}",), advice=advice)
 
 
-def _refuse_torch(patient: Patient, names: Collection[NormalizedName]) -> None:
+def _refuse_torch(patient: TargetState, names: Collection[NormalizedName]) -> None:
     torch = known(patient.environment.torch)
     vendor = known(torch.vendor) if torch else None
     if torch and vendor and "torch" in names:
@@ -88,7 +88,7 @@ def _refuse_torch(patient: Patient, names: Collection[NormalizedName]) -> None:
         raise BadInput(message, evidence=(str(torch.location),), advice=advice)
 
 
-def _refuse_used(patient: Patient, names: Collection[NormalizedName]) -> None:
+def _refuse_used(patient: TargetState, names: Collection[NormalizedName]) -> None:
     removed = [package for name in names for package in patient.copies(name)]
     users = users_of(going(removed, (), Inside(patient.site, patient.prefix)))
     if users:

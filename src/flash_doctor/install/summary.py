@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from flash_doctor.install.fetch import Sources
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model import Package
     from flash_doctor.model.plan import Plan, Step
 
@@ -28,7 +28,9 @@ _LAYERED = {"overlay", "fuse.fuse-overlayfs"}
 _MIB = 1 << 20
 
 
-def copied_instead(patient: Patient, names: Collection[str], mounts: tuple[Mount, ...] | None = None) -> Iterator[str]:
+def copied_instead(
+    patient: TargetState, names: Collection[str], mounts: tuple[Mount, ...] | None = None
+) -> Iterator[str]:
     """A sentence for everything that is copied when these distributions are replaced; none where renaming does.
 
     A file of a container image lies in a lower layer: the kernel copies it up before it moves. A package, or the folder
@@ -49,7 +51,7 @@ def copied_instead(patient: Patient, names: Collection[str], mounts: tuple[Mount
         yield f"{patient.site} is a file system of its own: programs are copied to {patient.prefix}, not renamed"
 
 
-def sheet_of(patient: Patient, plan: Plan, *, installer: str, sources: Sources) -> Sheet:
+def sheet_of(patient: TargetState, plan: Plan, *, installer: str, sources: Sources) -> Sheet:
     """The sheet of a plan whose steps all have an address."""
     changes = tuple(_change(step, patient) for step in plan.steps)
     builds = [step for step in plan.steps if isinstance(step, Build)]
@@ -65,12 +67,12 @@ def sheet_of(patient: Patient, plan: Plan, *, installer: str, sources: Sources) 
     )
 
 
-def empty_sheet(patient: Patient, installer: str = "") -> Sheet:
+def empty_sheet(patient: TargetState, installer: str = "") -> Sheet:
     """The sheet of a patient that needs nothing."""
     return Sheet(target=patient.target, title="", changes=(), because=(), installer=installer)
 
 
-def _change(step: Step, patient: Patient) -> Change:
+def _change(step: Step, patient: TargetState) -> Change:
     copies = patient.copies(step.name)
     old = copies[0].raw_version if copies else None
     if isinstance(step, Install):
@@ -118,7 +120,7 @@ def _download(steps: Sequence[Step], sources: Sources) -> int | None:
     return None if None in sizes else sum(size or 0 for size in sizes)
 
 
-def _notes(patient: Patient, steps: Sequence[Step]) -> Iterator[str]:
+def _notes(patient: TargetState, steps: Sequence[Step]) -> Iterator[str]:
     yield from copied_instead(patient, [step.name for step in steps])
     for step in steps:
         if needs := step.files[1:]:
@@ -128,7 +130,7 @@ def _notes(patient: Patient, steps: Sequence[Step]) -> Iterator[str]:
         yield from (_stays(package, patient) for package in others)
 
 
-def _stays(package: Package, patient: Patient) -> str:
+def _stays(package: Package, patient: TargetState) -> str:
     """A copy of another place, such as a base environment or ~/.local: which of the two Python takes."""
     order = [place for place in patient.python.search_path if place in {package.location, patient.site}]
     hides = order[:1] == [package.location]

@@ -47,7 +47,7 @@ def locked(site: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patient:
+class TargetState:
     """A target that was examined: `site` is its folder of packages, `recovered` the fix that was undone first."""
 
     target: Target
@@ -84,7 +84,7 @@ class Patient:
         return torch.location if torch else None
 
 
-def examine(target: Target, runner: Runner) -> Patient:
+def examine(target: Target, runner: Runner) -> TargetState:
     """Probe the target.
 
     Raises:
@@ -93,7 +93,7 @@ def examine(target: Target, runner: Runner) -> Patient:
     return patient_of(target, probe(target, runner))
 
 
-def patient_of(target: Target, environment: Environment) -> Patient:
+def patient_of(target: Target, environment: Environment) -> TargetState:
     """The same from an environment that was probed before, perhaps elsewhere."""
     python, packages = environment.python, environment.packages
     for part in (python, packages):
@@ -106,7 +106,7 @@ def patient_of(target: Target, environment: Environment) -> Patient:
     if not python.site_packages:
         message = f"{target.python} names no folder for packages, so nothing can be installed there"
         raise BadInput(message)
-    return Patient(target=target, environment=environment, python=python, packages=packages)
+    return TargetState(target=target, environment=environment, python=python, packages=packages)
 
 
 def note_unfinished(environment: Environment, desk: Desk) -> None:
@@ -121,7 +121,7 @@ def note_cut_off(desk: Desk) -> None:
     desk.note("an earlier fix was cut off half way; `flash-doctor rollback --unfinished` undoes it")
 
 
-def note_owner(patient: Patient, desk: Desk) -> None:
+def note_owner(patient: TargetState, desk: Desk) -> None:
     """Say that the environment is a colleague's, who lets us write it: what comes in will be ours, not his."""
     owner = patient.site.stat().st_uid
     if os.geteuid() not in {0, owner}:
@@ -129,7 +129,7 @@ def note_owner(patient: Patient, desk: Desk) -> None:
 
 
 @contextmanager
-def admitted(target: Target, runner: Runner) -> Iterator[Patient]:
+def admitted(target: Target, runner: Runner) -> Iterator[TargetState]:
     """The patient, locked for us, after a fix that was cut off was undone and its remains were cleared away."""
     patient = examine(target, runner)
     with locked(patient.site):
@@ -139,7 +139,7 @@ def admitted(target: Target, runner: Runner) -> Iterator[Patient]:
         yield patient
 
 
-def _recovered(patient: Patient) -> str:
+def _recovered(patient: TargetState) -> str:
     try:
         with uninterrupted():
             return recover(patient.state, patient.prefix)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.errors import InstallFailed
-from flash_doctor.install.context import Desk, Options
+from flash_doctor.install.context import Desk, FixOptions
 from flash_doctor.install.files import sync, write_whole
 from flash_doctor.install.journal import DONE, FILE_MODE, Journal, journals, tidy
 from flash_doctor.install.swap import plan_swap
-from flash_doctor.install.target_state import Patient, recover
+from flash_doctor.install.target_state import TargetState, recover
 from flash_doctor.model.outcome import Outcome, Sheet, State
 from flash_doctor.model.proof import Blame, Level
 from flash_doctor.system.codec import encode
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """Seconds by stage; a stage that comes again adds to itself."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -107,12 +107,12 @@ SCHEMA = "flash-doctor/outcome/1"
 class Operation:
     """One change of a patient: `names` go where they are there, everything under `staged` comes in."""
 
-    patient: Patient
+    patient: TargetState
     sheet: Sheet
     names: Collection[str]
     staged: Path | None
-    options: Options
-    clock: Clock
+    options: FixOptions
+    clock: Stopwatch
     desk: Desk
 
     def perform(self, prove: Callable[[], Proof]) -> Outcome:
@@ -189,14 +189,14 @@ class Operation:
                 _drop_others(self.patient, journal)
 
 
-def _drop_others(patient: Patient, kept: Journal) -> None:
+def _drop_others(patient: TargetState, kept: Journal) -> None:
     for older in journals(patient.state, patient.prefix):
         if older.folder != kept.folder:
             older.drop()
     tidy(patient.state)
 
 
-def judge_proof(proof: Proof, options: Options) -> State:
+def judge_proof(proof: Proof, options: FixOptions) -> State:
     """What a proof means for the new state: the library's fault restores, the machine's does not, unless it must.
 
     A library that fails is never kept, not even where the old one failed too: it would be no better for anybody, and

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from flash_doctor.facts import Facts
-    from flash_doctor.install.context import Options, Practice, Tick
-    from flash_doctor.install.target_state import Patient
+    from flash_doctor.install.context import FixOptions, Practice, Tick
+    from flash_doctor.install.target_state import TargetState
     from flash_doctor.model import Target
     from flash_doctor.system.process import Runner
 
@@ -61,8 +61,8 @@ def library_of(names: Iterable[str]) -> str | None:
 def prove(
     name: str,
     version: Version | None,
-    patient: Patient,
-    options: Options,
+    patient: TargetState,
+    options: FixOptions,
     facts: Facts,
     runner: Runner,
     tick: Tick,
@@ -99,7 +99,7 @@ def prove(
     return _addressed(proof, patient)
 
 
-def _addressed(proof: Proof, patient: Patient) -> Proof:
+def _addressed(proof: Proof, patient: TargetState) -> Proof:
     """Its commands as they can be typed in any folder."""
     target = patient.target
     findings = addressed(proof.findings, target.given or target.python, program(os.environ))
@@ -140,7 +140,7 @@ def verify_target(target: Target, practice: Practice, library: str | None = None
     return Examination(entry=entry_of(name, patient.site), proof=proof)
 
 
-def _installed(patient: Patient, library: str | None) -> tuple[str, Version | None]:
+def _installed(patient: TargetState, library: str | None) -> tuple[str, Version | None]:
     """Name and version; a library without metadata (a source folder on the path) counts by its module."""
     for name in (library,) if library else tuple(name for name in ENTRIES if name != "torch"):
         package = patient.packages.find(name)

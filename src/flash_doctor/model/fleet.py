@@ -19,7 +19,7 @@ class Effect(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class ClockOffset:
     """How far a node's clock is ahead of the asking machine's, in seconds: at least `low`, at most `high`."""
 
     low: float
@@ -55,7 +55,7 @@ class Node:
     python: str
     values: Mapping[str, Part[str]]
     ailments: tuple[Ailment, ...] = ()
-    clock: Clock | None = None
+    clock: ClockOffset | None = None
     nccl_package: str = ""
     signature: tuple[str, ...] = ()
 

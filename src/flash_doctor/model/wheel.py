@@ -40,7 +40,7 @@ class Evidence(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuCode:
+class WheelTarget:
     """One architecture in a binary: SASS; `exact` as sm_90a (that chip only), `upward` as PTX (any newer one)."""
 
     capability: Capability
@@ -83,7 +83,7 @@ class WheelFamily:
     newer_torch: bool
     built: str
     cxx11abi: bool | None
-    code: tuple[GpuCode, ...]
+    code: tuple[WheelTarget, ...]
     platform: str
     system: str
     machine: str

@@ -12,7 +12,7 @@ from flash_doctor.preflight import facts_file
 from flash_doctor.preflight.formats.installed import read_schema
 from flash_doctor.preflight.gather import machine, model as weights
 from flash_doctor.preflight.gather.data import prepared_folder, read_samples
-from flash_doctor.preflight.inputs import Files, Prepared, Scene, Trained, at_home
+from flash_doctor.preflight.inputs import Adapter, Files, Inputs, Prepared, at_home
 from flash_doctor.system.paths import current_folder
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.preflight.config import Run
     from flash_doctor.preflight.facts_file import Given
-    from flash_doctor.preflight.inputs import Sample, Stack
+    from flash_doctor.preflight.inputs import Distributions, Sample
 
 
 def roots(run: Run, current: Path) -> tuple[Path, ...]:
@@ -30,7 +30,7 @@ def roots(run: Run, current: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys((current.resolve(), run.path.resolve().parent)))
 
 
-def version_of(stack: Part[Stack], name: str) -> Part[Version]:
+def version_of(stack: Part[Distributions], name: str) -> Part[Version]:
     if isinstance(stack, (Absent, Unknown)):
         return stack
     return stack.get(name) or Absent(absent=f"{name} is not installed")
@@ -65,10 +65,10 @@ class Asked:
     gpus: int | None = None
     sample: int = 1000
     current: Path = field(default_factory=current_folder)
-    trained: Part[Trained] = field(default_factory=Absent)
+    trained: Part[Adapter] = field(default_factory=Absent)
 
 
-def from_facts(run: Run, said: Given, facts: PreflightFacts, asked: Asked) -> Scene:
+def from_facts(run: Run, said: Given, facts: PreflightFacts, asked: Asked) -> Inputs:
     """The Scene of a machine described by a file; only configuration and data are read here."""
     listed = said.part("files", dict)
     # the machine is another one: what lies beside the configuration is meant, not what is in this folder
@@ -79,7 +79,7 @@ def from_facts(run: Run, said: Given, facts: PreflightFacts, asked: Asked) -> Sc
     offline = said.data.get("network") is False
     axolotl, totals = version_of(stack, "axolotl"), said.part("data", facts_file.totals)
     importable, trained = said.part("importable", dict), said.part("adapter_config", facts_file.trained)
-    return Scene(
+    return Inputs(
         run=run,
         schema=schema_of(run, axolotl, facts),
         axolotl=axolotl,
@@ -124,7 +124,7 @@ class Machine:
     here: bool
 
 
-def from_machine(run: Run, found: Machine, facts: PreflightFacts, asked: Asked) -> Scene:
+def from_machine(run: Run, found: Machine, facts: PreflightFacts, asked: Asked) -> Inputs:
     """The Scene of this machine, or of one in a report."""
     places = Files(roots=roots(run, asked.current), listed={})
     samples, measured = read_samples(run, places, asked.sample, facts.conditions.limits["token_bytes"])
@@ -135,7 +135,7 @@ def from_machine(run: Run, found: Machine, facts: PreflightFacts, asked: Asked) 
     folder = weights.model_folder(base, places, cache)
     output = places.roots[0] / at_home(run.text("output_dir") or "model-out")
     away = Unknown(unknown="the report does not say it: run preflight on the machine itself")
-    return Scene(
+    return Inputs(
         run=run,
         schema=_installed_schema(run, axolotl, environment, facts),
         axolotl=axolotl,

@@ -20,17 +20,17 @@ from flash_doctor.model import Absent, Capability, Part, Unknown, known
 from flash_doctor.preflight.config import number
 from flash_doctor.preflight.document import read_text
 from flash_doctor.preflight.inputs import (
+    Adapter,
     Card,
     Disk,
+    Distributions,
     FlashBuild,
+    HostResources,
     Hub,
     Model,
     Prepared,
-    Stack,
-    System,
     Tokenizer,
     Totals,
-    Trained,
 )
 from flash_doctor.system.bounds import count_of, read_json
 
@@ -85,8 +85,8 @@ class Given:
             message = f"{self.path}: {name} has not the form that is expected"
             raise BadInput(message, evidence=(f"{type(error).__name__}: {error}",), advice=_ADVICE) from error
 
-    def stack(self) -> Part[Stack]:
-        return self.part("packages", lambda value: Stack(versions=_versions(value)))
+    def stack(self) -> Part[Distributions]:
+        return self.part("packages", lambda value: Distributions(versions=_versions(value)))
 
     def flash(self) -> Part[FlashBuild]:
         return self.part("packages", _flash)
@@ -112,8 +112,8 @@ def _size(value: Any, unit: float) -> int:
     return count_of(float(value) * unit)
 
 
-def system(value: Mapping[str, Any]) -> System:
-    return System(
+def system(value: Mapping[str, Any]) -> HostResources:
+    return HostResources(
         wsl=bool(value.get("wsl")),
         container=bool(value.get("container")),
         cpus=count_of(value.get("cpus") or 1),
@@ -251,7 +251,7 @@ def _tokenizer(value: Mapping[str, Any] | None) -> Tokenizer | Unknown:
     )
 
 
-def trained(value: Mapping[str, Any] | None) -> Trained | Absent:
+def trained(value: Mapping[str, Any] | None) -> Adapter | Absent:
     if not value:
         return Absent(absent="no finished adapter")
-    return Trained(base=str(value.get("base_model_name_or_path") or ""), where="adapter_config.json")
+    return Adapter(base=str(value.get("base_model_name_or_path") or ""), where="adapter_config.json")

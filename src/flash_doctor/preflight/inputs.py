@@ -17,7 +17,7 @@ from flash_doctor.preflight.config import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class System:
+class HostResources:
     """The machine around the run; `quota` in cores, None without one."""
 
     wsl: bool
@@ -41,7 +41,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stack:
+class Distributions:
     """Installed distributions, by normalised name."""
 
     versions: Mapping[str, Version]
@@ -140,7 +140,7 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class DataRow:
     """One row of a data file, with its number from 1."""
 
     number: int
@@ -156,7 +156,7 @@ class Sample:
 
     key: str
     path: str
-    records: tuple[Record, ...]
+    records: tuple[DataRow, ...]
     faults: tuple[tuple[int, str], ...] = ()
     missing: str = ""
     whole: bool = True
@@ -219,7 +219,7 @@ class Tokenizer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class Adapter:
     """A finished adapter's adapter_config.json."""
 
     base: str
@@ -227,17 +227,17 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Inputs:
     """A run and its surroundings."""
 
     run: Run
     schema: Part[Schema]
     axolotl: Part[Version]
     transformers: Part[Version]
-    system: Part[System]
+    system: Part[HostResources]
     cards: Part[tuple[Card, ...]]
     world: Part[int]
-    stack: Part[Stack]
+    stack: Part[Distributions]
     flash: Part[FlashBuild]
     variables: Part[Mapping[str, str]]
     logged_in: Part[bool]
@@ -250,7 +250,7 @@ class Scene:
     totals: Part[Totals]
     model: Part[Model]
     tokenizer: Part[Tokenizer]
-    trained: Part[Trained]
+    trained: Part[Adapter]
     importable: Mapping[str, bool]
     modules: Part[tuple[Path, ...]]
     server: Part[bool]

@@ -94,7 +94,7 @@ _LOADED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class TrainingState:
     """What training adds to each parameter: bytes whole on each GPU, bytes divided over them, and these in words."""
 
     whole: float
@@ -102,7 +102,7 @@ class Trained:
     how: str
 
 
-def training(run: Run, model: Model, plan: ZeroPlan | None, state: float) -> Trained:
+def training(run: Run, model: Model, plan: ZeroPlan | None, state: float) -> TrainingState:
     """A full fine-tune, with an optimiser that has `state` bytes for each parameter in 32 bit."""
     if plan is not None:
         return _zero(plan, state)
@@ -112,26 +112,30 @@ def training(run: Run, model: Model, plan: ZeroPlan | None, state: float) -> Tra
     states = state * size / FULL if state > 3 else state  # they follow the weights; 8-bit ones are what they are
     copy = HALF if size == FULL and (run.on("bf16") or run.on("fp16")) else 0.0
     how = f"{size:g} gradient + {states:g} optimiser" + (f" + {copy:g} autocast's copy" if copy else "")
-    return Trained(whole=size + states + copy, divided=0.0, how=how)
+    return TrainingState(whole=size + states + copy, divided=0.0, how=how)
 
 
-def _zero(plan: ZeroPlan, state: float) -> Trained:
+def _zero(plan: ZeroPlan, state: float) -> TrainingState:
     stage = 2 if plan.stage is None else min(max(plan.stage, 0), 3)
     whole, divided = _ZERO[stage]
     if plan.offloads_optimizer:
         kept = whole if stage == 1 else 0.0
-        return Trained(whole=kept, divided=0.0, how=f"{kept:g}; master copy and optimiser are in the host's RAM")
+        return TrainingState(whole=kept, divided=0.0, how=f"{kept:g}; master copy and optimiser are in the host's RAM")
     if stage == 0:
-        return Trained(whole=whole + state, divided=0.0, how=f"2 gradient + 4 master copy + {state:g} optimiser")
+        return TrainingState(whole=whole + state, divided=0.0, how=f"2 gradient + 4 master copy + {state:g} optimiser")
     how = f"{divided:g} master copy and gradient + {state:g} optimiser, divided"
-    return Trained(whole=whole, divided=divided + state, how=f"{whole:g} gradient, whole; {how}" if whole else how)
+    return TrainingState(
+        whole=whole, divided=divided + state, how=f"{whole:g} gradient, whole; {how}" if whole else how
+    )
 
 
-def _fsdp(run: Run, state: float) -> Trained:
+def _fsdp(run: Run, state: float) -> TrainingState:
     if derive.fsdp_offloads(run):
-        return Trained(whole=0.0, divided=0.0, how="0; FSDP keeps weights, gradients and optimiser in the host's RAM")
+        return TrainingState(
+            whole=0.0, divided=0.0, how="0; FSDP keeps weights, gradients and optimiser in the host's RAM"
+        )
     how = f"2 gradient + 4 master copy + {state:g} optimiser, divided"
-    return Trained(whole=0.0, divided=_FSDP + state, how=how)
+    return TrainingState(whole=0.0, divided=_FSDP + state, how=how)
 
 
 GIB = 2**30

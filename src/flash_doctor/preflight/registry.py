@@ -21,7 +21,7 @@ from flash_doctor.system.commands import advice
 if TYPE_CHECKING:
     from flash_doctor.facts.preflight import PreflightFacts, RuleText
     from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Scene
+    from flash_doctor.preflight.inputs import Inputs
 
 T = TypeVar("T")
 EVERY = frozenset(Dialect)
@@ -74,7 +74,7 @@ class Rule:
         parameters = inspect.signature(self.function).parameters.items()
         return {name: str(parameter.annotation) for name, parameter in parameters}
 
-    def apply(self, scene: Scene, facts: PreflightFacts) -> Answer:
+    def apply(self, scene: Inputs, facts: PreflightFacts) -> Answer:
         """Run the rule, or say why it was not run."""
         if scene.run.dialect not in self.dialects:
             return Answer()

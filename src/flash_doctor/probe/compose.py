@@ -125,7 +125,7 @@ def attempt(read: Callable[P, Part[T]], *args: P.args, **kwargs: P.kwargs) -> Pa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
+class TargetParts:
     """The parts of the Environment that are of the target."""
 
     python: Part[Python]
@@ -147,15 +147,15 @@ class Patient:
 
 def read_patient(
     inquiry: Inquiry | None, environ: Mapping[str, str], requirements: Path | None, parts: Parts, runner: Runner
-) -> Patient:
+) -> TargetParts:
     """What the started script answers, and what of torch and flash-attn lies on the disk."""
     if inquiry is None:
-        return Patient(
+        return TargetParts(
             python=parts.unread("python"),
             packages=parts.unread("packages"),
             torch=parts.unread("torch"),
             flash=parts.unread("flash"),
-            indexes=parts.read("indexes", indexes.read_indexes, indexes.Places(environ, None, current_folder())),
+            indexes=parts.read("indexes", indexes.read_indexes, indexes.ConfigPlaces(environ, None, current_folder())),
             requirements=parts.unread("python") if requirements else _NO_REQUIREMENTS,
             extensions=parts.unread("extensions"),
         )
@@ -163,12 +163,12 @@ def read_patient(
     python, found, owners, closed = packages.described(answer.value)
     shadows = attempt(read_shadows, python, found, answer.started, environ, current_folder())
     python = replace(python, start=start, shadows=shadows)
-    places = indexes.Places(environ, python.prefix, current_folder())
+    places = indexes.ConfigPlaces(environ, python.prefix, current_folder())
     settings = parts.read("indexes", indexes.read_indexes, places)
     wanted = _requirements(requirements, python, environ, runner)
     installed = attempt(torch.read_torch, packages.importable(python), found)
     attention = attempt(flash.read_flash, python, found, owners, current_folder())
-    return Patient(
+    return TargetParts(
         python=python,
         packages=closed or found,
         torch=installed,
@@ -190,9 +190,9 @@ def _extensions(
     environ: Mapping[str, str],
 ) -> Part[tuple[Extension, ...]]:
     """Their reader is imported while the children work (`read_meanwhile`)."""
-    from flash_doctor.probe.extensions import Places, read_extensions
+    from flash_doctor.probe.extensions import CompiledFiles, read_extensions
 
-    places = Places(
+    places = CompiledFiles(
         owners=owners,
         others=attention.extensions if isinstance(attention, FlashAttention) else (),
         dependants={package.name for package in found.distributions if any(map(_is_torch, package.requires))},

@@ -39,7 +39,7 @@ _TOO_MANY = Unknown(unknown=f"not read: more than {EXTENSIONS_LIMIT} compiled fi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class CompiledFiles:
     """Where compiled files may be.
 
     `owners` names the distribution whose RECORD lists a shared object, `others` are files that no RECORD lists, and
@@ -59,7 +59,7 @@ class Places:
 
 
 def read_extensions(
-    python: Python, torch: Part[Torch], places: Places, environ: Mapping[str, str]
+    python: Python, torch: Part[Torch], places: CompiledFiles, environ: Mapping[str, str]
 ) -> Part[tuple[Extension, ...]]:
     """Every compiled file of the target that needs torch or brings GPU code; one that is broken hides no other.
 
@@ -118,7 +118,7 @@ def _gpu_code(path: Path) -> Part[CudaArchs]:
         return Unknown(unknown=error.message)
 
 
-def _sift(path: Path, places: Places) -> bool | Unknown | None:
+def _sift(path: Path, places: CompiledFiles) -> bool | Unknown | None:
     """True where it needs torch, False where it only brings GPU code, None where neither: by a look at its names."""
     try:
         with mapped(path) as data:

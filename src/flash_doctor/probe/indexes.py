@@ -28,7 +28,7 @@ _VARIABLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ConfigPlaces:
     """Where settings are looked for: the environment, the target's prefix, the current folder."""
 
     environ: Mapping[str, str]
@@ -42,7 +42,7 @@ class Places:
         return Path(self.environ.get("XDG_CONFIG_HOME") or home / ".config")
 
 
-def read_indexes(places: Places) -> Part[tuple[IndexSetting, ...]]:
+def read_indexes(places: ConfigPlaces) -> Part[tuple[IndexSetting, ...]]:
     """Every configured address, its secrets masked; in the order variables, pip's files, uv's files.
 
     Returns:
@@ -58,7 +58,7 @@ def read_indexes(places: Places) -> Part[tuple[IndexSetting, ...]]:
     return found or Absent(absent="neither pip nor uv is configured with an index of its own")
 
 
-def _of_variables(places: Places) -> Iterator[tuple[str, str]]:
+def _of_variables(places: ConfigPlaces) -> Iterator[tuple[str, str]]:
     for name in _VARIABLES:
         # masked before it is taken apart: a password may hold what parts two addresses
         for word in secrets(places.environ.get(name, "")).replace(",", " ").split():
@@ -67,7 +67,7 @@ def _of_variables(places: Places) -> Iterator[tuple[str, str]]:
             yield (address if equals and "/" not in label else word), name
 
 
-def _pip_files(places: Places) -> Iterator[Path]:
+def _pip_files(places: ConfigPlaces) -> Iterator[Path]:
     """Pip's configuration files, from the whole machine's to the environment's; later ones win."""
     chosen = places.environ.get("PIP_CONFIG_FILE")
     for folder in (places.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"):
@@ -82,7 +82,7 @@ def _pip_files(places: Places) -> Iterator[Path]:
         yield Path(chosen)
 
 
-def _of_pip(places: Places) -> Iterator[tuple[str, str]]:
+def _of_pip(places: ConfigPlaces) -> Iterator[tuple[str, str]]:
     for path in _pip_files(places):
         text = _text(path)
         if text is not None:
@@ -116,7 +116,7 @@ def _words(value: str, path: Path, key: str) -> list[str]:
         raise BadInput(message) from error
 
 
-def _uv_files(places: Places) -> Iterator[Path]:
+def _uv_files(places: ConfigPlaces) -> Iterator[Path]:
     if places.environ.get("UV_NO_CONFIG"):
         return
     if chosen := places.environ.get("UV_CONFIG_FILE"):
@@ -132,7 +132,7 @@ def _uv_files(places: Places) -> Iterator[Path]:
             yield folder / "pyproject.toml"
 
 
-def _of_uv(places: Places) -> Iterator[tuple[str, str]]:
+def _of_uv(places: ConfigPlaces) -> Iterator[tuple[str, str]]:
     for path in _uv_files(places):
         text = _text(path)
         if text is None or (path.name == "pyproject.toml" and "tool.uv" not in text):

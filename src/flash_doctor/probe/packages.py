@@ -37,7 +37,7 @@ _MOST_FOLDERS = 1000  # of sys.path
 _NO_RECORD = Absent(absent="the distribution has no RECORD")
 
 
-class Described(NamedTuple):
+class TargetDocument(NamedTuple):
     """What the document of inside.py says: `owners` has the distribution whose RECORD lists a compiled file.
 
     `closed` is why the packages cannot be told, None where they can.
@@ -49,7 +49,7 @@ class Described(NamedTuple):
     closed: Unknown | None
 
 
-def described(raw: Any) -> Described:
+def described(raw: Any) -> TargetDocument:
     """The raw document of inside.py as values.
 
     Raises:
@@ -58,7 +58,7 @@ def described(raw: Any) -> Described:
     try:
         packages = read_packages(raw)
         python = read_python(raw, packages)
-        return Described(python, packages, binary_owners(raw), closed_site(raw, python))
+        return TargetDocument(python, packages, binary_owners(raw), closed_site(raw, python))
     except (TypeError, ValueError, AttributeError, LookupError) as error:
         message = "the target's Python does not answer as the doctor's script does: something answers in its place"
         raise TargetError(message, evidence=(f"{type(error).__name__}: {cut(str(error), 200)}",)) from error

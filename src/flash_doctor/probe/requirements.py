@@ -79,7 +79,7 @@ def read_requirements(
         BadInput: a file that cannot be read, or a line that is no requirement; the message names file and line.
     """
     try:
-        lines = tuple(_Reader().lines(file))
+        lines = tuple(_FileReader().lines(file))
     except FileNotFoundError as error:
         message = f"{file}: there is no such requirements file"
         raise BadInput(message) from error
@@ -114,7 +114,7 @@ def _option(line: _Line) -> tuple[str, str]:
 
 
 @dataclass
-class _Reader:
+class _FileReader:
     """Reads a file and those that it names; `files` are the ones that were read, `left` how many bytes may be."""
 
     files: set[Path] = field(default_factory=set)

@@ -14,7 +14,7 @@ from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
     from flash_doctor.model import Target
-    from flash_doctor.probe.target_script import Answer
+    from flash_doctor.probe.target_script import ScriptAnswer
 
 # What the standard library's site.py says of start-up files whose code failed.
 _COMPLAINT = re.compile(r"^(Error processing line \d+ of .*|Error in (?:site|user)customize;.*)$", re.MULTILINE)
@@ -33,7 +33,7 @@ class Inquiry:
     def target(self) -> Target:
         return self.script.target
 
-    def examine(self) -> tuple[Answer, Start]:
+    def examine(self) -> tuple[ScriptAnswer, Start]:
         """The answer, and how the interpreter started.
 
         Raises:
@@ -45,7 +45,7 @@ class Inquiry:
             return self._otherwise(failure)
         return answer, _start(answer)
 
-    def _otherwise(self, failure: DoesNotStart) -> tuple[Answer, Start]:
+    def _otherwise(self, failure: DoesNotStart) -> tuple[ScriptAnswer, Start]:
         """The first other manner in which it answers."""
         for manner in (Manner.WITHOUT_VARIABLES, Manner.BARE):
             try:
@@ -57,7 +57,7 @@ class Inquiry:
         raise failure
 
 
-def _start(answer: Answer, *, failure: tuple[str, ...] = (), bare: bool = False) -> Start:
+def _start(answer: ScriptAnswer, *, failure: tuple[str, ...] = (), bare: bool = False) -> Start:
     printed = answer.printed.strip("\n")
     return Start(
         failure=failure,

@@ -70,7 +70,7 @@ class Manner(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ScriptAnswer:
     """What the script's `main` returned, and how the interpreter began.
 
     `started` are the modules that were loaded before any program of the user's; `printed` and `complaints` what its
@@ -95,7 +95,7 @@ class RunningScript:
         """The parsed JSON document; raises as `examine` does."""
         return self.examine().value
 
-    def examine(self) -> Answer:
+    def examine(self) -> ScriptAnswer:
         """The answer with what came before it.
 
         Raises:
@@ -116,7 +116,7 @@ class RunningScript:
             raise self._failed(completed)
         try:
             modules, value = _accept(read_json(text, limit=_LIMIT, finite=False, origin=str(self.target.python)))
-            return Answer(value=value, started=modules, printed=printed, complaints=completed.errors)
+            return ScriptAnswer(value=value, started=modules, printed=printed, complaints=completed.errors)
         except (ValueError, TypeError) as error:
             raise self._failed(completed) from error
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class State(Enum):
+class LinkState(Enum):
     """How a link is; the value is the word people read."""
 
     SOUND = "ok"
@@ -44,7 +44,7 @@ class Link:
     """One link: its state, what is there (`detail`, may be empty), and the codes of the findings that made it so."""
 
     name: str
-    state: State
+    state: LinkState
     detail: str
     codes: tuple[str, ...] = ()
 
@@ -56,7 +56,7 @@ class Chain:
     @property
     def broken(self) -> Link | None:
         """The first broken link: what lies behind it cannot be judged by whether it runs."""
-        return next((link for link in self.links if link.state is State.BROKEN), None)
+        return next((link for link in self.links if link.state is LinkState.BROKEN), None)
 
     def position(self, name: str | None) -> int:
         """Place of a link by name; what is no link comes last."""
@@ -96,54 +96,54 @@ def chain(report: Report, families: Mapping[str, Family]) -> Chain:
     return Chain(links=tuple(_link(name, *details[name], report, families) for name in LINKS if name in asked))
 
 
-def _link(name: str, state: State, detail: str, report: Report, families: Mapping[str, Family]) -> Link:
+def _link(name: str, state: LinkState, detail: str, report: Report, families: Mapping[str, Family]) -> Link:
     mine = [finding for finding in report.findings if link_of(finding.code, finding.subject, families) == name]
     skipped = sum(link_of(unchecked.code, "", families) == name for unchecked in report.unchecked)
     state = _worst(mine, state)
-    if skipped and state in {State.SOUND, State.WARNED}:
+    if skipped and state in {LinkState.SOUND, LinkState.WARNED}:
         checks = "1 check" if skipped == 1 else f"{skipped} checks"
         detail = f"{detail} ({checks} not made)".strip()
     return Link(name=name, state=state, detail=detail, codes=tuple(dict.fromkeys(finding.code for finding in mine)))
 
 
-def _worst(findings: list[Finding], state: State) -> State:
+def _worst(findings: list[Finding], state: LinkState) -> LinkState:
     """The state of the findings where they are worse than what the part alone says."""
     severities = {finding.severity for finding in findings}
     if Severity.ERROR in severities:
-        return State.BROKEN
-    return State.WARNED if state is State.SOUND and Severity.WARNING in severities else state
+        return LinkState.BROKEN
+    return LinkState.WARNED if state is LinkState.SOUND and Severity.WARNING in severities else state
 
 
-def _told(part: Part[T], describe: Callable[[T], tuple[State, str]]) -> tuple[State, str]:
+def _told(part: Part[T], describe: Callable[[T], tuple[LinkState, str]]) -> tuple[LinkState, str]:
     if isinstance(part, Unknown):
-        return State.UNKNOWN, part.unknown
+        return LinkState.UNKNOWN, part.unknown
     if isinstance(part, Absent):
-        return State.MISSING, part.absent
+        return LinkState.MISSING, part.absent
     return describe(part)
 
 
-def _gpus(gpus: Gpus) -> tuple[State, str]:
+def _gpus(gpus: Gpus) -> tuple[LinkState, str]:
     counted = Counter(gpu.name for gpu in gpus.devices)
     text = ", ".join(f"{count} x {name}" for name, count in counted.items())
-    return (State.SOUND, text) if text else (State.MISSING, "no GPU found")
+    return (LinkState.SOUND, text) if text else (LinkState.MISSING, "no GPU found")
 
 
-def _driver(driver: Driver) -> tuple[State, str]:
+def _driver(driver: Driver) -> tuple[LinkState, str]:
     version, newest = known(driver.version), known(driver.max_cuda)
     if version is None:
-        return State.UNKNOWN, "its version could not be read"
+        return LinkState.UNKNOWN, "its version could not be read"
     number = driver_number(version)
-    return State.SOUND, f"{number}, CUDA up to {newest}" if newest else number
+    return LinkState.SOUND, f"{number}, CUDA up to {newest}" if newest else number
 
 
-def _torch(torch: Torch) -> tuple[State, str]:
+def _torch(torch: Torch) -> tuple[LinkState, str]:
     cuda = known(torch.cuda)
     built = f", built for CUDA {cuda}" if cuda else ""
-    return State.SOUND, f"{torch.version}{built}"
+    return LinkState.SOUND, f"{torch.version}{built}"
 
 
-def _flash(flash: FlashAttention) -> tuple[State, str]:
+def _flash(flash: FlashAttention) -> tuple[LinkState, str]:
     """Distributions by name and version; modules alone where no distribution claims them."""
     names = [f"{package.name} {package.raw_version}" for package in flash.packages]
     names = names or [f"{module.name} (no package metadata)" for module in flash.modules]
-    return (State.SOUND, ", ".join(names)) if names else (State.MISSING, "not installed")
+    return (LinkState.SOUND, ", ".join(names)) if names else (LinkState.MISSING, "not installed")

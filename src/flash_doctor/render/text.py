@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Family, Finding, Report, Severity, Unchecked, Verdict
-from flash_doctor.render.chain import Chain, Link, State, chain, link_of
+from flash_doctor.render.chain import Chain, Link, LinkState, chain, link_of
 from flash_doctor.system.redact import cut
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ MAX_TEXT = 1000  # characters
 MAX_CODES = 6
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control, format (bidi), surrogate, private use, separators
 _STATE_STYLE = {
-    State.SOUND: Style.GOOD,
-    State.WARNED: Style.WARN,
-    State.BROKEN: Style.BAD,
-    State.MISSING: Style.DIM,
-    State.UNKNOWN: Style.WARN,
+    LinkState.SOUND: Style.GOOD,
+    LinkState.WARNED: Style.WARN,
+    LinkState.BROKEN: Style.BAD,
+    LinkState.MISSING: Style.DIM,
+    LinkState.UNKNOWN: Style.WARN,
 }
 _SEVERITY_STYLE = {Severity.ERROR: Style.BAD, Severity.WARNING: Style.WARN, Severity.INFO: Style.DIM}
 _SEVERITY_WORD = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
@@ -120,7 +120,7 @@ def _verdict(report: Report, links: Chain, numbers: str) -> tuple[Span, ...]:
     if report.unchecked:
         skipped = count(len(report.unchecked), "check")
         return Span("No problem found", Style.GOOD), Span(f", but {skipped} could not be made.")
-    if report.only or any(link.state is State.UNKNOWN for link in links.links):
+    if report.only or any(link.state is LinkState.UNKNOWN for link in links.links):
         return Span("No problem found", Style.GOOD), Span(" in what was looked at.")
     return Span("Healthy", Style.GOOD), Span(": no problem found.")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flash_doctor.model import Absent
 from flash_doctor.model.plan import Alternative, Move, NoPlan, Plan
 from flash_doctor.resolve.alternatives import Search, outward, torch_alternative
-from flash_doctor.resolve.axes import Verdict, judge
+from flash_doctor.resolve.axes import SortedWheels, judge
 from flash_doctor.resolve.constraints import take_seat
 from flash_doctor.resolve.describe import describe
 from flash_doctor.resolve.goal import read_goal
@@ -48,7 +48,7 @@ class _Resolution:
         self.wish = read_goal(goal)
         taken = take_seat(environment, facts, self.wish)
         self.seat, self.notes = taken.seat, taken.notes
-        self.verdict: Verdict = judge(wheels, self.seat)
+        self.verdict: SortedWheels = judge(wheels, self.seat)
 
     def answer(self) -> Plan | NoPlan:
         if self.wish.torch is not None and not self._torch_is_there():

@@ -12,7 +12,7 @@ from flash_doctor.facts import Facts
 from flash_doctor.model import Environment, FlashKind
 from flash_doctor.model.plan import Alternative, Axis, Install, Move, Risk
 from flash_doctor.model.wheel import Evidence, Wheel
-from flash_doctor.resolve.axes import Seat, Verdict
+from flash_doctor.resolve.axes import Seat, SortedWheels
 from flash_doctor.resolve.build import Site, source_build
 from flash_doctor.resolve.rank import rank
 from flash_doctor.resolve.sources.live import Live
@@ -28,7 +28,7 @@ class Search:
     """What the search knows: the seat, every wheel's verdict, the environment and the facts."""
 
     seat: Seat
-    verdict: Verdict
+    verdict: SortedWheels
     environment: Environment
     facts: Facts
     live: Live

@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from flash_doctor.model import Capability
 from flash_doctor.model.plan import Axis, Rejection
-from flash_doctor.model.wheel import Evidence, GpuCode, Wheel, WheelFamily, python_text
+from flash_doctor.model.wheel import Evidence, Wheel, WheelFamily, WheelTarget, python_text
 from flash_doctor.resolve.goal import Wish
 
 if TYPE_CHECKING:
@@ -168,11 +168,11 @@ def fits_gpu(family: WheelFamily, seat: Seat) -> str | None:
 
 
 @cache
-def codes_text(code: tuple[GpuCode, ...]) -> str:
+def codes_text(code: tuple[WheelTarget, ...]) -> str:
     return ", ".join(map(str, code))
 
 
-def runs(code: GpuCode, gpu: Capability, own_code: frozenset[Capability]) -> bool:
+def runs(code: WheelTarget, gpu: Capability, own_code: frozenset[Capability]) -> bool:
     """SASS runs on its major version from its minor upwards, on an exact target only there; PTX on anything newer."""
     if code.upward:
         return gpu >= code.capability
@@ -244,7 +244,7 @@ Axes = tuple[Axis, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class SortedWheels:
     """Wheels that fit, and the refusals by the axes that they violate; each group newest first."""
 
     fitting: tuple[Wheel, ...]
@@ -262,7 +262,7 @@ class Verdict:
         return tuple(refusal for axes in order for refusal in self.refused[axes])
 
 
-def judge(wheels: Wheels, seat: Seat) -> Verdict:
+def judge(wheels: Wheels, seat: Seat) -> SortedWheels:
     """Ask every axis about every wheel of the wanted distribution; one pass, no wheel twice."""
     fitting: list[Wheel] = []
     refused: dict[Axes, list[Rejection]] = {}
@@ -286,4 +286,6 @@ def judge(wheels: Wheels, seat: Seat) -> Verdict:
                 whole.append(Rejection(wheel=wheel, axis=axis, why=reason, axes=axes))
             else:
                 fitting.append(wheel)
-    return Verdict(fitting=tuple(fitting), refused={axes: tuple(group) for axes, group in refused.items() if group})
+    return SortedWheels(
+        fitting=tuple(fitting), refused={axes: tuple(group) for axes, group in refused.items() if group}
+    )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class IndexQuery:
     """What an index is asked: requirements with everything they need, under constraints, for one Python and platform.
 
     `python` as 3.12, `machine` as x86_64, `glibc` as (2, 35); None where not known. `indexes` come before the default.
@@ -42,7 +42,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class IndexAnswer:
     """One distribution as an index, or uv or pip for it, writes it down; nothing of it has been looked at."""
 
     name: object
@@ -53,7 +53,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class IndexFile:
     """One distribution of the answer: a wheel, or a source distribution; sha256 is None where the index has none."""
 
     name: NormalizedName
@@ -63,7 +63,7 @@ class Found:
     size: int | None
 
 
-def accept(claim: Claimed[Answer]) -> Found:
+def accept(claim: Claimed[IndexAnswer]) -> IndexFile:
     """An index's answer as ours: it names a distribution, a version, a file that an address can name, and its hash.
 
     Raises:
@@ -79,7 +79,7 @@ def accept(claim: Claimed[Answer]) -> Found:
     url = str(answer.url)
     named_file(url)
     sha256, size = answer.sha256, answer.size
-    return Found(
+    return IndexFile(
         name=name,
         version=version,
         url=url,
@@ -98,7 +98,7 @@ class IndexUnreachable(NoPlanFound):
 class Lookup(Protocol):
     """Somebody who can ask an index."""
 
-    def answer(self, question: Question) -> tuple[Found, ...]:
+    def answer(self, question: IndexQuery) -> tuple[IndexFile, ...]:
         """The complete set for the question; raises NoPlanFound when there is none."""
 
 
@@ -118,12 +118,12 @@ def settle(plan: Plan, environment: Environment, lookup: Lookup) -> Plan:
     return replace(plan, steps=(*steps, *_needed(found, leave, known(environment.packages))))
 
 
-def question(plan: Plan, open_steps: list[Install], environment: Environment) -> Question:
+def question(plan: Plan, open_steps: list[Install], environment: Environment) -> IndexQuery:
     """What to ask for the steps of a plan that have no address."""
     python, host = known(environment.python), known(environment.host)
     libc = known(host.libc) if host else None
     changed = {step.name for step in plan.steps}
-    return Question(
+    return IndexQuery(
         requirements=tuple(step.requirement for step in open_steps),
         constraints=tuple(_constraints(known(environment.packages), changed)),
         python=f"{python.version.major}.{python.version.minor}" if python else None,
@@ -155,7 +155,7 @@ def torch_chain(packages: Packages | None) -> set[NormalizedName]:
     return names | {TORCH}
 
 
-def _settled(step: Step, found: Found | None) -> Step:
+def _settled(step: Step, found: IndexFile | None) -> Step:
     if not isinstance(step, Install) or step.settled or found is None:
         return step
     return replace(
@@ -169,7 +169,7 @@ def _settled(step: Step, found: Found | None) -> Step:
 
 
 def _needed(
-    found: Mapping[NormalizedName, Found], leave: set[NormalizedName], packages: Packages | None
+    found: Mapping[NormalizedName, IndexFile], leave: set[NormalizedName], packages: Packages | None
 ) -> Iterator[Install]:
     """The rest of the answer: what is not installed in that version yet."""
     for one in found.values():

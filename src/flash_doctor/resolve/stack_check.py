@@ -13,7 +13,7 @@ from flash_doctor.model.wheel import StackVerdict
 from flash_doctor.resolve import resolve
 from flash_doctor.resolve.describe import describe
 from flash_doctor.resolve.goal import FLASH
-from flash_doctor.resolve.index_query import IndexUnreachable, Question
+from flash_doctor.resolve.index_query import IndexQuery, IndexUnreachable
 from flash_doctor.resolve.steps import TORCH
 from flash_doctor.system.requirement import parse
 
@@ -54,8 +54,8 @@ def _ask(stack: Stack, lines: list[str], lookup: Lookup) -> StackVerdict:
     return StackVerdict(consistent=True, why=why, versions=tuple(f"{one.name}=={one.version}" for one in found))
 
 
-def _question(stack: Stack, lines: list[str]) -> Question:
-    return Question(
+def _question(stack: Stack, lines: list[str]) -> IndexQuery:
+    return IndexQuery(
         requirements=tuple(lines),
         constraints=(),
         python=stack.python or None,

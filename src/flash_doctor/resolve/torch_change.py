@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts import Facts
     from flash_doctor.facts.torch import TorchBuild, TorchRelease
-    from flash_doctor.resolve.axes import Verdict
+    from flash_doctor.resolve.axes import SortedWheels
 
 TORCH_AXES = (Axis.TORCH, Axis.CUDA, Axis.ABI, Axis.DRIVER)
 
@@ -89,7 +89,7 @@ def _choice(version: Version, build: TorchBuild, seat: Seat, facts: Facts) -> To
     )
 
 
-def torch_moves(seat: Seat, verdict: Verdict, facts: Facts) -> tuple[TorchMove, ...]:
+def torch_moves(seat: Seat, verdict: SortedWheels, facts: Facts) -> tuple[TorchMove, ...]:
     """For every torch that the machine can run, the best wheel that then fits; those without one are left out."""
     shelves = _Shelves(verdict.fitting + verdict.only(*TORCH_AXES))
     found = []

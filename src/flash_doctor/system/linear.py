@@ -54,7 +54,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Match:
     """A match in `text`: its `span` in bytes, and those of the named groups that took part."""
 
     text: bytes
@@ -106,7 +106,7 @@ class Pattern:
         found = self._loose.search(text, start, stop)
         return found.start() if found else None
 
-    def search(self, text: bytes, work: Work | None = None) -> Found | None:
+    def search(self, text: bytes, work: Work | None = None) -> Match | None:
         """The first match."""
         if self.counts:
             if len(text) > _SHORT and self.may_stand(text, work) is None:
@@ -121,7 +121,7 @@ class Pattern:
         """Whether it matches at the beginning of the text."""
         return self._exact.match(text) is not None
 
-    def every(self, text: bytes) -> list[Found]:
+    def every(self, text: bytes) -> list[Match]:
         """All matches that do not overlap, in order."""
         return [found for match in self._exact.finditer(text) if (found := self._found(text, match))]
 
@@ -129,11 +129,11 @@ class Pattern:
         """Where the first pass finds it."""
         return [match.start() for match in self._loose.finditer(text)]
 
-    def _found(self, text: bytes, match: Any) -> Found | None:
+    def _found(self, text: bytes, match: Any) -> Match | None:
         if match is None:
             return None
         spans = {name: match.span(at) for name, at in self._names.items() if match.span(at)[0] >= 0}
-        return Found(text, match.span(), spans)
+        return Match(text, match.span(), spans)
 
 
 class Choice:

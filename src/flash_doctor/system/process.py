@@ -123,7 +123,7 @@ def _environment(command: Command) -> dict[str, str]:
     return kept
 
 
-class _Reader(threading.Thread):
+class _PipeReader(threading.Thread):
     """Drains one pipe, so that a child is never blocked by the other; keeps at most `limit` bytes."""
 
     def __init__(self, stream: IO[bytes], command: Command) -> None:
@@ -165,8 +165,8 @@ class _Child:
             raise CommandFailed(message) from error
         assert self.process.stdout is not None
         assert self.process.stderr is not None
-        self.out = _Reader(self.process.stdout, command)
-        self.err = _Reader(self.process.stderr, command)
+        self.out = _PipeReader(self.process.stdout, command)
+        self.err = _PipeReader(self.process.stderr, command)
         if command.stdin:
             threading.Thread(target=self._feed, daemon=True).start()
 
@@ -217,7 +217,7 @@ class _Child:
             self.process.wait(within)
         return self.process.returncode is not None
 
-    def _follow(self, reader: _Reader) -> None:
+    def _follow(self, reader: _PipeReader) -> None:
         """Until the pipe ends, which wakes us at once, or the child does, whose pipe a grandchild may hold.
 
         Popen.wait with a time limit would sleep up to 50 ms between two looks.

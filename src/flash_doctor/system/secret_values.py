@@ -59,7 +59,7 @@ class _Value(NamedTuple):
 
 def in_named_values(text: str) -> Iterator[Range]:
     """The values of all names that say secret, except what is plainly none."""
-    reader, done = _Reader(text), 0
+    reader, done = _ValueReader(text), 0
     for found in named().finditer(text):
         name = Name.of(text, found)
         if found.start() < done or not means_it(text, found, name) or not name.may_be_secret:
@@ -78,7 +78,7 @@ def _trimmed(word: str) -> str:
     return left or word
 
 
-class _Reader:
+class _ValueReader:
     """Reads values forward in one text; where words and lines end is looked for once for each of them."""
 
     def __init__(self, text: str) -> None:

@@ -12,7 +12,7 @@ from flash_doctor.system.bounds import read_json
 from flash_doctor.system.foreign import demand_ours
 from flash_doctor.system.process import Command
 from flash_doctor.system.redact import secrets
-from flash_doctor.verify.judge import Ending, judge
+from flash_doctor.verify.judge import ScriptEnd, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,14 +83,14 @@ def verify(
     return judge(_run(runner, command, mark), import_only=import_only, new_torch=new_torch)
 
 
-def _run(runner: Runner, command: Command, mark: str) -> Ending:
+def _run(runner: Runner, command: Command, mark: str) -> ScriptEnd:
     try:
         completed = runner.run(command)
     except TimedOut as error:
-        return Ending(events=_events(error.stdout, mark), hung=command.timeout)
+        return ScriptEnd(events=_events(error.stdout, mark), hung=command.timeout)
     except CommandFailed as error:
-        return Ending(events=(), stderr=error.message, code=_NOT_STARTED)
-    return Ending(
+        return ScriptEnd(events=(), stderr=error.message, code=_NOT_STARTED)
+    return ScriptEnd(
         events=_events(completed.stdout, mark), code=completed.returncode, stderr=secrets(completed.errors)[-4000:]
     )
 

@@ -34,7 +34,7 @@ _SLOW = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class ScriptEnd:
     """What the script told and how it ended: `code` (negative for a signal), or `hung` after so many seconds."""
 
     events: tuple[Mapping[str, Any], ...]
@@ -60,7 +60,7 @@ class Ending:
         return steps[-1] if steps else None
 
 
-def judge(ending: Ending, *, import_only: bool, new_torch: bool = False) -> Proof:
+def judge(ending: ScriptEnd, *, import_only: bool, new_torch: bool = False) -> Proof:
     """The proof that these events make; with `new_torch`, torch is one of the libraries that are proved."""
     findings = tuple(_findings(ending, import_only=import_only))
     worst = [finding for finding in findings if finding.severity is Severity.ERROR]
@@ -82,12 +82,12 @@ def judge(ending: Ending, *, import_only: bool, new_torch: bool = False) -> Proo
     )
 
 
-def _right(ending: Ending) -> int:
+def _right(ending: ScriptEnd) -> int:
     """Cases with a right answer."""
     return sum(step == "case" and event["ok"] and not event.get("wrong") for step, event in _ended(ending))
 
 
-def _level(ending: Ending, blame: Blame) -> Level:
+def _level(ending: ScriptEnd, blame: Blame) -> Level:
     if any(ending.of("finished")) and _right(ending) and blame is Blame.NOTHING:
         return Level.KERNEL
     steps = list(_ended(ending))
@@ -96,11 +96,11 @@ def _level(ending: Ending, blame: Blame) -> Level:
     return Level.IMPORT if len(imported) > 1 and not refused and blame is not Blame.LIBRARY else Level.STATIC
 
 
-def _ended(ending: Ending) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _ended(ending: ScriptEnd) -> Iterator[tuple[str, Mapping[str, Any]]]:
     return ((str(event["step"]), event) for event in ending.of("end"))
 
 
-def _findings(ending: Ending, *, import_only: bool) -> Iterator[Finding]:
+def _findings(ending: ScriptEnd, *, import_only: bool) -> Iterator[Finding]:
     yield from (_refusal(step, event) for step, event in _ended(ending) if not event["ok"])
     yield from (_fault(event) for event in ending.of("fault"))
     yield from (_slow(event) for event in ending.of("speed") if _is_slow(event))
@@ -170,7 +170,7 @@ def _slow(event: Mapping[str, Any]) -> Finding:
     )
 
 
-def _bad_end(ending: Ending) -> Finding:
+def _bad_end(ending: ScriptEnd) -> Finding:
     """All was told, and then the process did not end well: what takes apart at the end is torch's or the library's."""
     return Finding(
         code="V303",
@@ -181,11 +181,11 @@ def _bad_end(ending: Ending) -> Finding:
     )
 
 
-def _how(ending: Ending) -> str:
+def _how(ending: ScriptEnd) -> str:
     return f"did not end within {ending.hung:g} seconds" if ending.hung is not None else _death(ending.code)
 
 
-def _cut_off(ending: Ending) -> Finding:
+def _cut_off(ending: ScriptEnd) -> Finding:
     """The process died or was stopped: by which signal, in which step."""
     step = ending.open_step or {"step": "start"}
     where = str(step.get("case") or step["step"])

@@ -48,7 +48,7 @@ class World(Protocol):
         ...
 
 
-class System:
+class SystemClock:
     """This machine."""
 
     def now(self) -> float:

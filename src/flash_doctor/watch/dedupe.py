@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.model import Finding
-    from flash_doctor.watch.records import Record
+    from flash_doctor.watch.records import LogRecord
     from flash_doctor.watch.trainer_files import Settings
 
 MOST_SERIES = 256  # of files and ranks; any further ones are not judged
@@ -32,7 +32,7 @@ class _Heard(NamedTuple):
     epoch: float | None
 
 
-class Told(NamedTuple):
+class PlacedFinding(NamedTuple):
     """A finding, and where the run was."""
 
     finding: Finding
@@ -48,7 +48,7 @@ class Voices:
     series: dict[tuple[Path, str], Series] = field(default_factory=dict)
     heard: deque[_Heard] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
-    def hear(self, path: Path, record: Record, settings: Settings) -> Iterator[Told]:
+    def hear(self, path: Path, record: LogRecord, settings: Settings) -> Iterator[PlacedFinding]:
         """What is newly wrong by this record of that file, and was not told by another."""
         key = (path, record.stream)
         if key not in self.series and len(self.series) >= MOST_SERIES:
@@ -59,7 +59,7 @@ class Voices:
         for finding in findings:
             entry = _Heard(finding.code, finding.subject, *key, series.step, series.epoch)
             if not any(_is_same(before, entry) for before in self.heard):
-                yield Told(finding, series.step, series.epoch)
+                yield PlacedFinding(finding, series.step, series.epoch)
             self.heard.append(entry)
 
     @property

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class WatchOptions:
     """`every` and `idle` in seconds, `red` a used share; `once`: what is there now; `until_red`: an error ends it."""
 
     every: float = 5.0
@@ -38,7 +38,7 @@ class End(Enum):
 
 
 @dataclass
-class Ending:
+class RunActivity:
     """What is known of the processes that write, and when something new came last (monotonic seconds)."""
 
     world: World

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from flash_doctor.watch.records import LogReader
-from flash_doctor.watch.trainer_files import STATE, State, Unreadable, checkpoints, read_state
+from flash_doctor.watch.trainer_files import STATE, TrainerState, Unreadable, checkpoints, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flash_doctor.watch.records import Record
+    from flash_doctor.watch.records import LogRecord
 
 
 CHUNK = 1 << 20
@@ -22,7 +22,7 @@ LONGEST_LINE = 1 << 20
 
 
 @dataclass
-class Tail:
+class FollowedFile:
     """One file, from its beginning; `position` is the byte up to which it was read.
 
     A line longer than LONGEST_LINE bytes is dropped whole: no log line of a trainer is.
@@ -118,16 +118,16 @@ class LogSource:
     """One log or metrics file, followed."""
 
     path: Path
-    tail: Tail
+    tail: FollowedFile
     reader: LogReader = field(default_factory=LogReader)
     behind: bool = False
     grew: bool = False
 
     @classmethod
     def of(cls, path: Path) -> LogSource:
-        return cls(path=path, tail=Tail(path))
+        return cls(path=path, tail=FollowedFile(path))
 
-    def new(self) -> Iterator[Record]:
+    def new(self) -> Iterator[LogRecord]:
         """Records in what was written since the last time, or a bounded piece of it: then `behind` is set.
 
         Raises:
@@ -147,7 +147,7 @@ class LogSource:
         """When the file was changed last, in seconds since 1970; 0 where there is none."""
         return self.tail.written
 
-    def last(self) -> Iterator[Record]:
+    def last(self) -> Iterator[LogRecord]:
         """The record in a last line without an end, when nothing more will come."""
         return self.reader.records(self.tail.last())
 
@@ -163,12 +163,12 @@ class StateSource:
     signature: tuple[Path, int, int, int] | None = None
     taken: int = 0
     step: int | None = None
-    state: State | None = None
+    state: TrainerState | None = None
     failures: int = 0
     behind: bool = False
     grew: bool = False
 
-    def new(self) -> Iterator[Record]:
+    def new(self) -> Iterator[LogRecord]:
         """Entries of the history that were not there the last time.
 
         Raises:
@@ -198,7 +198,7 @@ class StateSource:
         """When the state that was read last was written."""
         return self.signature[1] / 1e9 if self.signature else 0.0
 
-    def last(self) -> Iterator[Record]:
+    def last(self) -> Iterator[LogRecord]:
         return iter(())
 
     def close(self) -> None:
@@ -219,7 +219,7 @@ class StateSource:
         signatures = [(path, stat.st_mtime_ns, stat.st_size, stat.st_ino) for path, stat in stats]
         return max(signatures, key=lambda signature: signature[1], default=None)
 
-    def _added(self, history: tuple[Record, ...]) -> tuple[Record, ...]:
+    def _added(self, history: tuple[LogRecord, ...]) -> tuple[LogRecord, ...]:
         """What stands behind the last entry taken; all of it where that one is not there: another run."""
         same = len(history) >= self.taken > 0 and history[self.taken - 1].step == self.step
         added = history[self.taken :] if same else history

@@ -11,7 +11,7 @@ from flash_doctor.watch.trainer_files import (
     ARGUMENTS,
     Checkpoint,
     Settings,
-    State,
+    TrainerState,
     Unreadable,
     checkpoints,
     read_settings,
@@ -38,7 +38,7 @@ class Folder:
     bytes: int = 0
     settings: Settings = field(default_factory=Settings)
 
-    def look(self, world: World, state: State | None, facts: WatchFacts) -> Iterator[Finding]:
+    def look(self, world: World, state: TrainerState | None, facts: WatchFacts) -> Iterator[Finding]:
         """What has changed on the disk and among the checkpoints.
 
         Raises:
@@ -55,7 +55,7 @@ class Folder:
         place = next((path for path in (self.path, *self.path.absolute().parents) if path.exists()), self.path)
         return world.space(place)
 
-    def _checkpoints(self, world: World, state: State | None, facts: WatchFacts) -> Iterator[Finding]:
+    def _checkpoints(self, world: World, state: TrainerState | None, facts: WatchFacts) -> Iterator[Finding]:
         known = checkpoints(self.path)
         whole = [each for each in known if each.complete]
         if not whole:
@@ -74,7 +74,7 @@ class Folder:
         self.told, found = judge_saved(self.told, saved, self.space(world), str(self.path), facts)
         yield from found
 
-    def _spacing(self, whole: list[Checkpoint], state: State | None) -> int | None:
+    def _spacing(self, whole: list[Checkpoint], state: TrainerState | None) -> int | None:
         """Steps between two checkpoints, as they are; save_steps says nothing where each epoch is saved."""
         if len(whole) > 1:
             return whole[-1].step - whole[-2].step

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 from flash_doctor.model import Finding, Severity
 from flash_doctor.watch.findings import finding, listed, plain
 from flash_doctor.watch.rules import RULES
-from flash_doctor.watch.series import Series, Told, absorb
+from flash_doctor.watch.series import Series, ToldFinding, absorb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_doctor.facts.watch import Limit, WatchFacts
-    from flash_doctor.watch.records import Record
+    from flash_doctor.watch.records import LogRecord
 
 
 _WORDS = {"above": "above", "below": "below", "equal": "exactly"}
 _SHOWN = 5
 
 
-def crossed_limits(series: Series, record: Record, facts: WatchFacts) -> Iterator[Finding]:
+def crossed_limits(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Finding]:
     """A finding for each limit that the newest value of a metric of this record crosses."""
     for limit in facts.limits:
         if facts.rules[limit.code].trainer in ("any", series.trainer) and _in_force(limit, series):
@@ -62,14 +62,14 @@ _ONCE_A_RUN = frozenset({"W-loss-flat"})  # looked for too seldom to say that it
 _WEIGHT = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 
 
-def judge(series: Series, record: Record, facts: WatchFacts) -> tuple[Series, tuple[Finding, ...]]:
+def judge(series: Series, record: LogRecord, facts: WatchFacts) -> tuple[Series, tuple[Finding, ...]]:
     """The series with the record in it, and what is newly wrong: a finding is told once while it lasts."""
     series = absorb(series, record, facts.memory)
     found = [finding for finding in _found(series, record, facts) if _applies(finding, series, facts)]
     return _tell(series, record, _without_consequences(found))
 
 
-def _found(series: Series, record: Record, facts: WatchFacts) -> Iterator[Finding]:
+def _found(series: Series, record: LogRecord, facts: WatchFacts) -> Iterator[Finding]:
     for rule in RULES:
         yield from rule(series, record, facts)
     yield from crossed_limits(series, record, facts)
@@ -89,7 +89,7 @@ def _without_consequences(found: list[Finding]) -> list[Finding]:
     ]
 
 
-def _tell(series: Series, record: Record, found: list[Finding]) -> tuple[Series, tuple[Finding, ...]]:
+def _tell(series: Series, record: LogRecord, found: list[Finding]) -> tuple[Series, tuple[Finding, ...]]:
     """Only what is new or worse than what was told of the same metric."""
     told = {key: entry for key, was in series.told.items() if (entry := _aged(was, key, record)).well < QUIET}
     new = []
@@ -99,10 +99,10 @@ def _tell(series: Series, record: Record, found: list[Finding]) -> tuple[Series,
         if before is None or _WEIGHT[fault.severity] > _WEIGHT[before]:
             new.append(fault)
         worst = max(filter(None, (fault.severity, before)), key=_WEIGHT.__getitem__)
-        told[key] = Told(severity=worst, well=0)
+        told[key] = ToldFinding(severity=worst, well=0)
     return replace(series, told=told), tuple(new)
 
 
-def _aged(told: Told, key: tuple[str, str], record: Record) -> Told:
+def _aged(told: ToldFinding, key: tuple[str, str], record: LogRecord) -> ToldFinding:
     code, metric = key
     return replace(told, well=told.well + 1) if metric in record.metrics and code not in _ONCE_A_RUN else told

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.watch.clock import World
     from flash_doctor.watch.dedupe import Voices
-    from flash_doctor.watch.end_of_run import Options
+    from flash_doctor.watch.end_of_run import WatchOptions
     from flash_doctor.watch.folder import Folder
 
 MEANINGS = (
@@ -49,7 +49,7 @@ _WORDS = {
 }
 
 
-def started(folders: Sequence[Folder], options: Options, world: World) -> Finding:
+def started(folders: Sequence[Folder], options: WatchOptions, world: World) -> Finding:
     """What is watched, and how full its disk is."""
     rooms = [_room(folder, world) for folder in folders if not folder.shares_disk]
     how = "once" if options.once else f"every {duration(options.every)}"
@@ -70,7 +70,7 @@ def _room(folder: Folder, world: World) -> str:
     return f"disk {space.share:.0%} used, {size(space.free)} free"
 
 
-def ended(end: End, voices: Voices, told: Counter[Severity], options: Options) -> Finding:
+def ended(end: End, voices: Voices, told: Counter[Severity], options: WatchOptions) -> Finding:
     """Why watching ends, and what came of it."""
     why = _WORDS.get(end) or f"nothing new for {duration(options.idle)}: the run is taken as ended"
     numbers = f"{_counted(told[Severity.ERROR], 'error')}, {_counted(told[Severity.WARNING], 'warning')}"

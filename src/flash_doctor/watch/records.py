@@ -33,7 +33,7 @@ _LONGEST_EXCERPT = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class LogRecord:
     """The metrics of one log line by the Trainer's names; NaN and infinities are values, and null is NaN.
 
     `excerpt` is the line itself, shortened: the evidence. `stream` tells the ranks of one log apart.
@@ -51,7 +51,7 @@ class Record:
         return FINAL in self.metrics
 
 
-def record_of(raw: Mapping[str, object], excerpt: str, stream: str = "") -> Record | None:
+def record_of(raw: Mapping[str, object], excerpt: str, stream: str = "") -> LogRecord | None:
     """A record of what was logged; None where these are no metrics of a training."""
     if len(raw) > _MOST_METRICS:
         return None
@@ -62,7 +62,7 @@ def record_of(raw: Mapping[str, object], excerpt: str, stream: str = "") -> Reco
     metrics = dict(_named(numbers))
     if not any(_TELLING.fullmatch(name) for name in metrics):
         return None
-    return Record(
+    return LogRecord(
         metrics=metrics,
         step=int(step) if step is not None and math.isfinite(step) else None,
         epoch=epoch if epoch is not None and math.isfinite(epoch) else None,
@@ -145,7 +145,7 @@ class LogReader:
     bar: bytes = b""
     late: bool | None = None
 
-    def records(self, lines: Iterable[bytes]) -> Iterator[Record]:
+    def records(self, lines: Iterable[bytes]) -> Iterator[LogRecord]:
         for line in lines:
             if b"%|" in line[:40]:
                 self._bar(line)
@@ -165,7 +165,7 @@ class LogReader:
         match = None if self.late else _BAR.match(_plain(self.bar))
         return int(match[1]) if match else None
 
-    def _found(self, line: bytes) -> Iterator[Record]:
+    def _found(self, line: bytes) -> Iterator[LogRecord]:
         text = _plain(line)
         begin = text.find("{")
         if begin < 0:  # it stood in a sequence that only colours

@@ -14,13 +14,13 @@ from flash_doctor.watch.series import MEMORY, Series, evaluation_losses, is_trai
 
 if TYPE_CHECKING:
     from flash_doctor.facts.watch import WatchFacts
-    from flash_doctor.watch.records import Record
+    from flash_doctor.watch.records import LogRecord
 
 Found = Iterator[Finding]
 _FALLING_SCHEDULES = frozenset({"linear", "cosine", "polynomial"})
 
 
-def not_a_number(series: Series, record: Record, facts: WatchFacts) -> Found:
+def not_a_number(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """NaN or infinite loss, grad_norm or eval loss, or a loss of 0.0 that the Trainer's filter made of NaN."""
     watched = {name: record.metrics[name] for name in ("loss", "grad_norm") if name in record.metrics}
     for name, value in {**watched, **evaluation_losses(record)}.items():
@@ -34,7 +34,7 @@ def not_a_number(series: Series, record: Record, facts: WatchFacts) -> Found:
         yield finding(facts, "W-nan", Severity.ERROR, name, summary, *evidence)
 
 
-def _scaling(series: Series, record: Record, facts: WatchFacts) -> bool:
+def _scaling(series: Series, record: LogRecord, facts: WatchFacts) -> bool:
     """Whether this is fp16's loss scaling finding its scale: a few overflows at the start are part of it."""
     loss = record.metrics.get("loss", 0.0)
     overflows = series.window("grad_norm", facts.scaling.logs)
@@ -47,7 +47,7 @@ def _finds_scale(series: Series, facts: WatchFacts) -> bool:
     return series.settings.is_on("fp16") and series.step <= facts.scaling.steps
 
 
-def spike(series: Series, record: Record, facts: WatchFacts) -> Found:
+def spike(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """A loss far above the losses before it: by ratio, and by what these losses vary anyway."""
     numbers = facts.spike
     loss = record.metrics.get("loss", math.nan)
@@ -61,7 +61,7 @@ def spike(series: Series, record: Record, facts: WatchFacts) -> Found:
         yield finding(facts, "W-loss-spike", severity, "loss", summary, f"losses before: {listed(before[-5:])}")
 
 
-def rise(series: Series, record: Record, facts: WatchFacts) -> Found:
+def rise(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """A loss that climbs, however slowly, far above where it began: no single log of it is a spike."""
     numbers = facts.spike
     if "loss" not in record.metrics or len(series.newest) < 2 * numbers.least:
@@ -76,7 +76,7 @@ def rise(series: Series, record: Record, facts: WatchFacts) -> Found:
         yield finding(facts, "W-loss-spike", severity, "loss", summary, evidence)
 
 
-def flat(series: Series, record: Record, facts: WatchFacts) -> Found:
+def flat(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """A loss that does not fall from the first logs, nor from the first third, to the newest third of the run.
 
     Looked at seldom: of many looks at noise one would see anything.
@@ -111,7 +111,7 @@ def _fall(first: tuple[float, ...], newest: tuple[float, ...]) -> tuple[float, f
     return 1 - median(newest) / start, math.hypot(error_of_median(first), error_of_median(newest)) / start
 
 
-def overfit(series: Series, record: Record, facts: WatchFacts) -> Found:
+def overfit(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """An eval loss that rises from evaluation to evaluation while the training loss falls."""
     numbers = facts.overfit
     for name in evaluation_losses(record):
@@ -126,7 +126,7 @@ def overfit(series: Series, record: Record, facts: WatchFacts) -> Found:
             yield finding(facts, "W-overfit", Severity.WARNING, name, summary, f"{name}: {listed(losses)}", training)
 
 
-def learning_rate(series: Series, record: Record, facts: WatchFacts) -> Found:
+def learning_rate(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """A learning rate that is no number, stays 0, or does not move under a schedule that falls."""
     rates = series.window("learning_rate", facts.rate.constant)
     if "learning_rate" not in record.metrics or not rates:  # a line of the end is in no window
@@ -155,7 +155,7 @@ def _stuck(series: Series, rates: tuple[float, ...], facts: WatchFacts) -> bool:
     return series.steps[-1] - series.steps[-constant] >= whole / 20 if whole > 0 else False
 
 
-def no_evaluation(series: Series, record: Record, facts: WatchFacts) -> Found:
+def no_evaluation(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """Evaluation is configured and the first epoch went by without."""
     if series.evaluations or not series.settings.evaluates or series.epoch is None or series.epoch < 1.05:
         return
@@ -165,7 +165,7 @@ def no_evaluation(series: Series, record: Record, facts: WatchFacts) -> Found:
         yield finding(facts, "W-no-eval", Severity.WARNING, "eval_loss", "was not logged in the first epoch", evidence)
 
 
-def memory_creep(series: Series, record: Record, facts: WatchFacts) -> Found:
+def memory_creep(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """GPU memory that grew over each of the last hundreds of steps."""
     numbers = facts.memory
     for name in sorted(MEMORY):
@@ -176,7 +176,7 @@ def memory_creep(series: Series, record: Record, facts: WatchFacts) -> Found:
             yield finding(facts, "W-memory-creep", Severity.WARNING, name, summary, evidence)
 
 
-def kl_growth(series: Series, record: Record, facts: WatchFacts) -> Found:
+def kl_growth(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """KL that has grown several times within a few logs, once it is above its healthy range."""
     numbers = facts.kl
     values = [value for value in series.window("kl", numbers.within + numbers.newest) if value > 0]
@@ -190,7 +190,7 @@ def kl_growth(series: Series, record: Record, facts: WatchFacts) -> Found:
         yield finding(facts, "W-grpo-kl", Severity.WARNING, "kl", summary, evidence)
 
 
-def length(series: Series, record: Record, facts: WatchFacts) -> Found:
+def length(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """Completions that grow steadily up to the longest allowed."""
     name, most = "completions/mean_length", series.settings.whole("max_completion_length")
     values = series.window(name, facts.trend.logs)
@@ -202,7 +202,7 @@ def length(series: Series, record: Record, facts: WatchFacts) -> Found:
         yield finding(facts, "W-grpo-length", Severity.WARNING, name, summary, evidence)
 
 
-def alignment(series: Series, record: Record, facts: WatchFacts) -> Found:
+def alignment(series: Series, record: LogRecord, facts: WatchFacts) -> Found:
     """EBFT's alignment that falls steadily."""
     name = "ebft/alignment"
     values = series.window(name, facts.trend.logs)
@@ -213,7 +213,7 @@ def alignment(series: Series, record: Record, facts: WatchFacts) -> Found:
             yield finding(facts, "W-ebft", Severity.WARNING, name, summary, f"medians: {listed(middles)}")
 
 
-RULES: tuple[Callable[[Series, Record, WatchFacts], Found], ...] = (
+RULES: tuple[Callable[[Series, LogRecord, WatchFacts], Found], ...] = (
     not_a_number,
     spike,
     rise,

@@ -13,7 +13,7 @@ from flash_doctor.watch.trainer_files import Settings
 
 if TYPE_CHECKING:
     from flash_doctor.facts.watch import MemoryNumbers
-    from flash_doctor.watch.records import Record
+    from flash_doctor.watch.records import LogRecord
 
 WINDOW = 60  # values of each metric; the longest window of a rule is shorter
 MOST_METRICS = 200
@@ -33,7 +33,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class MemoryTrend:
     """GPU memory at the last whole hundred of steps, and how often in a row it had grown by then."""
 
     step: int
@@ -42,7 +42,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ToldFinding:
     """A finding that was told, and how many values of its metric were well since."""
 
     severity: Severity
@@ -65,8 +65,8 @@ class Series:
     since_evaluation: tuple[float, ...] = ()
     evaluations: Mapping[str, tuple[Evaluation, ...]] = field(default_factory=dict)
     warm: int = 0
-    memory: Mapping[str, Memory] = field(default_factory=dict)
-    told: Mapping[tuple[str, str], Told] = field(default_factory=dict)
+    memory: Mapping[str, MemoryTrend] = field(default_factory=dict)
+    told: Mapping[tuple[str, str], ToldFinding] = field(default_factory=dict)
     final: bool = False
 
     def window(self, metric: str, size: int) -> tuple[float, ...]:
@@ -78,12 +78,12 @@ class Series:
         return self.recent.get(metric, ())[:-1][-size:]
 
 
-def is_training(record: Record) -> bool:
+def is_training(record: LogRecord) -> bool:
     """Whether it is a line of training, not of an evaluation or of the end."""
     return not record.is_final and any(not name.startswith("eval_") for name in record.metrics)
 
 
-def begins_anew(series: Series, record: Record) -> bool:
+def begins_anew(series: Series, record: LogRecord) -> bool:
     """Whether the line belongs to another run, or to this one resumed from an older checkpoint."""
     if not series.logs:
         return False
@@ -92,7 +92,7 @@ def begins_anew(series: Series, record: Record) -> bool:
     return record.step is not None and record.step < series.step
 
 
-def absorb(series: Series, record: Record, numbers: MemoryNumbers) -> Series:
+def absorb(series: Series, record: LogRecord, numbers: MemoryNumbers) -> Series:
     """The series with one more line in it."""
     if begins_anew(series, record):
         series = Series(settings=series.settings)
@@ -102,7 +102,7 @@ def absorb(series: Series, record: Record, numbers: MemoryNumbers) -> Series:
     return _evaluated(series, record)
 
 
-def _trained(series: Series, record: Record) -> Series:
+def _trained(series: Series, record: LogRecord) -> Series:
     logs = series.logs + 1
     step = record.step if record.step is not None else max(logs, series.step)
     recent = dict(series.recent)
@@ -131,25 +131,25 @@ def _with_loss(series: Series, loss: float) -> Series:
     )
 
 
-def _marked(series: Series, record: Record, numbers: MemoryNumbers) -> Series:
+def _marked(series: Series, record: LogRecord, numbers: MemoryNumbers) -> Series:
     """GPU memory, noted each time that so many steps have gone by."""
     memory = dict(series.memory)
     for name in MEMORY & record.metrics.keys():
         value, mark = record.metrics[name], memory.get(name)
         if series.step >= (mark.step if mark else 0) + numbers.every:
             grew = mark is not None and value > mark.value * (1 + numbers.growth)
-            memory[name] = Memory(step=series.step, value=value, grown=mark.grown + 1 if mark and grew else 0)
+            memory[name] = MemoryTrend(step=series.step, value=value, grown=mark.grown + 1 if mark and grew else 0)
     return replace(series, memory=memory)
 
 
-def _warming(series: Series, record: Record) -> bool:
+def _warming(series: Series, record: LogRecord) -> bool:
     """Whether the learning rate is still rising."""
     before = series.recent.get("learning_rate", ())
     rate = record.metrics.get("learning_rate")
     return rate is not None and (not before or rate > before[-1])
 
 
-def _trainer(before: str, record: Record) -> str:
+def _trainer(before: str, record: LogRecord) -> str:
     """Which kind of trainer logs such metrics; once it has shown itself it stays."""
     if before not in ("", "sft"):
         return before
@@ -163,11 +163,11 @@ def _trainer(before: str, record: Record) -> str:
     return "sft" if "loss" in names else before
 
 
-def evaluation_losses(record: Record) -> dict[str, float]:
+def evaluation_losses(record: LogRecord) -> dict[str, float]:
     return {name: value for name, value in record.metrics.items() if name.startswith("eval_") and name.endswith("loss")}
 
 
-def _evaluated(series: Series, record: Record) -> Series:
+def _evaluated(series: Series, record: LogRecord) -> Series:
     losses = {name: loss for name, loss in evaluation_losses(record).items() if math.isfinite(loss)}
     if not losses:
         return series

@@ -13,19 +13,19 @@ from flash_doctor.facts.watch import WatchFacts
 from flash_doctor.model import Finding, Severity
 from flash_doctor.model.watch import Moment, WatchEvent
 from flash_doctor.watch.clock import World
-from flash_doctor.watch.dedupe import Told, Voices
+from flash_doctor.watch.dedupe import PlacedFinding, Voices
 from flash_doctor.watch.disk import DiskState
-from flash_doctor.watch.end_of_run import End, Ending, Options
+from flash_doctor.watch.end_of_run import End, RunActivity, WatchOptions
 from flash_doctor.watch.files import StateSource, Subject
 from flash_doctor.watch.folder import Folder
 from flash_doctor.watch.messages import ended, started, unreadable
-from flash_doctor.watch.trainer_files import Settings, State, Unreadable
+from flash_doctor.watch.trainer_files import Settings, TrainerState, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from flash_doctor.watch.files import Source
-    from flash_doctor.watch.records import Record
+    from flash_doctor.watch.records import LogRecord
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Watch:
 
     paths: Sequence[Path]
     facts: WatchFacts
-    options: Options
+    options: WatchOptions
     world: World
     told: Counter[Severity] = field(default_factory=Counter)
     unreadable: set[Path] = field(default_factory=set)
@@ -44,7 +44,7 @@ class Watch:
         self.subjects = [Subject(path=path) for path in self.paths]
         self.voices = Voices(facts=self.facts)
         self.folders: dict[Path, Folder] = {}
-        self.ending = Ending(world=self.world, idle=self.options.idle, grew_at=self.world.monotonic())
+        self.ending = RunActivity(world=self.world, idle=self.options.idle, grew_at=self.world.monotonic())
 
     @property
     def exit_code(self) -> int:
@@ -142,7 +142,7 @@ class Watch:
             if self.options.once or (isinstance(source, StateSource) and source.is_given_up):
                 yield from self._fault(source.path, error)
 
-    def _heard(self, subject: Subject, source: Source, record: Record) -> Iterator[WatchEvent]:
+    def _heard(self, subject: Subject, source: Source, record: LogRecord) -> Iterator[WatchEvent]:
         for told in self.voices.hear(source.path, record, self._settings(subject)):
             yield self._event(Moment.FINDING, source.path, told.finding, told)
 
@@ -168,7 +168,7 @@ class Watch:
             self.unreadable.add(path)
             yield self._event(Moment.FINDING, path, unreadable(path, error))
 
-    def _event(self, moment: Moment, where: Path, finding: Finding, told: Told | None = None) -> WatchEvent:
+    def _event(self, moment: Moment, where: Path, finding: Finding, told: PlacedFinding | None = None) -> WatchEvent:
         if moment is Moment.FINDING:
             self.told[finding.severity] += 1
         return WatchEvent(
@@ -181,5 +181,5 @@ class Watch:
         )
 
 
-def _state(subject: Subject) -> State | None:
+def _state(subject: Subject) -> TrainerState | None:
     return next((source.state for source in subject.sources.values() if isinstance(source, StateSource)), None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.system.archive import open_zip, read_member
 from flash_doctor.system.bounds import read_json
-from flash_doctor.watch.records import Record, record_of
+from flash_doctor.watch.records import LogRecord, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,10 +58,10 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class TrainerState:
     """trainer_state.json: the history of what was logged, and where the run stands."""
 
-    history: tuple[Record, ...]
+    history: tuple[LogRecord, ...]
     step: int | None
     max_steps: int | None
     save_steps: int | None
@@ -100,7 +100,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def read_state(path: Path) -> State:
+def read_state(path: Path) -> TrainerState:
     """A run's trainer_state.json.
 
     Raises:
@@ -117,13 +117,13 @@ def read_state(path: Path) -> State:
         raise Unreadable(message) from error
 
 
-def _accept(claim: Claimed[Any]) -> State:
+def _accept(claim: Claimed[Any]) -> TrainerState:
     data = claim.unproved()
     history = data.get("log_history") if isinstance(data, dict) else None
     if not isinstance(history, list):
         message = f"{claim.origin} has no log_history: it is not a Trainer's state"
         raise Unreadable(message)
-    return State(
+    return TrainerState(
         history=tuple(_records(history)),
         step=_whole(data.get("global_step")),
         max_steps=_whole(data.get("max_steps")) or None,
@@ -131,7 +131,7 @@ def _accept(claim: Claimed[Any]) -> State:
     )
 
 
-def _records(history: list[Any]) -> Iterator[Record]:
+def _records(history: list[Any]) -> Iterator[LogRecord]:
     for entry in history:
         record = record_of(entry, str(entry)) if isinstance(entry, dict) else None
         if record:

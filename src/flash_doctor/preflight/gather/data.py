@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flash_doctor.model import Absent, Part, Unknown
 from flash_doctor.preflight.config import Dialect
-from flash_doctor.preflight.gather.rows import JSON, Measured, Reader, format_of, unreadable
+from flash_doctor.preflight.gather.rows import JSON, Measured, RowReader, format_of, unreadable
 from flash_doctor.preflight.inputs import Files, Sample, Totals
 from flash_doctor.system.bounds import read_json
 
@@ -135,7 +135,7 @@ def _read(key: str, name: str, path: Path | None, sample: int) -> tuple[Sample, 
     if path is None or not (path.is_file() or path.is_dir()):  # a pipe would be waited for, without end
         missing = "it does not exist" if path is None else "it is neither a file nor a folder"
         return Sample(key=key, path=name, records=(), missing=missing), count
-    reader = Reader(sample, count)
+    reader = RowReader(sample, count)
     try:
         for file in _inside(path):
             reader.read(file)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flash_doctor.model import Absent, Habitat, Severity, Unknown, known
-from flash_doctor.preflight.inputs import Card, Disk, FlashBuild, Stack, System
+from flash_doctor.preflight.inputs import Card, Disk, Distributions, FlashBuild, HostResources
 from flash_doctor.system.requirement import readable
 from flash_doctor.system.secret_names import says_secret
 
@@ -47,14 +47,14 @@ def relevant(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def system(host: Part[Host]) -> Part[System]:
+def system(host: Part[Host]) -> Part[HostResources]:
     if isinstance(host, (Absent, Unknown)):
         return host
     memory, cores, shm = host.memory, host.cores, host.shm
     if isinstance(memory, (Absent, Unknown)) or isinstance(cores, (Absent, Unknown)):
         return Unknown(unknown="memory or cores of the machine could not be read")
     volume = known(shm)
-    return System(
+    return HostResources(
         wsl=host.habitat is Habitat.WSL2,
         container=host.habitat is Habitat.CONTAINER,
         cpus=cores.logical,
@@ -79,7 +79,7 @@ def cards(gpus: Part[Gpus]) -> Part[tuple[Card, ...]]:
     return tuple(found) or Absent(absent="no GPU is visible")
 
 
-def stack(packages: Part[Packages]) -> Part[Stack]:
+def stack(packages: Part[Packages]) -> Part[Distributions]:
     if isinstance(packages, (Absent, Unknown)):
         return packages
     versions: dict[str, Version] = {}
@@ -87,7 +87,7 @@ def stack(packages: Part[Packages]) -> Part[Stack]:
         version = known(package.version)
         if version is not None:
             versions.setdefault(str(package.name), version)
-    return Stack(versions=versions)
+    return Distributions(versions=versions)
 
 
 def flash(environment: Environment, findings: tuple[Finding, ...]) -> Part[FlashBuild]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flash_doctor.errors import BadInput
 from flash_doctor.model import Absent, Part, Unknown
 from flash_doctor.preflight.config import number
-from flash_doctor.preflight.inputs import Hub, Model, Tokenizer, Trained
+from flash_doctor.preflight.inputs import Adapter, Hub, Model, Tokenizer
 from flash_doctor.system.bounds import count_of, read_json
 from flash_doctor.system.files import read_regular
 from flash_doctor.system.redact import cut
@@ -227,7 +227,7 @@ def _written(token: str) -> tuple[bytes, bytes]:
     return json.dumps(token).encode(), json.dumps(token, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def read_adapter(folder: Path) -> Trained | Absent:
+def read_adapter(folder: Path) -> Adapter | Absent:
     """A finished adapter's own statement of what it was trained on.
 
     Raises:
@@ -238,4 +238,4 @@ def read_adapter(folder: Path) -> Trained | Absent:
     if not content:
         message = f"{folder} holds no readable adapter_config.json"
         raise BadInput(message, advice="Name the folder that training saved the adapter in.")
-    return Trained(base=str(content.get("base_model_name_or_path") or ""), where=str(path))
+    return Adapter(base=str(content.get("base_model_name_or_path") or ""), where=str(path))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import IO, TYPE_CHECKING, Any
 
-from flash_doctor.preflight.inputs import Record
+from flash_doctor.preflight.inputs import DataRow
 from flash_doctor.system.bounds import LONGEST_INTEGER, read_json
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ class Measured:
 
 
 @dataclass
-class Reader:
+class RowReader:
     """Reads files one after the other; keeps the first `sample` records (0: every one), and evenly spread ones."""
 
     sample: int
     count: Measured = field(default_factory=Measured)
-    records: list[Record] = field(default_factory=list)
+    records: list[DataRow] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)
 
     def read(self, path: Path) -> None:
@@ -213,7 +213,7 @@ class Reader:
 
     def keep(self, number: int, row: object) -> None:
         if isinstance(row, Mapping):
-            self.records.append(Record(number=number, value=row))
+            self.records.append(DataRow(number=number, value=row))
         else:
             self.fault(number, f"a {type(row).__name__}, where an object in braces is wanted")
 
@@ -258,7 +258,7 @@ def _parquet_rows(file: Any, sample: int) -> Iterator[tuple[int, dict[str, Any]]
 class _Pace:
     """How far one file is read, and which of its records are parsed; `ended` is None while it is read."""
 
-    reader: Reader
+    reader: RowReader
     raw: IO[bytes]
     size: int
     position: int = 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.model import Part
     from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Trained
+    from flash_doctor.preflight.inputs import Adapter
 
 
 @rule("PF-quant-adapter", dialects=AXOLOTL)
@@ -53,7 +53,7 @@ def four_bits_ignored(run: Run) -> Iterator[Found]:
 
 
 @rule("PF-base-prequantised")
-def quantised_base(run: Run, model: Part[Model], trained: Trained | Absent, facts: PreflightFacts) -> Iterator[Found]:
+def quantised_base(run: Run, model: Part[Model], trained: Adapter | Absent, facts: PreflightFacts) -> Iterator[Found]:
     patterns = facts.conditions.patterns
     base = run.text("base_model")
     if is_adapter(run):
@@ -81,7 +81,7 @@ def quantised_base(run: Run, model: Part[Model], trained: Trained | Absent, fact
         yield from _of_adapter(trained, base, facts)
 
 
-def _of_adapter(trained: Trained, base: str, facts: PreflightFacts) -> Iterator[Found]:
+def _of_adapter(trained: Adapter, base: str, facts: PreflightFacts) -> Iterator[Found]:
     """A finished adapter: what it was trained on, against what it is to be merged into."""
     named = facts.conditions.patterns["names"].search(trained.base)
     said = (f"{trained.where}: base_model_name_or_path = {trained.base}",)

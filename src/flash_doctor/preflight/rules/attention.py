@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts.frameworks import Schema
     from flash_doctor.facts.preflight import Backend, PreflightFacts
     from flash_doctor.model import Part
-    from flash_doctor.preflight.inputs import Card, FlashBuild, Hub, Model, Stack
+    from flash_doctor.preflight.inputs import Card, Distributions, FlashBuild, Hub, Model
 
 _FLASH_2 = {"flash_attention_2", "kernels-community/flash-attn2"}
 _DATACENTER = {(8, 0), (9, 0)}
@@ -62,7 +62,7 @@ def misnamed(run: Run, schema: Schema, facts: PreflightFacts) -> Iterator[Found]
 
 @rule("PF-attn-arch")
 def wrong_gpu(
-    run: Run, schema: Schema | Absent, cards: tuple[Card, ...], stack: Part[Stack], facts: PreflightFacts
+    run: Run, schema: Schema | Absent, cards: tuple[Card, ...], stack: Part[Distributions], facts: PreflightFacts
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
@@ -103,7 +103,7 @@ def _needs(backend: Backend) -> str:
 def package_missing(
     run: Run,
     schema: Schema | Absent,
-    stack: Stack,
+    stack: Distributions,
     cards: Part[tuple[Card, ...]],
     variables: Mapping[str, str],
     hub: Part[Hub],
@@ -131,7 +131,9 @@ def _reachable(backend: Backend, variables: Mapping[str, str], hub: Part[Hub]) -
     return cached or not offline
 
 
-def _missing(key: str, backend: Backend, stack: Stack, reachable: bool, facts: PreflightFacts) -> Iterator[Found]:
+def _missing(
+    key: str, backend: Backend, stack: Distributions, reachable: bool, facts: PreflightFacts
+) -> Iterator[Found]:
     if not backend.packages or stack.any(backend.packages):
         return
     transformers = stack.get("transformers")
@@ -156,7 +158,7 @@ def _missing(key: str, backend: Backend, stack: Stack, reachable: bool, facts: P
     )  # fmt: skip
 
 
-def _too_old(key: str, backend: Backend, stack: Stack, facts: PreflightFacts) -> Iterator[Found]:
+def _too_old(key: str, backend: Backend, stack: Distributions, facts: PreflightFacts) -> Iterator[Found]:
     versions = facts.conditions.versions
     transformers, flash = stack.get("transformers"), stack.get("flash-attn")
     strict = bool(transformers and transformers >= versions["kernel_fallback"])
@@ -185,7 +187,7 @@ def _old(key: str, name: str, installed: Version, least: Version, backend: Backe
 
 @rule("PF-attn-broken")
 def cannot_be_loaded(
-    run: Run, schema: Schema | Absent, stack: Stack, flash: FlashBuild, facts: PreflightFacts
+    run: Run, schema: Schema | Absent, stack: Distributions, flash: FlashBuild, facts: PreflightFacts
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     if asked.name != "flash_attention_2" or not stack.get("flash-attn"):
@@ -204,7 +206,7 @@ def cannot_be_loaded(
 
 @rule("PF-attn-dtype")
 def full_precision(
-    run: Run, schema: Schema | Absent, stack: Stack, cards: Part[tuple[Card, ...]], facts: PreflightFacts
+    run: Run, schema: Schema | Absent, stack: Distributions, cards: Part[tuple[Card, ...]], facts: PreflightFacts
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     backend = asked.backend(facts.conditions)
@@ -222,7 +224,7 @@ def wide_heads(
     run: Run,
     schema: Schema | Absent,
     model: Model,
-    stack: Stack,
+    stack: Distributions,
     cards: Part[tuple[Card, ...]],
     facts: PreflightFacts,
 ) -> Iterator[Found]:

@@ -11,7 +11,7 @@ from flash_doctor.model import Absent, Part, Severity, Unknown, known
 from flash_doctor.preflight import derive
 from flash_doctor.preflight.config import Run, truth
 from flash_doctor.preflight.deepspeed import ZeroPlan, read_plan
-from flash_doctor.preflight.inputs import Card, Files, Stack
+from flash_doctor.preflight.inputs import Card, Distributions, Files
 from flash_doctor.preflight.registry import Found, rule
 from flash_doctor.system.commands import command
 
@@ -29,7 +29,7 @@ _PAIRED = ("dpo", "kto", "orpo", "ipo")
 
 
 @rule("PF-deepspeed")
-def deepspeed(run: Run, files: Files, world: int, stack: Part[Stack]) -> Iterator[Found]:
+def deepspeed(run: Run, files: Files, world: int, stack: Part[Distributions]) -> Iterator[Found]:
     plan = read_plan(run, files)
     if plan is None:
         return
@@ -42,7 +42,7 @@ def deepspeed(run: Run, files: Files, world: int, stack: Part[Stack]) -> Iterato
     if not plan.exists or plan.fault:
         yield _unusable(plan, files)
         return
-    if isinstance(stack, Stack) and not stack.get("deepspeed"):
+    if isinstance(stack, Distributions) and not stack.get("deepspeed"):
         yield Found(
             key="deepspeed",
             summary="the package deepspeed is not installed",
@@ -92,12 +92,12 @@ def zero_three(run: Run, files: Files) -> Iterator[Found]:
 
 
 @rule("PF-fsdp-version")
-def fsdp(run: Run, stack: Part[Stack], facts: PreflightFacts) -> Iterator[Found]:
+def fsdp(run: Run, stack: Part[Distributions], facts: PreflightFacts) -> Iterator[Found]:
     if not derive.sharded(run):
         return
     key = "fsdp_config" if run.get("fsdp_config") else "fsdp"
     two = derive.fsdp_two(run)
-    torch = stack.get("torch") if isinstance(stack, Stack) else None
+    torch = stack.get("torch") if isinstance(stack, Distributions) else None
     least = facts.conditions.versions["fsdp_two_torch"]
     if not two:
         yield Found(key=key, summary="FSDP without fsdp_version: 2 is the old FSDP1, which is on its way out")

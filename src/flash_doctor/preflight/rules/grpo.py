@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Files, Sample, Stack
+    from flash_doctor.preflight.inputs import Distributions, Files, Sample
 
 _DEFAULT_GROUP = 8
 _ALWAYS = {"prompts", "completions", "completion_ids", "trainer_state", "kwargs", "prompt", "completion", "self"}
@@ -60,7 +60,7 @@ def groups(run: Run, world: int) -> Iterator[Found]:
 
 
 @rule("PF-grpo-vllm")
-def vllm(run: Run, stack: Part[Stack], server: Part[bool]) -> Iterator[Found]:
+def vllm(run: Run, stack: Part[Distributions], server: Part[bool]) -> Iterator[Found]:
     if run.text("rl") not in derive.REWARDED or not run.on("trl/use_vllm"):
         return
     if run.on("trl/vllm_lora_sync") and not derive.is_adapter(run):

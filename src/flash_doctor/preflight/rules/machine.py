@@ -9,7 +9,7 @@ from flash_doctor.model import Part, Severity
 from flash_doctor.preflight import derive, memory, storage
 from flash_doctor.preflight.config import Dialect
 from flash_doctor.preflight.deepspeed import read_plan
-from flash_doctor.preflight.inputs import Card, Disk, Files, Hub, Model, System, Totals
+from flash_doctor.preflight.inputs import Card, Disk, Files, HostResources, Hub, Model, Totals
 from flash_doctor.preflight.registry import Found, need, rule
 from flash_doctor.system.commands import command
 
@@ -80,7 +80,7 @@ def _savings(run: Run, model: Model, terms: tuple[memory.Term, ...]) -> str:
 @rule("PF-cpu-memory")
 def host_memory(
     run: Run,
-    system: System,
+    system: HostResources,
     model: Part[Model],
     totals: Part[Totals],
     world: int,
@@ -126,7 +126,7 @@ def _number(variables: Mapping[str, str]) -> float | None:
 
 
 @rule("PF-shm")
-def shared_memory(run: Run, system: System, world: int, facts: PreflightFacts) -> Iterator[Found]:
+def shared_memory(run: Run, system: HostResources, world: int, facts: PreflightFacts) -> Iterator[Found]:
     limits = facts.conditions.limits
     default = limits["prefetch"] if run.is_axolotl else limits["prefetch_hf"]
     workers = run.count("dataloader_num_workers", world if run.is_axolotl else 0)
@@ -234,7 +234,7 @@ def output_folder(run: Run, disk: Part[Disk], files: Files) -> Iterator[Found]:
 
 
 @rule("PF-wsl")
-def windows(run: Run, system: System, world: int, variables: Mapping[str, str]) -> Iterator[Found]:
+def windows(run: Run, system: HostResources, world: int, variables: Mapping[str, str]) -> Iterator[Found]:
     if not system.wsl:
         return
     why = []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flash_doctor.facts.frameworks import Schema
     from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Card, Scene, Stack
+    from flash_doctor.preflight.inputs import Card, Distributions, Inputs
 
 _HOPPER = Capability(major=9, minor=0)
 
@@ -26,10 +26,10 @@ def packed_sdpa(
     run: Run,
     schema: Schema,
     cards: tuple[Card, ...],
-    stack: Stack,
+    stack: Distributions,
     axolotl: Version,
     facts: PreflightFacts,
-    scene: Scene,
+    scene: Inputs,
 ) -> Iterator[Found]:
     asked = attention(run, schema, facts.conditions)
     least = min(card.capability for card in cards)
@@ -49,7 +49,7 @@ def packed_sdpa(
         )
 
 
-def _goes_through_varlen(axolotl: Version, stack: Stack, scene: Scene, facts: PreflightFacts) -> bool:
+def _goes_through_varlen(axolotl: Version, stack: Distributions, scene: Inputs, facts: PreflightFacts) -> bool:
     """Whether packed rows are kept apart by torch's own varlen_attn instead of a mask."""
     torch, versions = stack.get("torch"), facts.conditions.versions
     if isinstance(scene.model, (Absent, Unknown)) or torch is None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Card, Scene
+    from flash_doctor.preflight.inputs import Card, Inputs
 
 _AMPERE = Capability(major=8, minor=0)
 _HOPPER = Capability(major=9, minor=0)
@@ -29,7 +29,7 @@ def _is(card: Card) -> str:
 
 
 @rule("PF-bf16-arch")
-def no_bf16(run: Run, cards: tuple[Card, ...], facts: PreflightFacts, scene: Scene) -> Iterator[Found]:
+def no_bf16(run: Run, cards: tuple[Card, ...], facts: PreflightFacts, scene: Inputs) -> Iterator[Found]:
     card = _weakest(cards)
     if card.capability >= _AMPERE:
         return
@@ -53,7 +53,7 @@ def no_bf16(run: Run, cards: tuple[Card, ...], facts: PreflightFacts, scene: Sce
 
 
 @rule("PF-tf32-fp8-arch")
-def no_tf32_or_fp8(run: Run, cards: tuple[Card, ...], scene: Scene) -> Iterator[Found]:
+def no_tf32_or_fp8(run: Run, cards: tuple[Card, ...], scene: Inputs) -> Iterator[Found]:
     card = _weakest(cards)
     if run.on("tf32") and card.capability < _AMPERE:
         yield Found(key="tf32", summary=f"{card.name} has no tf32", evidence=(_is(card),), remedy="tf32: auto")

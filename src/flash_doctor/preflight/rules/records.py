@@ -24,14 +24,14 @@ from flash_doctor.preflight.rules.data import (
 if TYPE_CHECKING:
     from flash_doctor.facts.preflight import PreflightFacts
     from flash_doctor.preflight.config import Run
-    from flash_doctor.preflight.inputs import Record, Sample
+    from flash_doctor.preflight.inputs import DataRow, Sample
 
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
 _CHARACTERS = 3.6  # of a token, roughly
 _SAME = {"system": "system", "tool": "tool"}
 
 
-def turns(record: Record, key: str) -> list[Mapping[str, Any]]:
+def turns(record: DataRow, key: str) -> list[Mapping[str, Any]]:
     value = record.value.get(key)
     return [turn for turn in value if isinstance(turn, Mapping)] if isinstance(value, list) else []
 
@@ -201,7 +201,7 @@ def empty_turns(run: Run, samples: tuple[Sample, ...], facts: PreflightFacts) ->
                 )
 
 
-def _chat_faults(run: Run, sample: Sample, record: Record) -> Iterator[tuple[bool, str]]:
+def _chat_faults(run: Run, sample: Sample, record: DataRow) -> Iterator[tuple[bool, str]]:
     key, (role, content) = messages_key(run, sample), mapping(run, sample)
     if record.value.get(key) == []:
         yield True, "an empty list of messages"
@@ -217,7 +217,7 @@ def _chat_faults(run: Run, sample: Sample, record: Record) -> Iterator[tuple[boo
             yield False, "an empty answer"
 
 
-def _text_faults(run: Run, sample: Sample, record: Record) -> Iterator[tuple[bool, str]]:
+def _text_faults(run: Run, sample: Sample, record: DataRow) -> Iterator[tuple[bool, str]]:
     kind = base_of(type_of(run, sample))
     answer = "output" if kind.startswith("alpaca") else str(dataset_of(run, sample).get("field") or "text")
     if kind.startswith("alpaca") or kind == "completion":

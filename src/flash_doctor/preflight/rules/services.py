@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from flash_doctor.model import Absent, Part
 from flash_doctor.preflight.config import Run, truth
-from flash_doctor.preflight.inputs import Files, Hub, Stack
+from flash_doctor.preflight.inputs import Distributions, Files, Hub
 from flash_doctor.preflight.registry import AXOLOTL, Found, need, rule
 from flash_doctor.system.commands import command
 
@@ -63,7 +63,9 @@ def asked_for_and_disabled(
 
 
 @rule("PF-wandb-auth")
-def without_login(run: Run, variables: Mapping[str, str], logged_in: Part[bool], stack: Part[Stack]) -> Iterator[Found]:
+def without_login(
+    run: Run, variables: Mapping[str, str], logged_in: Part[bool], stack: Part[Distributions]
+) -> Iterator[Found]:
     key, mode = _wandb_key(run), _mode(run, variables)
     if not key or (_disabled(variables) and mode not in _QUIET):
         return
@@ -73,7 +75,7 @@ def without_login(run: Run, variables: Mapping[str, str], logged_in: Part[bool],
         return
     if mode == "disabled":
         return
-    if isinstance(stack, Stack) and not stack.get("wandb"):
+    if isinstance(stack, Distributions) and not stack.get("wandb"):
         yield Found(key=key, summary="the package wandb is not installed", commands=(command("pip install wandb"),))
     elif mode not in _QUIET and not variables.get("WANDB_API_KEY") and not need(logged_in):
         yield Found(
@@ -136,7 +138,7 @@ def _from_hub(
 
 
 @rule("PF-version-pins", dialects=AXOLOTL)
-def pins(pins: Mapping[str, str], stack: Stack) -> Iterator[Found]:
+def pins(pins: Mapping[str, str], stack: Distributions) -> Iterator[Found]:
     missed = []
     for name, wanted in pins.items():
         installed = stack.get(name)
@@ -158,7 +160,7 @@ def pins(pins: Mapping[str, str], stack: Stack) -> Iterator[Found]:
 
 
 @rule("PF-numpy-abi")
-def numpy_interface(stack: Stack, facts: PreflightFacts) -> Iterator[Found]:
+def numpy_interface(stack: Distributions, facts: PreflightFacts) -> Iterator[Found]:
     versions = facts.conditions.versions
     numpy, torch, axolotl = stack.get("numpy"), stack.get("torch"), stack.get("axolotl")
     if numpy is None:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from flash_doctor.facts.frameworks import Schema
     from flash_doctor.facts.preflight import PreflightFacts
-    from flash_doctor.preflight.inputs import Model, Stack, Totals
+    from flash_doctor.preflight.inputs import Distributions, Model, Totals
 
 _EVALUATES = ("eval_steps", "evals_per_epoch", "eval_strategy", "do_bench_eval", "do_causal_lm_eval")
 
 
 @rule("PF-optimizer")
-def optimizer(run: Run, schema: Schema | Absent, stack: Part[Stack], facts: PreflightFacts) -> Iterator[Found]:
+def optimizer(run: Run, schema: Schema | Absent, stack: Part[Distributions], facts: PreflightFacts) -> Iterator[Found]:
     name = run.text("optimizer")
     if not name:
         return

@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from flash_doctor.model import Capability
-from flash_doctor.model.wheel import GpuCode
+from flash_doctor.model.wheel import WheelTarget
 
 _CODE = re.compile(r"(\d+)\.(\d)([a+]?)")
 _TAG = re.compile(r"cp\d{2,3}[mt]?|(?:cp|py)\d{1,3}-(?:abi3|none)")
@@ -27,7 +27,7 @@ def version(text: str | None) -> Version | None:
 
 
 @cache
-def gpu_code(text: str) -> tuple[GpuCode, ...]:
+def gpu_code(text: str) -> tuple[WheelTarget, ...]:
     """`8.0 9.0a` as values."""
     found = []
     for word in text.split():
@@ -36,7 +36,7 @@ def gpu_code(text: str) -> tuple[GpuCode, ...]:
             message = f"{word} is no GPU architecture"
             raise ValueError(message)
         capability = Capability(major=int(match[1]), minor=int(match[2]))
-        found.append(GpuCode(capability=capability, exact=match[3] == "a", upward=match[3] == "+"))
+        found.append(WheelTarget(capability=capability, exact=match[3] == "a", upward=match[3] == "+"))
     return tuple(found)
 
 

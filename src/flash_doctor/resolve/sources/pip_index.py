@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import parse_sdist_filename
 
 from flash_doctor.errors import BadInput, NoPlanFound
-from flash_doctor.resolve.index_query import Answer, Found, IndexUnreachable, Question, accept
+from flash_doctor.resolve.index_query import IndexAnswer, IndexFile, IndexQuery, IndexUnreachable, accept
 from flash_doctor.resolve.sources.page import ACCEPT, page_files
 from flash_doctor.system.bounds import read_json
 from flash_doctor.system.claims import Claimed
@@ -35,7 +35,7 @@ print(json.dumps([] if options.no_index else [options.index_url, *options.extra_
 """
 
 
-def find_source(requirement: str, python: Path, runner: Runner) -> Found:
+def find_source(requirement: str, python: Path, runner: Runner) -> IndexFile:
     """The newest fitting source distribution.
 
     Raises:
@@ -69,7 +69,7 @@ def _accept_settings(claim: Claimed[Any]) -> list[str]:
     return [url for url in claim.unproved() if url.startswith(("https:", "http:"))]
 
 
-def _on_page(url: str) -> Iterator[Found]:
+def _on_page(url: str) -> Iterator[IndexFile]:
     from flash_doctor.system.http import HttpError, get_bytes
 
     try:
@@ -83,7 +83,7 @@ def _on_page(url: str) -> Iterator[Found]:
             name, version = parse_sdist_filename(file.name)
         except ValueError:  # InvalidSdistFilename is one, and so is a version of more digits than int() takes
             continue
-        answer = Answer(name=name, version=version, url=file.address, sha256=file.sha256, size=file.size)
+        answer = IndexAnswer(name=name, version=version, url=file.address, sha256=file.sha256, size=file.size)
         yield accept(Claimed(answer, public(url)))
 
 
@@ -101,7 +101,7 @@ class PipLookup:
     find_links: tuple[Path, ...] = ()
     timeout: float = 180.0
 
-    def answer(self, question: Question) -> tuple[Found, ...]:
+    def answer(self, question: IndexQuery) -> tuple[IndexFile, ...]:
         """The complete set of distributions for a question.
 
         Raises:
@@ -119,7 +119,7 @@ class PipLookup:
                 raise _failure(completed.errors)
             return tuple(read_report(folder / "report.json"))
 
-    def command(self, question: Question, folder: Path) -> Command:
+    def command(self, question: IndexQuery, folder: Path) -> Command:
         """The run that asks it; wheels only, as if nothing were installed, for the question's Python and platform."""
         options = ["--dry-run", "--quiet", "--ignore-installed", "--only-binary", ":all:", "--no-input"]
         options += ["--disable-pip-version-check", "--report", str(folder / "report.json"), "--retries", "1"]
@@ -132,7 +132,7 @@ class PipLookup:
         return Command(argv=argv, timeout=self.timeout, environment=tool_environment(os.environ))
 
 
-def platforms(question: Question) -> tuple[str, ...]:
+def platforms(question: IndexQuery) -> tuple[str, ...]:
     """Platform tags that the question's machine takes, newest first; none where the machine is not known."""
     if question.machine is None:
         return ()
@@ -150,7 +150,7 @@ def _failure(errors: str) -> NoPlanFound:
     return NoPlanFound(message, evidence=last_lines(errors, 20))
 
 
-def read_report(source: Path | str) -> tuple[Found, ...]:
+def read_report(source: Path | str) -> tuple[IndexFile, ...]:
     """The distributions of pip's installation report (its format version 1): the file, or its text.
 
     Raises:
@@ -163,13 +163,13 @@ def read_report(source: Path | str) -> tuple[Found, ...]:
         raise BadInput(message) from error
 
 
-def _accept(claim: Claimed[Any]) -> tuple[Found, ...]:
+def _accept(claim: Claimed[Any]) -> tuple[IndexFile, ...]:
     return tuple(_found(item) for item in claim.unproved()["install"])
 
 
-def _found(item: dict[str, Any]) -> Found:
+def _found(item: dict[str, Any]) -> IndexFile:
     download, metadata = item["download_info"], item["metadata"]
-    answer = Answer(
+    answer = IndexAnswer(
         name=metadata["name"],
         version=metadata["version"],
         url=download["url"],

@@ -39,7 +39,7 @@ _RATE_LIMIT = {403, 429}
 
 
 @dataclass(kw_only=True)
-class Reader:
+class AddressReader:
     """Reads addresses, through a `mirror` where there is one (MIRROR/host/path), and remembers their validators."""
 
     mirror: str = ""
@@ -80,7 +80,7 @@ def renew(facts: Facts, overlay: Path, date: str, mirror: str = "", in_tree: boo
         shipped = facts.folder / "wheels" / f"{name}.json"
         current = shipped if in_tree or not usable(overlay / shipped.name, shipped, facts) else overlay / shipped.name
         fresh = current == shipped
-        reader = Reader(mirror=mirror, known={} if fresh else validators.of(name))
+        reader = AddressReader(mirror=mirror, known={} if fresh else validators.of(name))
         renewal = _renew_one(_Task(name, asked[name], current, shipped, target, date, in_tree), reader, facts)
         if not renewal.fault and not in_tree:
             validators.keep(name, reader.seen)
@@ -88,7 +88,7 @@ def renew(facts: Facts, overlay: Path, date: str, mirror: str = "", in_tree: boo
     return found
 
 
-Asking = Callable[[Reader, "dict[str, Any]"], Iterator[Asset]]
+Asking = Callable[[AddressReader, "dict[str, Any]"], Iterator[Asset]]
 
 
 def _askings(publishers: Publishers) -> dict[str, list[Asking]]:
@@ -102,7 +102,7 @@ def _askings(publishers: Publishers) -> dict[str, list[Asking]]:
     return asked
 
 
-def _releases(reader: Reader, template: str) -> Iterator[Asset]:
+def _releases(reader: AddressReader, template: str) -> Iterator[Asset]:
     """GitHub's list, page by page until an empty one."""
     for page in range(1, MAX_PAGES + 1):
         url = template.replace("{page}", str(page))
@@ -135,7 +135,7 @@ def _accept(claim: Claimed[Any], kind: type[T]) -> T | None:
     return value if isinstance(value, kind) else None
 
 
-def _pages(reader: Reader, index: LiveIndex, book: dict[str, Any]) -> Iterator[Asset]:
+def _pages(reader: AddressReader, index: LiveIndex, book: dict[str, Any]) -> Iterator[Asset]:
     """Every project's page of every CUDA build of an index; a page that does not exist holds nothing."""
     from flash_doctor.system.http import HttpError
 
@@ -165,7 +165,7 @@ class _Task:
     in_tree: bool
 
 
-def _renew_one(task: _Task, reader: Reader, facts: Facts) -> Renewal:
+def _renew_one(task: _Task, reader: AddressReader, facts: Facts) -> Renewal:
     try:
         book = _accept(read_json(task.current), dict) or {}
         assets = [asset for ask in task.asked for asset in ask(reader, book)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flash_doctor.errors import BadInput, NoPlanFound
-from flash_doctor.resolve.index_query import Answer, Found, IndexUnreachable, Question, accept
+from flash_doctor.resolve.index_query import IndexAnswer, IndexFile, IndexQuery, IndexUnreachable, accept
 from flash_doctor.system.bounds import read_toml
 from flash_doctor.system.claims import Claimed
 from flash_doctor.system.paths import current_folder, find_program, tool_environment
@@ -49,7 +49,7 @@ class UvLookup:
     find_links: tuple[Path, ...] = ()
     timeout: float = 120.0
 
-    def answer(self, question: Question) -> tuple[Found, ...]:
+    def answer(self, question: IndexQuery) -> tuple[IndexFile, ...]:
         """The complete set of distributions for a question.
 
         Raises:
@@ -69,7 +69,7 @@ class UvLookup:
             raise NoPlanFound(message, evidence=last_lines(completed.errors, 20))
         return tuple(read_lock(completed.text, question))
 
-    def command(self, question: Question, constraints: Path) -> Command:
+    def command(self, question: IndexQuery, constraints: Path) -> Command:
         """The run that asks it; nothing is installed and nothing is compiled."""
         options = ["--format", "pylock.toml", "--no-header", "--no-annotate", "--quiet"]
         options += ["--no-deps", "--no-binary", ":all:"] if question.sources else ["--no-build"]
@@ -89,7 +89,7 @@ class UvLookup:
         )
 
 
-def uv_platform(question: Question) -> str:
+def uv_platform(question: IndexQuery) -> str:
     """What uv calls the platform: x86_64-manylinux_2_35; `linux` where nothing is known."""
     if question.machine is None:
         return "linux"
@@ -98,7 +98,7 @@ def uv_platform(question: Question) -> str:
     return f"{question.machine}-manylinux_{major}_{minor}"
 
 
-def read_lock(text: str, question: Question) -> Iterator[Found]:
+def read_lock(text: str, question: IndexQuery) -> Iterator[IndexFile]:
     """The distributions of a lock file that apply to the question's Python and machine.
 
     Raises:
@@ -121,19 +121,19 @@ def _accept(claim: Claimed[dict[str, Any]]) -> dict[str, Any]:
     return claim.unproved()
 
 
-def _markers(question: Question) -> Any:
+def _markers(question: IndexQuery) -> Any:
     markers = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
     if question.python:
         markers |= {"python_version": question.python, "python_full_version": f"{question.python}.0"}
     return markers | ({"platform_machine": question.machine} if question.machine else {})
 
 
-def _found(package: Package) -> Found:
+def _found(package: Package) -> IndexFile:
     """Uv names only wheels that fit the platform; a package without one comes as source, which --no-build excludes."""
     file = package.wheels[0] if package.wheels else package.sdist or package.archive
     if file is None or file.url is None:
         message = f"the answer of uv has no address for {package.name}"
         raise BadInput(message)
     digest = file.hashes.get("sha256")
-    answer = Answer(name=package.name, version=package.version, url=file.url, sha256=digest, size=file.size)
+    answer = IndexAnswer(name=package.name, version=package.version, url=file.url, sha256=digest, size=file.size)
     return accept(Claimed(answer, "the answer of uv"))
