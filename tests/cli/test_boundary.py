@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from flash_doctor.cli import errors
 from flash_doctor.cli.app import COMMANDS
@@ -22,7 +21,7 @@ from flash_doctor.errors import BadInput, CommandFailed, NoPlanFound
 from flash_doctor.model import Report, Severity, Unchecked
 from flash_doctor.system.redact import redact
 from patients import blind, broken, finding, healthy, report, warned
-from schema_of import FILE
+from shipped import validator
 
 
 def doctor(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +35,7 @@ def doctor(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def validate(text: str, schema: str) -> None:
-    Draft202012Validator(json.loads((FILE.parent / schema).read_text(encoding="utf-8"))).validate(json.loads(text))
+    validator(schema).validate(json.loads(text))
 
 
 # -- exit codes
@@ -103,7 +102,7 @@ def test_with_json_an_error_is_one_document(error: BaseException, capsys: pytest
     code = run(command, ["check", "--json"])
     said = capsys.readouterr()
     assert said.err == ""
-    validate(said.out, "error-1.json")
+    validate(said.out, "error")
     assert json.loads(said.out)["exit_code"] == code
 
 
@@ -220,7 +219,7 @@ def test_usage_errors_are_2_in_text_and_in_json(arguments: list[str]) -> None:
     text, document = doctor(*arguments), doctor(*arguments, "--json")
     assert (text.returncode, text.stdout, document.returncode, document.stderr) == (2, "", 2, "")
     assert "Usage: flash-doctor" in text.stderr
-    validate(document.stdout, "error-1.json")
+    validate(document.stdout, "error")
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

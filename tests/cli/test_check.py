@@ -9,17 +9,16 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from flash_doctor.cli.errors import exit_code
 from flash_doctor.model import Severity, Unknown
 from flash_doctor.render.document import load_report
-from schema_of import FILE
+from shipped import validator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA = Draft202012Validator(json.loads(FILE.read_text(encoding="utf-8")))
+SCHEMA = validator("report")
 
 
 def check(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import ward
-from jsonschema import Draft202012Validator
 
 from flash_doctor.diagnose import chosen_checks, diagnose
 from flash_doctor.facts import Facts
 from flash_doctor.model import Family
 from flash_doctor.render.document import load_report, report_document, to_json
-from schema_of import FILE
+from shipped import validator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA = Draft202012Validator(json.loads(FILE.read_text(encoding="utf-8")))
+SCHEMA = validator("report")
 CODES = {family: {check.code for check in chosen_checks(only=(family,))} for family in Family}
 NAMES = "host, driver, gpu, python, torch, flash-attn, compiled-extensions, companions, libraries, build"
 SICK = ("flash-built-for-newer-torch", "tesla-t4", "nvml-hangs", "deepspeed-nvcc-13", "driver-packages-in-image")

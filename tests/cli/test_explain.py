@@ -12,14 +12,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from schema_of import FILE
+from shipped import validator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA = Draft202012Validator(json.loads((FILE.parent / "explanation-1.json").read_text(encoding="utf-8")))
+SCHEMA = validator("explanation")
 GLIBC = "ImportError: /lib64/libc.so.6: version `GLIBC_2.32' not found (required by /x/flash_attn_2_cuda.so)\n"
 UNKNOWN = "FrobnicationError: the gizmo is unhappy\n"
 DOCTOR = [sys.executable, "-m", "flash_doctor"]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jsonschema import Draft202012Validator
 
 import flash_doctor
 from flash_doctor.cli.app import COMMANDS
@@ -19,7 +18,7 @@ from flash_doctor.errors import BadInput
 from flash_doctor.facts import Facts
 from flash_doctor.render.console import to_text
 from flash_doctor.render.explanations import code_lines
-from schema_of import FILE
+from shipped import validator
 
 if TYPE_CHECKING:
     from flash_doctor.model.explanation import Explanation
@@ -132,9 +131,7 @@ def test_a_rule_tells_cause_symptom_remedy_and_source(
 def test_the_document_is_valid(listed: bool, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(CODES[0], listed=listed, as_json=True) == 0
     document = json.loads(capsys.readouterr().out)
-    Draft202012Validator(json.loads((FILE.parent / "explanation-1.json").read_text(encoding="utf-8"))).validate(
-        document
-    )
+    validator("explanation").validate(document)
     assert [item["code"] for item in document["explanations"]] == (CODES if listed else CODES[:1])
 
 

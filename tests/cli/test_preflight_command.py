@@ -7,7 +7,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 import patients
@@ -15,7 +14,7 @@ from flash_doctor.cli.app import main
 from flash_doctor.cli.errors import run
 from flash_doctor.render.document import report_document, to_json
 from preflight_bench import CASES
-from schema_of import FILE
+from shipped import validator
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -63,7 +62,7 @@ def test_a_missing_part_is_unchecked_and_strict_says_so(tmp_path: Path, capsys: 
 def test_the_document_follows_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = called(capsys, *case(BONUS), "--json")
     document = json.loads(out)
-    jsonschema.validate(document, json.loads(FILE.read_text()))
+    validator("report").validate(document)
     assert (code, err, document["exit_code"], document["verdict"]) == (1, "", 1, "broken")
     first = document["findings"][0]
     assert (first["code"], first["subject"]) == ("PF-attn-broken", "flash_attention")

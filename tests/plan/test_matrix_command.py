@@ -15,9 +15,9 @@ from flash_doctor.cli.errors import run
 from flash_doctor.facts import Facts
 from flash_doctor.resolve.sources import renew
 from flash_doctor.resolve.sources.matrix import load_wheels
-from matrix_schema_of import FOLDER
 from seats import facts
 from servers import Site, serve
+from shipped import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def refreshed(site: Site, capsys: pytest.CaptureFixture[str]) -> Any:
         code = call("matrix", "refresh", "--json", "--mirror", site.url)
         document = json.loads(capsys.readouterr().out)
         if "publishers" in document:
-            jsonschema.validate(document, json.loads((FOLDER / "refresh-1.json").read_text(encoding="utf-8")))
+            jsonschema.validate(document, schema("refresh"))
         return code, {one["publisher"]: one for one in document.get("publishers", [])}
 
     return again

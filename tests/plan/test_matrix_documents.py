@@ -1,51 +1,25 @@
-"""Every JSON document has its schema in the package; those of `stacks`, `matrix` and `lint-setup` are tried here."""
+"""The documents of `stacks`, `matrix` and `lint-setup` against their schemas."""
 
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 
-import flash_doctor
 from flash_doctor.cli.app import main
 from flash_doctor.cli.errors import run
 from flash_doctor.facts.stacks import find
 from flash_doctor.model.wheel import Renewal, StackVerdict
 from flash_doctor.render.matrix import renewal_document
 from flash_doctor.render.stacks import stack_document
-from matrix_schema_of import DOCUMENTS, FOLDER, document_schema
 from seats import facts
+from shipped import schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-SOURCE = Path(flash_doctor.__file__).parent
-# what a node that could not be asked is called between the nodes and `fleet check`
-INTERNAL = {"fleet-lost"}
-
-
-def schema(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FOLDER / f"{name}-1.json").read_text(encoding="utf-8"))
-    return found
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_the_shipped_schema_is_the_derived_one(name: str) -> None:
-    assert schema(name) == document_schema(name)
-    jsonschema.Draft202012Validator.check_schema(schema(name))
-
-
-def test_every_document_that_the_source_names_has_a_schema() -> None:
-    named = {
-        name
-        for path in SOURCE.rglob("*.py")
-        for name in re.findall(r'"flash-doctor/([\w-]+)/1"', path.read_text(encoding="utf-8"))
-    }
-    assert named - INTERNAL == {path.stem.removesuffix("-1") for path in FOLDER.glob("*.json")}
+    from pathlib import Path
 
 
 def assert_fits(name: str, document: Mapping[str, Any]) -> None:

@@ -18,13 +18,13 @@ from packaging.pylock import Pylock
 from packaging.requirements import Requirement
 from ward import names, patient
 
-import flash_doctor
 from flash_doctor.cli.app import main
 from flash_doctor.cli.errors import run
 from flash_doctor.diagnose import diagnose
 from flash_doctor.render.document import report_document, to_json
 from flash_doctor.system.codec import encode
 from seats import draw, facts
+from shipped import schema
 from wheel_oracle import wheels_for
 
 if sys.version_info >= (3, 11):
@@ -32,7 +32,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SCHEMA = json.loads((Path(flash_doctor.__file__).parent / "schema" / "plan-1.json").read_text())
+SCHEMA = schema("plan")
 H100 = ("--gpu", "H100x8", "--driver", "570.86", "--python-version", "3.12", "--glibc", "2.35", "--machine", "x86_64")
 FITS = (*H100, "--torch", "2.8.0+cu128")
 NOTHING = (*H100, "--torch", "2.15.0+cu126")

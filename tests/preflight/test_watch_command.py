@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from flash_doctor.errors import BROKEN, COULD_NOT_LOOK, HEALTHY, INTERRUPTED, USAGE
-from watch_schema_of import FILE, watch_schema
+from shipped import validator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 DATA = Path(__file__).parents[1] / "data" / "watch"
-SCHEMA = Draft202012Validator(json.loads(FILE.read_text(encoding="utf-8")))
+SCHEMA = validator("watch")
 WATCH = [sys.executable, "-m", "flash_doctor", "watch"]
 # a training: logs a line each 30 ms with the loss that it was told last on stdin
 TRAINING = """
@@ -63,10 +62,6 @@ def started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
-
-
-def test_the_shipped_schema_is_that_of_the_model() -> None:
-    assert json.loads(FILE.read_text(encoding="utf-8")) == watch_schema()
 
 
 DISK = r"disk \d+% used, [\d.]+ [kMGT]?B free"

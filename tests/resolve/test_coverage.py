@@ -11,7 +11,7 @@ from flash_doctor.model import Goal
 from flash_doctor.resolve.constraints import take_seat
 from flash_doctor.resolve.coverage import coverage, here
 from flash_doctor.resolve.goal import read_goal
-from seats import described, facts, torch_builds, wheels
+from seats import described, facts, wheels
 from wheel_oracle import Machine, wheels_for
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def cells() -> tuple[Cell, ...]:
 
 
 def test_empty_cells_are_those_for_which_the_oracle_finds_nothing() -> None:
-    builds = {(build.minor, build.tag): build for _, build in torch_builds()}
+    builds = {(minor, tag): build for minor, rows in facts().torch.builds.items() for tag, build in rows.items()}
     for cell in cells()[::7]:
         build = builds[cell.torch, cell.tag]
         machine = Machine(

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import jsonschema
 import pytest
 
-import flash_doctor
 from claimed import decoded
 from flash_doctor.errors import NO_PLAN
 from flash_doctor.model import Goal
@@ -19,8 +17,9 @@ from flash_doctor.render.plan_document import NEAREST, plan_document
 from flash_doctor.resolve import resolve
 from flash_doctor.system.codec import encode
 from seats import described, facts, wheels
+from shipped import schema
 
-SCHEMA = json.loads((Path(flash_doctor.__file__).parent / "schema" / "plan-1.json").read_text())
+SCHEMA = schema("plan")
 H100 = {"gpu": "H100", "python_version": "3.12", "glibc": "2.39", "machine": "x86_64", "driver": "595.71.05"}
 GOALS = [
     ("2.8.0+cu128", Goal()),

@@ -16,13 +16,13 @@ import struct
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from hashlib import blake2b, sha256
 from itertools import groupby
 from mmap import ACCESS_READ, mmap
 from operator import and_
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 from zlib import crc32
 
 from packaging.version import InvalidVersion, Version
@@ -30,6 +30,7 @@ from packaging.version import InvalidVersion, Version
 from flash_doctor.abi.built_for import BuiltFor, SymbolAge, built_for, plain_release
 from flash_doctor.abi.demangle import is_torch
 from flash_doctor.errors import BadFacts
+from flash_doctor.facts.kinds import GIVEN, NAME
 from flash_doctor.system.paths import facts_folder
 
 if TYPE_CHECKING:
@@ -171,13 +172,13 @@ def in_torch_namespace(symbol: str) -> bool:
 class Release:
     """Where the atlas knows a release from: its wheel on the index, when that came out and when it was read."""
 
-    version: Version
+    version: Annotated[Version, NAME]
     wheel: str
     sha256: str
     released: datetime.date
     read: datetime.date
     names: int
-    libraries: Mapping[str, int]
+    libraries: Annotated[Mapping[str, int], GIVEN]
 
 
 class Atlas:
@@ -282,23 +283,13 @@ def _shipped() -> Path:
 
 
 def _read_provenance(path: Path) -> tuple[Release, ...]:
-    from flash_doctor.facts.loading import Table
+    from flash_doctor.facts.loading import Section, Table
 
-    table = Table.read(path)
-    libraries = {
-        row.name: {library: row.number(library) for library in row.fields} for row in table.rows("names", sourced=False)
-    }
+    table = Table.read(path, libraries={})
+    counted = table.data.get("names", {})  # by release, and in that by library: a table of tables for each
     releases = tuple(
-        Release(
-            version=row.name_version,
-            wheel=row.text("wheel"),
-            sha256=row.text("sha256"),
-            released=row.date("released"),
-            read=row.date("read"),
-            names=row.number("names"),
-            libraries=libraries.get(row.name, {}),
-        )
-        for row in table.rows("release", sourced=False)
+        replace(release, libraries=counted.get(str(release.version), {}))
+        for release in table.listed(Release, Section("release", sourced=False))
     )
     table.finish()
     return releases

@@ -92,8 +92,7 @@ def _torch_in(text: bytes) -> Version | None:
 def _gpus_in(text: str, facts: Facts) -> Iterable[tuple[str, Capability]]:
     """GPU models that the text names as whole words."""
     words, branded = set(_WORD.findall(text)), set(_BRANDED.findall(text))
-    for capability, kind in facts.gpus.kinds.items():
-        products = " ".join(product for names in kind.products.values() for product in names)
-        for model in _MODEL.findall(products):
+    for capability, products in facts.gpus.products.items():
+        for model in _MODEL.findall(" ".join(products.names)):
             if model in words and (not model.isdigit() or model in branded):
                 yield model, capability

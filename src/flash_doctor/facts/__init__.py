@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from flash_doctor.system.paths import facts_folder
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from flash_doctor.facts.torch import TorchReleases
     from flash_doctor.facts.watch import WatchFacts
 
+T = TypeVar("T")
+
 
 class Facts:
     """The facts in one folder; by default those that came with the package, or those in FLASH_DOCTOR_FACTS.
@@ -41,35 +43,40 @@ class Facts:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or default_folder()
 
+    def _file(self, kind: type[T], name: str) -> T:
+        from flash_doctor.facts.loading import load
+
+        return load(kind, self.folder / name)
+
     @cached_property
     def drivers(self) -> Drivers:
-        from flash_doctor.facts import drivers
+        from flash_doctor.facts.drivers import Drivers
 
-        return drivers.load(self.folder / "drivers.toml")
+        return self._file(Drivers, "drivers.toml")
 
     @cached_property
     def gpus(self) -> GpuKinds:
-        from flash_doctor.facts import gpus
+        from flash_doctor.facts.gpus import GpuKinds
 
-        return gpus.load(self.folder / "gpus.toml")
+        return self._file(GpuKinds, "gpus.toml")
 
     @cached_property
     def companions(self) -> Companions:
-        from flash_doctor.facts import companions
+        from flash_doctor.facts.companions import Companions
 
-        return companions.load(self.folder / "companions.toml")
+        return self._file(Companions, "companions.toml")
 
     @cached_property
     def publishers(self) -> Publishers:
-        from flash_doctor.facts import publishers
+        from flash_doctor.facts.publishers import Publishers
 
-        return publishers.load(self.folder / "publishers.toml")
+        return self._file(Publishers, "publishers.toml")
 
     @cached_property
     def quirks(self) -> Quirks:
-        from flash_doctor.facts import quirks
+        from flash_doctor.facts.quirks import Quirks
 
-        return quirks.load(self.folder / "quirks.toml")
+        return self._file(Quirks, "quirks.toml")
 
     @cached_property
     def complaints(self) -> Complaints:
@@ -85,15 +92,15 @@ class Facts:
 
     @cached_property
     def flash(self) -> Flash:
-        from flash_doctor.facts import flash
+        from flash_doctor.facts.flash import Flash
 
-        return flash.load(self.folder / "flash.toml")
+        return self._file(Flash, "flash.toml")
 
     @cached_property
     def watch(self) -> WatchFacts:
-        from flash_doctor.facts import watch
+        from flash_doctor.facts.watch import FILE, WatchFacts
 
-        return watch.load(self.folder / watch.FILE)
+        return self._file(WatchFacts, FILE)
 
     @cached_property
     def preflight(self) -> PreflightFacts:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from flash_doctor.facts.loading import Row, Source, Table
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from flash_doctor.facts.kinds import NAME, Key, Share, Versions
+from flash_doctor.facts.loading import Section, Source
 
 LIMITS = ("disk_warning", "disk_error", "temp", "shm", "build_memory")
 
@@ -25,11 +23,11 @@ class Companion:
     `record`: its files are compared with RECORD; `paired`: torch.toml lists its release for each torch.
     """
 
-    name: NormalizedName
-    pinned: bool
-    compiled: bool
-    record: bool
-    paired: bool
+    name: Annotated[NormalizedName, NAME]
+    pinned: bool = False
+    compiled: bool = False
+    record: bool = False
+    paired: Annotated[bool, Key("pairs")] = False
     source: Source
 
 
@@ -46,8 +44,12 @@ class FlashWindow:
     first: Version
     below: Version
     fatal: bool
-    bypass: str
+    bypass: str = ""
     source: Source
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.first >= self.below:
+            yield "below", f"{self.below} leaves no version"
 
     def admits(self, flash_attn: Version) -> bool:
         return self.first <= Version(flash_attn.public) < self.below
@@ -66,22 +68,34 @@ class HostCompiler:
 class Limit:
     """A threshold: `share` (of a disk, used) or `size` (bytes free or present), and why."""
 
-    share: float
-    size: int
+    share: Share = 0.0
+    size: Annotated[int, Key("bytes")] = 0
     why: str
     source: Source
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.share and not self.size:
+            yield "bytes", "is missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Companions:
     """companions.toml."""
 
-    packages: Mapping[NormalizedName, Companion]
-    torchao: Mapping[Version, tuple[Version, ...]]
-    flash_windows: tuple[FlashWindow, ...]
-    compilers: Mapping[Version, HostCompiler]
-    build_modules: Mapping[NormalizedName, str]
-    limits: Mapping[str, Limit]
+    packages: Annotated[Mapping[NormalizedName, Companion], Section("package")]
+    torchao: Annotated[Mapping[Version, Versions], Section("torchao", column="torch")]
+    flash_windows: Annotated[tuple[FlashWindow, ...], Section("flash_window")]
+    compilers: Annotated[Mapping[Version, HostCompiler], Section("nvcc")]
+    build_modules: Annotated[Mapping[NormalizedName, str], Section("build_modules", column="why")]
+    limits: Annotated[Mapping[str, Limit], Section("limit")]
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        for name in sorted({*LIMITS} ^ self.limits.keys()):
+            yield f"limit.{name}", "name", f"the limits are {', '.join(LIMITS)}"
+        windows = [f"{row.package} {row.since}" for row in self.flash_windows]
+        for number, name in enumerate(windows):
+            if name in windows[:number]:
+                yield f"flash_window.{number + 1}", "name", f"{name} is listed twice"
 
     @property
     def recorded(self) -> frozenset[NormalizedName]:
@@ -100,68 +114,3 @@ class Companions:
     def host_compiler(self, cuda: Version) -> HostCompiler | None:
         """What nvcc of that CUDA accepts; None when it is not known."""
         return self.compilers.get(Version(f"{cuda.major}.{cuda.minor}"))
-
-
-def load(path: Path) -> Companions:
-    """Companions from companions.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    packages = {companion.name: companion for companion in map(_companion, table.rows("package"))}
-    windows = tuple(map(_window, table.rows("flash_window")))
-    companions = Companions(
-        packages=packages,
-        torchao={row.name_version: row.versions("torch") for row in table.rows("torchao")},
-        flash_windows=windows,
-        compilers={row.name_version: _compiler(row) for row in table.rows("nvcc")},
-        build_modules={canonicalize_name(row.name): row.text("why") for row in table.rows("build_modules")},
-        limits={row.name: _limit(row) for row in table.rows("limit")},
-    )
-    for name in {*LIMITS} ^ companions.limits.keys():
-        table.fault(f"limit.{name}", "name", f"the limits are {', '.join(LIMITS)}")
-    _no_duplicates(table, "flash_window", [f"{row.package} {row.since}" for row in windows])
-    table.finish()
-    return companions
-
-
-def _no_duplicates(table: Table, section: str, names: list[str]) -> None:
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            table.fault(f"{section}.{number + 1}", "name", f"{name} is listed twice")
-
-
-def _companion(row: Row) -> Companion:
-    if canonicalize_name(row.name) != row.name:
-        row.fault("name", f"must be written {canonicalize_name(row.name)}")
-    return Companion(
-        name=canonicalize_name(row.name),
-        pinned=row.flag("pinned", default=False),
-        compiled=row.flag("compiled", default=False),
-        record=row.flag("record", default=False),
-        paired=row.flag("pairs", default=False),
-        source=row.source,
-    )
-
-
-def _window(row: Row) -> FlashWindow:
-    first, below = row.version("first"), row.version("below")
-    if first >= below:
-        row.fault("below", f"{below} leaves no version")
-    return FlashWindow(
-        package=canonicalize_name(row.text("package")),
-        since=row.version("since"),
-        first=first,
-        below=below,
-        fatal=row.flag("fatal"),
-        bypass=row.text("bypass", default=""),
-        source=row.source,
-    )
-
-
-def _compiler(row: Row) -> HostCompiler:
-    clang = row.number("clang") if "clang" in row.fields else None
-    return HostCompiler(gcc=row.number("gcc"), clang=clang, source=row.source)
-
-
-def _limit(row: Row) -> Limit:
-    share = row.share("share") if "share" in row.fields else 0.0
-    size = row.number("bytes") if "bytes" in row.fields or not share else 0
-    return Limit(share=share, size=size, why=row.text("why"), source=row.source)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from string import Formatter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from flash_doctor.facts.loading import Row, Source, Table
+from flash_doctor.facts.kinds import NAME, Parsed
+from flash_doctor.facts.loading import Section, Source, Table
 from flash_doctor.model.explanation import Confidence
 from flash_doctor.system.linear import AnyOf, Choice, Pattern, fault, pattern
 
@@ -42,6 +43,10 @@ class Question:
         return len(found), sum(len(str(match)) for match in found)
 
 
+def _question(text: str) -> Question:
+    return Question(text=text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Complaint:
     """One complaint. It is there where one of `patterns` is found, one of `near` stands around, and none of `unless`.
@@ -52,22 +57,22 @@ class Complaint:
     without a known message. `title` and `cause` may hold {names} of groups in every pattern.
     """
 
-    id: str
+    id: Annotated[str, NAME]
     family: str
     title: str
-    patterns: tuple[str, ...]
-    near: tuple[str, ...]
-    unless: tuple[str, ...]
+    patterns: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
     cause: str
-    tell_apart: tuple[str, ...]
+    tell_apart: tuple[str, ...] = ()
     advice: str
-    commands: tuple[str, ...]
+    commands: tuple[str, ...] = ()
     stage: int
-    rank: int
-    absorbs: tuple[str, ...]
+    rank: int = 50
+    absorbs: tuple[str, ...] = ()
     confidence: Confidence
-    asked: tuple[Question, ...]
-    threads: tuple[str, ...]
+    asked: tuple[Annotated[Question, Parsed(_question)], ...] = ()
+    threads: tuple[str, ...] = ()
     source: Source
 
     @cached_property
@@ -83,7 +88,7 @@ class Complaint:
 class Library:
     """Shared libraries, or the symbols in them, by the beginning of their name, and who brings them."""
 
-    name: str
+    name: Annotated[str, NAME]
     symbols: tuple[str, ...]
     package: str
     what: str
@@ -104,9 +109,10 @@ class Landmark:
 class Complaints:
     """complaints.toml."""
 
-    by_id: Mapping[str, Complaint]
-    libraries: tuple[Library, ...]
-    landmarks: tuple[Landmark, ...]
+    words: Annotated[Mapping[str, str], Section("word", column="means")]
+    by_id: Annotated[Mapping[str, Complaint], Section("complaint")]
+    libraries: Annotated[tuple[Library, ...], Section("library")]
+    landmarks: Annotated[tuple[Landmark, ...], Section("landmark")]
 
     @cached_property
     def ranked(self) -> tuple[Complaint, ...]:
@@ -140,88 +146,46 @@ class Complaints:
 def load(path: Path) -> Complaints:
     """Complaints from complaints.toml; raises BadFacts with every fault of the file."""
     table = Table.read(path)
-    words = {row.name: row.text("means") for row in table.rows("word")}
-    complaints = Complaints(
-        by_id={row.name: _complaint(row, words) for row in table.rows("complaint")},
-        libraries=tuple(map(_library, table.rows("library"))),
-        landmarks=tuple(
-            Landmark(part=row.text("part"), says=row.text("says"), source=row.source) for row in table.rows("landmark")
-        ),
-    )
+    written = table.whole(Complaints)
+    spelt = {name: _spelt(row, written.words) for name, row in written.by_id.items()}
+    for row in spelt.values():
+        for key, why in (*_bad_patterns(row), *_bad_names(row)):
+            table.fault(f"complaint.{row.id}", key, why)
     table.finish()
-    return complaints
+    return replace(written, by_id=spelt)
 
 
-def _complaint(row: Row, words: Mapping[str, str]) -> Complaint:
-    complaint = Complaint(
-        id=row.name,
-        family=row.text("family"),
-        title=row.text("title"),
-        patterns=_patterns(row, "patterns", words),
-        near=_patterns(row, "near", words),
-        unless=_patterns(row, "unless", words),
-        cause=row.text("cause"),
-        tell_apart=_words(row, "tell_apart"),
-        advice=row.text("advice"),
-        commands=_words(row, "commands"),
-        stage=row.number("stage"),
-        rank=row.number("rank") if "rank" in row.fields else 50,
-        absorbs=_words(row, "absorbs"),
-        confidence=row.parse("confidence", row.text("confidence"), confidence, Confidence.POSSIBLE),
-        asked=tuple(Question(text=text) for text in _patterns(row, "asked", words)),
-        threads=_words(row, "threads"),
-        source=row.source,
-    )
-    _check_placeholders(row, complaint)
-    return complaint
+def _spelt(row: Complaint, words: Mapping[str, str]) -> Complaint:
+    """The row with each {word} of its regular expressions spelt out."""
 
+    def spell(text: str) -> str:
+        return _WORD.sub(lambda word: f"(?:{words[word[1]]})" if word[1] in words else word[0], text)
 
-def _library(row: Row) -> Library:
-    return Library(
-        name=row.name,
-        symbols=row.words("symbols"),
-        package=row.text("package"),
-        what=row.text("what"),
-        family=row.text("family"),
-        source=row.source,
+    return replace(
+        row,
+        patterns=tuple(map(spell, row.patterns)),
+        near=tuple(map(spell, row.near)),
+        unless=tuple(map(spell, row.unless)),
+        asked=tuple(Question(text=spell(question.text)) for question in row.asked),
     )
 
 
-def _words(row: Row, key: str) -> tuple[str, ...]:
-    return row.words(key) if key in row.fields else ()
+def _bad_patterns(row: Complaint) -> Iterator[tuple[str, str]]:
+    """A word that is none, and a regular expression that is none or can match nothing at all."""
+    asked = tuple(question.text for question in row.asked)
+    for key, texts in (("patterns", row.patterns), ("near", row.near), ("unless", row.unless), ("asked", asked)):
+        for text in texts:
+            for word in sorted(set(_WORD.findall(text))):
+                yield key, f"{{{word}}} is not among the words"
+            for part in text.split(" & "):
+                if reason := fault(part.removeprefix("!")):
+                    yield key, f"{part.removeprefix('!')!r} {reason}"
 
 
-def _patterns(row: Row, key: str, words: Mapping[str, str]) -> tuple[str, ...]:
-    """Regular expressions, with each {word} spelt out; one that is none, or can match nothing at all, is a fault."""
-    spelt = [_spelt(row, key, text, words) for text in _words(row, key)]
-    for text in spelt:
-        for part in text.split(" & "):
-            _check(row, key, part.removeprefix("!"))
-    return tuple(spelt) if not row.table.faults else ()
-
-
-def _spelt(row: Row, key: str, text: str, words: Mapping[str, str]) -> str:
-    for name in set(_WORD.findall(text)):
-        if name not in words:
-            row.fault(key, f"{{{name}}} is not among the words")
-        text = text.replace(f"{{{name}}}", f"(?:{words.get(name, name)})")
-    return text
-
-
-def _check(row: Row, key: str, text: str) -> None:
-    if reason := fault(text):
-        row.fault(key, f"{text!r} {reason}")
-
-
-def _check_placeholders(row: Row, complaint: Complaint) -> None:
+def _bad_names(row: Complaint) -> Iterator[tuple[str, str]]:
     """Every {name} in the texts must be a group of every pattern."""
-    texts = (complaint.title, complaint.cause, complaint.advice, *complaint.commands)
+    texts = (row.title, row.cause, row.advice, *row.commands)
     names = {name for text in texts for _, name, _, _ in Formatter().parse(text) if name is not None}
-    for text in complaint.patterns:
-        for name in names - set(_GROUP.findall(text)):
-            row.fault("patterns", f"{text!r} has no group {name}")
-
-
-def confidence(text: str) -> Confidence | None:
-    """A word of the Confidence values."""
-    return Confidence(text) if text in {member.value for member in Confidence} else None
+    for text in row.patterns:
+        for name in sorted(names - set(_GROUP.findall(text))):
+            yield "patterns", f"{text!r} has no group {name}"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 from packaging.version import Version
 
-from flash_doctor.facts.loading import Row, Source, Table
+from flash_doctor.facts.kinds import NAME, Versions
+from flash_doctor.facts.loading import Section, Source
 from flash_doctor.model import Capability
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +32,14 @@ class DriverNeed:
 class Toolkit:
     """One CUDA release: the oldest drivers of its first release (`linux[0]`, `windows`) and of its updates."""
 
-    cuda: Version
-    linux: tuple[Version, ...]
+    cuda: Annotated[Version, NAME]
+    linux: Versions
     windows: Version | None
     source: Source
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if list(self.linux) != sorted(self.linux):
+            yield "linux", "updates must not ask for an older driver than the release before them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +55,16 @@ class Floor:
 class Drivers:
     """drivers.toml: CUDA releases, major versions, floors per GPU, and where forward compatibility is refused."""
 
-    toolkits: Mapping[Version, Toolkit]
-    majors: Mapping[int, Floor]
-    gpus: Mapping[Capability, Floor]
-    no_forward_compatibility: tuple[str, ...]
-    open_modules_from: Capability
+    toolkits: Annotated[Mapping[Version, Toolkit], Section("toolkit")]
+    majors: Annotated[Mapping[int, Floor], Section("major")]
+    gpus: Annotated[Mapping[Capability, Floor], Section("gpu")]
+    no_forward_compatibility: Annotated[frozenset[str], Section("forward_compatibility", column="names")]
+    open_modules_from: Annotated[Capability, Section("open_modules", column="capability")]
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        for cuda in self.toolkits:
+            if cuda.major not in self.majors:
+                yield f"toolkit.{cuda}", "name", f"[major] has no row {cuda.major}"
 
     def knows(self, cuda: Version) -> bool:
         return minor(cuda) in self.toolkits
@@ -89,41 +96,3 @@ class Drivers:
 def minor(version: Version) -> Version:
     """12.8 of 12.8.93."""
     return Version(f"{version.major}.{version.minor}")
-
-
-def load(path: Path) -> Drivers:
-    """Drivers from drivers.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    toolkits = {toolkit.cuda: toolkit for toolkit in map(_toolkit, table.rows("toolkit"))}
-    majors = {row.name_version.major: _floor(row) for row in table.rows("major")}
-    gpus = {row.name_capability: _floor(row) for row in table.rows("gpu")}
-    refused = [name for row in table.rows("forward_compatibility") for name in row.words("names")]
-    opened = [row.capabilities("capability") for row in table.rows("open_modules")]
-    for toolkit in toolkits.values():
-        if toolkit.cuda.major not in majors:
-            table.fault(f"toolkit.{toolkit.cuda}", "name", f"[major] has no row {toolkit.cuda.major}")
-    if not refused:
-        table.fault("forward_compatibility.refused", "names", "is missing")
-    if len(opened) != 1 or len(opened[0]) != 1:
-        table.fault("open_modules.first", "capability", "must be one compute capability")
-    table.finish()
-    return Drivers(
-        toolkits=toolkits,
-        majors=majors,
-        gpus=gpus,
-        no_forward_compatibility=tuple(refused),
-        open_modules_from=opened[0][0],
-    )
-
-
-def _toolkit(row: Row) -> Toolkit:
-    linux = row.versions("linux")
-    if not linux:
-        row.fault("linux", "is missing")
-    if list(linux) != sorted(linux):
-        row.fault("linux", "updates must not ask for an older driver than the release before them")
-    return Toolkit(cuda=row.name_version, linux=linux, windows=row.optional_version("windows"), source=row.source)
-
-
-def _floor(row: Row) -> Floor:
-    return Floor(linux=row.version("linux"), windows=row.optional_version("windows"), source=row.source)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from packaging.version import Version
 
-from flash_doctor.facts.loading import Row, Source, Table
-from flash_doctor.model import Capability
+from flash_doctor.facts.kinds import SPLIT, Capabilities
+from flash_doctor.facts.loading import Section, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
+
+    from flash_doctor.model import Capability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +22,9 @@ class HeadDims:
     """Head dimensions with a backward pass: of one distribution, from a version on, on some GPUs (empty: on all)."""
 
     dist: str
-    dims: tuple[int, ...]
+    dims: Annotated[tuple[int, ...], SPLIT]
     first: Version | None
-    gpus: tuple[Capability, ...]
+    gpus: Capabilities = ()
     source: Source
 
     def holds(self, version: Version | None, gpus: Iterable[Capability]) -> bool:
@@ -35,8 +36,8 @@ class HeadDims:
 class Flash:
     """flash.toml."""
 
-    rows: tuple[HeadDims, ...]
-    needs: Mapping[str, tuple[str, ...]]
+    rows: Annotated[tuple[HeadDims, ...], Section("head_dims")]
+    needs: Annotated[Mapping[str, tuple[str, ...]], Section("build", column="needs")]
 
     def build_needs(self, dist: str) -> tuple[str, ...]:
         """Distributions that its setup.py imports beside torch; setuptools' own where it is not known."""
@@ -47,29 +48,3 @@ class Flash:
         seen = tuple(gpus)
         dims = {dim for row in self.rows if row.dist == dist and row.holds(version, seen) for dim in row.dims}
         return tuple(sorted(dims)) or (64,)
-
-
-def load(path: Path) -> Flash:
-    """Flash from flash.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    rows = tuple(map(_row, table.rows("head_dims")))
-    needs = {row.name: _needs(row) for row in table.rows("build")}
-    table.finish()
-    return Flash(rows=rows, needs=needs)
-
-
-def _needs(row: Row) -> tuple[str, ...]:
-    return row.words("needs")
-
-
-def _row(row: Row) -> HeadDims:
-    words = row.text("dims").split()
-    if not all(word.isdecimal() for word in words):
-        row.fault("dims", "must be numbers")
-    return HeadDims(
-        dist=row.text("dist"),
-        dims=tuple(int(word) for word in words if word.isdecimal()),
-        first=row.optional_version("first"),
-        gpus=row.capabilities("gpus"),
-        source=row.source,
-    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated
 
-from flash_doctor.facts.loading import Row, Source, Table
+from flash_doctor.facts import loading
+from flash_doctor.facts.kinds import NAME, Check
+from flash_doctor.facts.loading import Section, Source
 from flash_doctor.model.fleet import Effect
 
 if TYPE_CHECKING:
@@ -31,12 +34,12 @@ class Aspect:
     `plan`: a plan of the doctor mends it; `before_plan`: it must be put right before such a plan is made.
     """
 
-    key: str
+    key: Annotated[str, NAME]
     title: str
     next: str
-    command: str
-    plan: bool
-    before_plan: bool
+    command: str = ""
+    plan: bool = False
+    before_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +52,40 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FleetPolicy:
-    """fleet.toml. `clock` holds (seconds, judgement), the longest first."""
+class Difference(Judgement):
+    """What it does that an aspect differs, from that degree on."""
 
-    aspects: Mapping[str, Aspect]
-    differences: Mapping[tuple[str, Degree], Judgement]
-    variables: Mapping[str, Judgement]
-    clock: tuple[tuple[float, Judgement], ...]
+    aspect: str
+    at: Degree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift(Judgement):
+    """What clocks do that are so many seconds apart, or more."""
+
+    seconds: Annotated[float, Check(lambda value: value > 0, "must be more than 0, not {!r}")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetPolicy:
+    """fleet.toml."""
+
+    aspects: Annotated[Mapping[str, Aspect], Section("aspect", sourced=False)]
+    rows: Annotated[tuple[Difference, ...], Section("difference")]
+    variables: Annotated[Mapping[str, Judgement], Section("variable", by="names")]
+    drifts: Annotated[tuple[Drift, ...], Section("clock")]
+
+    @cached_property
+    def differences(self) -> Mapping[tuple[str, Degree], Judgement]:
+        return {(row.aspect, row.at): row for row in self.rows}
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        for number, row in enumerate(self.rows, 1):
+            if row.aspect not in self.aspects:
+                yield f"difference.{number}", "aspect", f"{row.aspect!r} is none of the file's aspects"
+        for key in sorted({*self.aspects, "variable"}):
+            if (key, Degree.ANY) not in self.differences:
+                yield f"aspect.{key}", "", 'no difference with at = "any" says what it means'
 
     def aspect(self, key: str) -> Aspect:
         """The aspect of that key; a key that is none is the name of a variable."""
@@ -72,63 +102,10 @@ class FleetPolicy:
 
     def judge_clock(self, seconds: float) -> Judgement | None:
         """What a clock that is off by that much does; None while nobody minds."""
-        return next((row for limit, row in self.clock if abs(seconds) >= limit), None)
+        passed = [row for row in self.drifts if abs(seconds) >= row.seconds]
+        return max(passed, key=lambda row: row.seconds, default=None)
 
 
 def load(path: Path) -> FleetPolicy:
     """The policy from fleet.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    aspects = {row.name: _aspect(row) for row in table.rows("aspect", sourced=False)}
-    differences = dict(_difference(row, aspects) for row in table.rows("difference"))
-    policy = FleetPolicy(
-        aspects=aspects,
-        differences=differences,
-        variables={name: judgement for row in table.rows("variable") for name, judgement in _variables(row)},
-        clock=tuple(sorted(map(_clock, table.rows("clock")), key=lambda row: -row[0])),
-    )
-    for key in {*aspects, "variable"}:
-        if (key, Degree.ANY) not in differences:
-            table.fault(f"aspect.{key}", "", 'no difference with at = "any" says what it means')
-    table.finish()
-    return policy
-
-
-def _aspect(row: Row) -> Aspect:
-    return Aspect(
-        key=row.name,
-        title=row.text("title"),
-        next=row.text("next"),
-        command=row.text("command", default=""),
-        plan=row.flag("plan", default=False),
-        before_plan=row.flag("before_plan", default=False),
-    )
-
-
-def _difference(row: Row, aspects: Mapping[str, Aspect]) -> tuple[tuple[str, Degree], Judgement]:
-    key = row.text("aspect")
-    if key not in aspects:
-        row.fault("aspect", f"{key!r} is none of the file's aspects")
-    return (key, row.parse("at", row.text("at"), degree, Degree.ANY)), _judgement(row)
-
-
-def _variables(row: Row) -> list[tuple[str, Judgement]]:
-    judgement = _judgement(row)
-    return [(name, judgement) for name in row.words("names")]
-
-
-def _clock(row: Row) -> tuple[float, Judgement]:
-    seconds = row.seconds("seconds")
-    return seconds, _judgement(row)
-
-
-def _judgement(row: Row) -> Judgement:
-    wanted = row.parse("effect", row.text("effect"), effect, Effect.HARMLESS)
-    return Judgement(effect=wanted, why=row.text("why"), source=row.source)
-
-
-def degree(text: str) -> Degree | None:
-    return Degree.__members__.get(text.upper())
-
-
-def effect(text: str) -> Effect | None:
-    return next((member for member in Effect if member.value == text), None)
+    return loading.load(FleetPolicy, path)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated
 
 from packaging.version import Version
 
-from flash_doctor.facts.loading import Row, Table, version
+from flash_doctor.facts import loading
+from flash_doctor.facts.kinds import Parsed, Versions, Words, kind_of
+from flash_doctor.facts.loading import Section
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,29 +44,44 @@ class Schema:
         return self.top.get(key) or (self.plugins[plugin][key] if plugin else "")
 
 
+def _some(text: str) -> frozenset[Version]:
+    return frozenset() if text == "all" else frozenset(_VERSIONS.read(text))
+
+
+_VERSIONS = kind_of(Versions)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRow:
+class Lasting:
+    """Something that some releases have; none are named where all have it."""
+
+    releases: Annotated[frozenset[Version], Parsed(_some, stand_in=frozenset())]
+
+    def lasts(self, release: Version) -> bool:
+        return not self.releases or release in self.releases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow(Lasting):
     """Some keys of one type in the same place (`top`, `removed`, `nested MODEL`, `plugin NAME`) of some releases."""
 
     of: str
     type: str
-    releases: frozenset[Version]
-    names: tuple[str, ...]
+    names: Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnumRow:
+class EnumRow(Lasting):
     enum: str
-    releases: frozenset[Version]
-    members: tuple[str, ...]
+    members: Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AxolotlKeys:
     """axolotl.toml."""
 
-    keys: tuple[KeyRow, ...]
-    enums: tuple[EnumRow, ...]
+    keys: Annotated[tuple[KeyRow, ...], Section("keys")]
+    enums: Annotated[tuple[EnumRow, ...], Section("enums")]
 
     @property
     def releases(self) -> tuple[Version, ...]:
@@ -84,7 +102,7 @@ class AxolotlKeys:
     def _schema(self, release: Version) -> Schema:
         places: dict[str, dict[str, str]] = {}
         for row in self.keys:
-            if release in row.releases:
+            if row.lasts(release):
                 places.setdefault(row.of, {}).update(dict.fromkeys(row.names, row.type))
         return Schema(
             release=release,
@@ -92,13 +110,13 @@ class AxolotlKeys:
             removed=places.get("removed", {}),
             nested=_under("nested ", places),
             plugins=_under("plugin ", places),
-            enums={row.enum: row.members for row in self.enums if release in row.releases},
+            enums={row.enum: row.members for row in self.enums if row.lasts(release)},
         )
 
     def releases_with(self, key: str) -> tuple[Version, ...]:
         """The releases that take this key at the top level (or from a plugin)."""
-        found = [row.releases for row in self.keys if key in row.names and not row.of.startswith(("nested", "removed"))]
-        return tuple(sorted(frozenset().union(*found)))
+        rows = [row for row in self.keys if key in row.names and not row.of.startswith(("nested", "removed"))]
+        return tuple(release for release in self.releases if any(row.lasts(release) for row in rows))
 
 
 def _either(older: Schema, newer: Schema, release: Version) -> Schema:
@@ -121,11 +139,34 @@ def _under(prefix: str, places: Mapping[str, dict[str, str]]) -> dict[str, dict[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HfKeys:
-    """hf.toml: the keys of TrainingArguments by release of transformers, and those of TRL's own classes."""
+class HfRow:
+    """Keys of TrainingArguments in some releases of transformers, or (`of` is trl) of TRL's own classes."""
 
-    arguments: Mapping[Version, frozenset[str]]
-    trl: frozenset[str]
+    of: str
+    releases: Versions = ()
+    names: Words
+
+
+@dataclass(frozen=True, kw_only=True)
+class HfKeys:
+    """hf.toml."""
+
+    rows: Annotated[tuple[HfRow, ...], Section("keys")]
+
+    @cached_property
+    def trl(self) -> frozenset[str]:
+        """The keys of TRL's own classes."""
+        return frozenset(name for row in self.rows if row.of == "trl" for name in row.names)
+
+    @cached_property
+    def arguments(self) -> Mapping[Version, frozenset[str]]:
+        """The keys of TrainingArguments by release of transformers."""
+        rows = [row for row in self.rows if row.of != "trl"]
+        releases = {release: None for row in rows for release in row.releases}
+        return {
+            release: frozenset(name for row in rows if release in row.releases for name in row.names)
+            for release in releases
+        }
 
     def known_to(self, release: Version) -> tuple[Version, frozenset[str]]:
         """The release in the list that stands for this one, and its keys."""
@@ -138,44 +179,9 @@ class HfKeys:
 
 def load_axolotl(path: Path) -> AxolotlKeys:
     """The keys from axolotl.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    rows = list(_rows(table, "keys", "names"))
-    enums = list(_rows(table, "enums", "members"))
-    table.finish()
-    every = frozenset(release for _, releases, _ in rows for release in releases)
-    return AxolotlKeys(
-        keys=tuple(
-            KeyRow(of=row.fields["of"], type=row.fields["type"], releases=releases or every, names=names)
-            for row, releases, names in rows
-        ),
-        enums=tuple(
-            EnumRow(enum=row.fields["enum"], releases=releases or every, members=names)
-            for row, releases, names in enums
-        ),
-    )
-
-
-def _rows(table: Table, section: str, names: str) -> Iterator[tuple[Row, frozenset[Version], tuple[str, ...]]]:
-    """Each row with its releases (none for "all") and names."""
-    for row in table.rows(section):
-        for key in ("enum",) if section == "enums" else ("of", "type"):
-            row.text(key)
-        words = row.text("releases").split()
-        releases = () if words == ["all"] else [row.parse("releases", word, version, Version("0")) for word in words]
-        yield row, frozenset(releases), tuple(row.text(names).split())
+    return loading.load(AxolotlKeys, path)
 
 
 def load_hf(path: Path) -> HfKeys:
     """The keys from hf.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    arguments: dict[Version, frozenset[str]] = {}
-    trl: frozenset[str] = frozenset()
-    for row in table.rows("keys"):
-        names = frozenset(row.text("names").split())
-        releases = row.versions("releases")
-        if row.text("of") == "trl":
-            trl |= names
-        else:
-            arguments.update({release: arguments.get(release, frozenset()) | names for release in releases})
-    table.finish()
-    return HfKeys(arguments=arguments, trl=trl)
+    return loading.load(HfKeys, path)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import Annotated
 
 from packaging.version import Version
 
-from flash_doctor.facts.loading import Row, Source, Table
+from flash_doctor.facts.kinds import NAME, Capabilities, Parsed, Versions, Wrong
+from flash_doctor.facts.loading import Section, Source
 from flash_doctor.model import Capability, FlashKind
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-CLASSES = ("datacenter", "workstation", "consumer", "jetson")
+def _generation(text: str) -> FlashKind:
+    if text not in FlashKind.__members__:
+        message = f"{text!r} is no generation of FlashAttention"
+        raise Wrong(message)
+    return FlashKind[text]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,22 +28,35 @@ class GpuKind:
 
     `nvcc` and `nvcc_last`: first and (None: still) last CUDA that compiles for it; `flash`: generations of
     FlashAttention that run there; `fa2_from`: first FA2 release whose sources know it (None: the first);
-    `own_code`: it takes no other chip's SASS (Tegra); `products`: class -> product names.
+    `own_code`: it takes no other chip's SASS (Tegra).
     """
 
-    capability: Capability
+    capability: Annotated[Capability, NAME]
     arch: str
     nvcc: Version
     nvcc_last: Version | None
-    flash: frozenset[FlashKind]
+    flash: frozenset[Annotated[FlashKind, Parsed(_generation)]]
     fa2_from: Version | None
-    own_code: bool
-    note: str
-    products: Mapping[str, tuple[str, ...]]
+    own_code: bool = False
+    note: str = ""
     source: Source
 
     def supports(self, kind: FlashKind) -> bool:
         return kind in self.flash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Products:
+    """The names of the GPUs of one compute capability, by class."""
+
+    datacenter: tuple[str, ...] = ()
+    workstation: tuple[str, ...] = ()
+    consumer: tuple[str, ...] = ()
+    jetson: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> Iterator[str]:
+        return chain(self.datacenter, self.workstation, self.consumer, self.jetson)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +66,36 @@ class FlashWheel:
     publisher: str
     first: Version
     last: Version
-    cuda: tuple[Version, ...]
-    sass: tuple[Capability, ...]
+    cuda: Versions = ()
+    sass: Capabilities = ()
     source: Source
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.first > self.last:
+            yield "last", f"{self.last} is older than first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuKinds:
     """gpus.toml."""
 
-    kinds: Mapping[Capability, GpuKind]
-    flash_wheels: tuple[FlashWheel, ...]
+    kinds: Annotated[Mapping[Capability, GpuKind], Section("capability")]
+    products: Annotated[Mapping[Capability, Products], Section("product")]
+    flash_wheels: Annotated[tuple[FlashWheel, ...], Section("flash_wheel")]
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        for known in self.kinds.keys() - self.products.keys():
+            yield f"capability.{known}", "name", "[product] names no product of it"
+        for number, wheel in enumerate(self.flash_wheels, 1):
+            for known in set(wheel.sass) - self.kinds.keys():
+                yield f"flash_wheel.{number}", "sass", f"{known} is no compute capability of [capability]"
+        seen = Counter(name for products in self.products.values() for name in products.names)
+        for known, products in self.products.items():
+            if known not in self.kinds:
+                yield f"product.{known}", "name", "is no compute capability of [capability]"
+            for name in products.names:
+                if seen[name] > 1:
+                    yield f"product.{known}", "name", f"{name!r} is listed twice"
 
     def of(self, capability: Capability) -> GpuKind | None:
         return self.kinds.get(capability)
@@ -88,66 +125,3 @@ class GpuKinds:
             if fits and (not row.cuda or build in row.cuda):
                 return row.sass
         return None
-
-
-def load(path: Path) -> GpuKinds:
-    """GpuKinds from gpus.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    products = {row.name: _products(row) for row in table.rows("product")}
-    kinds = {kind.capability: kind for kind in (_kind(row, products) for row in table.rows("capability"))}
-    wheels = tuple(_wheel(row) for row in table.rows("flash_wheel"))
-    for name in products.keys() - {str(capability) for capability in kinds}:
-        table.fault(f"product.{name}", "name", "is no compute capability of [capability]")
-    for number, wheel in enumerate(wheels, 1):
-        for capability in set(wheel.sass) - kinds.keys():
-            table.fault(f"flash_wheel.{number}", "sass", f"{capability} is no compute capability of [capability]")
-    seen: set[str] = set()
-    for name, classes in products.items():
-        for product in (product for named in classes.values() for product in named):
-            if product in seen:
-                table.fault(f"product.{name}", "name", f"{product!r} is listed twice")
-            seen.add(product)
-    table.finish()
-    return GpuKinds(kinds=kinds, flash_wheels=wheels)
-
-
-def _products(row: Row) -> dict[str, tuple[str, ...]]:
-    return {name: row.words(name) for name in CLASSES if name in row.fields}
-
-
-def _kind(row: Row, products: Mapping[str, Mapping[str, tuple[str, ...]]]) -> GpuKind:
-    if row.name not in products:
-        row.fault("name", "[product] names no product of it")
-    return GpuKind(
-        capability=row.name_capability,
-        arch=row.text("arch"),
-        nvcc=row.version("nvcc"),
-        nvcc_last=row.optional_version("nvcc_last"),
-        flash=frozenset(filter(None, (_flash_kind(row, word) for word in row.words("flash")))),
-        fa2_from=row.optional_version("fa2_from"),
-        own_code=row.flag("own_code", default=False),
-        note=row.text("note", default=""),
-        products=products.get(row.name, {}),
-        source=row.source,
-    )
-
-
-def _flash_kind(row: Row, word: str) -> FlashKind | None:
-    if word not in FlashKind.__members__:
-        row.fault("flash", f"{word!r} is no generation of FlashAttention")
-        return None
-    return FlashKind[word]
-
-
-def _wheel(row: Row) -> FlashWheel:
-    first, last = row.version("first"), row.version("last")
-    if first > last:
-        row.fault("last", f"{last} is older than first")
-    return FlashWheel(
-        publisher=row.text("publisher"),
-        first=first,
-        last=last,
-        cuda=row.versions("cuda"),
-        sass=row.capabilities("sass"),
-        source=row.source,
-    )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from packaging.version import Version
 
-from flash_doctor.facts import frameworks
-from flash_doctor.facts.loading import Row, Source, Table
+from flash_doctor.facts import frameworks, loading
+from flash_doctor.facts.kinds import NAME, SPLIT, Capabilities, Key, Parsed, Words
+from flash_doctor.facts.loading import Section, Source
 from flash_doctor.model import Capability, Severity
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ class RuleText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """rules.toml."""
+
+    rules: Annotated[Mapping[str, RuleText], Section("rules")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """One attention backend.
 
@@ -42,16 +50,16 @@ class Backend:
     kernel that transformers falls back to.
     """
 
-    name: str
-    legacy: str
+    name: Annotated[str, NAME]
+    legacy: str = ""
     packs: bool
     half_only: bool
-    oldest: Capability | None
-    majors: tuple[int, ...]
-    capabilities: tuple[Capability, ...]
+    oldest: Annotated[Capability | None, Key("from")]
+    majors: Annotated[tuple[int, ...], SPLIT] = ()
+    capabilities: Capabilities = ()
     head_dim: int | None
-    packages: tuple[str, ...]
-    kernel: str
+    packages: Words = ()
+    kernel: str = ""
     torch: Version | None
     torchao: Version | None
 
@@ -63,12 +71,32 @@ class Backend:
         )
 
 
+def _alternatives(text: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(columns) for alternative in text.split("|") if (columns := alternative.split()))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetType:
     """The columns a dataset type needs; `fits`: alternatives of columns that show that it is meant."""
 
-    needs: tuple[str, ...]
-    fits: tuple[tuple[str, ...], ...]
+    needs: Words
+    fits: Annotated[tuple[tuple[str, ...], ...], Parsed(_alternatives, stand_in=())] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerPackage:
+    """The distribution that optimisers of such a name need."""
+
+    pattern: re.Pattern[str]
+    package: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerState:
+    """Bytes of state for each trained parameter that optimisers of such a name keep."""
+
+    pattern: re.Pattern[str]
+    bytes: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +108,9 @@ class Exclusive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
-    """A key that axolotl refuses: when it is `set` at all, or only when it is true."""
+    """A key that axolotl refuses: when it is set at all, or only when it is true."""
 
-    when_set: bool
+    when: Literal["set", "true"]
     instead: str
 
 
@@ -90,23 +118,23 @@ class Removed:
 class Conditions:
     """conditions.toml."""
 
-    limits: Mapping[str, float]
-    versions: Mapping[str, Version]
-    backends: Mapping[str, Backend]
-    spellings: Mapping[str, str]
-    optimizer_packages: tuple[tuple[re.Pattern[str], str], ...]
-    optimizer_states: tuple[tuple[re.Pattern[str], float], ...]
-    optimizers: frozenset[str]
-    types: Mapping[str, DatasetType]
-    strategies: frozenset[str]
-    loadable: frozenset[str]
-    templates: Mapping[str, str]
-    embeddings: Mapping[str, tuple[str, ...]]
-    linears: Mapping[str, frozenset[str]]
-    removed: Mapping[str, Removed]
-    exclusive: tuple[Exclusive, ...]
-    patterns: Mapping[str, re.Pattern[str]]
-    checkpointing: frozenset[str]
+    limits: Annotated[Mapping[str, float], Section("limits", column="value", notes=("of",))]
+    versions: Annotated[Mapping[str, Version], Section("versions", column="release", notes=("of",))]
+    backends: Annotated[Mapping[str, Backend], Section("backends")]
+    spellings: Annotated[Mapping[str, str], Section("spellings", column="right", by="wrong")]
+    optimizer_packages: Annotated[tuple[OptimizerPackage, ...], Section("optimizers")]
+    optimizer_states: Annotated[tuple[OptimizerState, ...], Section("states")]
+    optimizers: Annotated[frozenset[str], SPLIT, Section("optimizer_names", column="names")]
+    types: Annotated[Mapping[str, DatasetType], Section("types")]
+    strategies: Annotated[frozenset[str], SPLIT, Section("strategies", column="names")]
+    loadable: Annotated[frozenset[str], SPLIT, Section("formats", column="names")]
+    templates: Annotated[Mapping[str, str], Section("templates", column="end")]
+    embeddings: Annotated[Mapping[str, Words], Section("embeddings", column="modules")]
+    linears: Annotated[Mapping[str, Annotated[frozenset[str], SPLIT]], Section("linears", column="modules", by="types")]
+    removed: Annotated[Mapping[str, Removed], Section("removed")]
+    exclusive: Annotated[tuple[Exclusive, ...], Section("exclusive")]
+    patterns: Annotated[Mapping[str, re.Pattern[str]], Section("prequantised", column="pattern")]
+    checkpointing: Annotated[frozenset[str], SPLIT, Section("checkpointing", column="names")]
 
     @property
     def legacy_flags(self) -> Mapping[str, str]:
@@ -115,11 +143,11 @@ class Conditions:
 
     def optimizer_package(self, name: str) -> str:
         """The distribution that an optimiser's name needs, or nothing."""
-        return next((package for pattern, package in self.optimizer_packages if pattern.fullmatch(name)), "")
+        return next((row.package for row in self.optimizer_packages if row.pattern.fullmatch(name)), "")
 
     def state_bytes(self, optimizer: str) -> float:
         """Bytes of optimiser state for each trained parameter."""
-        return next(number for pattern, number in self.optimizer_states if pattern.fullmatch(optimizer))
+        return next(row.bytes for row in self.optimizer_states if row.pattern.fullmatch(optimizer))
 
     def embedding_layers(self, model_type: str) -> tuple[str, ...]:
         return self.embeddings.get(model_type) or self.embeddings["default"]
@@ -136,14 +164,11 @@ class PreflightFacts:
 
     @cached_property
     def rules(self) -> Mapping[str, RuleText]:
-        table = Table.read(self.folder / "rules.toml")
-        rules = {row.name: _rule(row) for row in table.rows("rules")}
-        table.finish()
-        return rules
+        return loading.load(Rules, self.folder / "rules.toml").rules
 
     @cached_property
     def conditions(self) -> Conditions:
-        return load_conditions(self.folder / "conditions.toml")
+        return loading.load(Conditions, self.folder / "conditions.toml")
 
     @cached_property
     def axolotl(self) -> AxolotlKeys:
@@ -152,119 +177,3 @@ class PreflightFacts:
     @cached_property
     def hf(self) -> HfKeys:
         return frameworks.load_hf(self.folder / "hf.toml")
-
-
-def _rule(row: Row) -> RuleText:
-    severity = row.text("severity")
-    if severity not in {member.value for member in Severity}:
-        row.fault("severity", f"{severity!r} is no severity")
-        severity = "error"
-    return RuleText(
-        title=row.text("title"),
-        severity=Severity(severity),
-        phase=row.text("phase"),
-        why=row.text("why"),
-        symptom=row.text("symptom"),
-        remedy=row.text("remedy"),
-        source=row.source,
-    )
-
-
-def load_conditions(path: Path) -> Conditions:
-    """Conditions from conditions.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    conditions = Conditions(
-        limits={row.name: _limit(row) for row in table.rows("limits")},
-        versions={row.name: _release(row) for row in table.rows("versions")},
-        backends={row.name: _backend(row) for row in table.rows("backends")},
-        spellings={wrong: row.text("right") for row in table.rows("spellings") for wrong in row.text("wrong").split()},
-        optimizer_packages=tuple((_pattern(row), row.text("package")) for row in table.rows("optimizers")),
-        optimizer_states=tuple((_pattern(row), decimal(row, "bytes")) for row in table.rows("states")),
-        optimizers=_names(table, "optimizer_names"),
-        types={row.name: _type(row) for row in table.rows("types")},
-        strategies=_names(table, "strategies"),
-        loadable=_names(table, "formats"),
-        templates={row.name: row.text("end") for row in table.rows("templates")},
-        embeddings={row.name: tuple(row.text("modules").split()) for row in table.rows("embeddings")},
-        linears=dict(_linears(table)),
-        removed={row.name: _removed(row) for row in table.rows("removed")},
-        exclusive=tuple(_exclusive(row) for row in table.rows("exclusive")),
-        patterns={row.name: _pattern(row) for row in table.rows("prequantised")},
-        checkpointing=_names(table, "checkpointing"),
-    )
-    table.finish()
-    return conditions
-
-
-def decimal(row: Row, key: str) -> float:
-    row.used.add(key)
-    value = row.fields.get(key)
-    if not isinstance(value, float):
-        row.fault(key, f"must be a number with a point, not {value!r}")
-        return 0.0
-    return value
-
-
-def _limit(row: Row) -> float:
-    row.text("of")
-    return decimal(row, "value")
-
-
-def _release(row: Row) -> Version:
-    row.text("of")
-    return row.version("release")
-
-
-def _pattern(row: Row) -> re.Pattern[str]:
-    text = row.text("pattern")
-    try:
-        # what it is compared with may hold a line feed, and the last row is to fit whatever it is
-        return re.compile(text, re.IGNORECASE | re.DOTALL)
-    except re.error as error:
-        row.fault("pattern", f"{error}")
-        return re.compile("")
-
-
-def _names(table: Table, section: str) -> frozenset[str]:
-    return frozenset(name for row in table.rows(section) for name in row.text("names").split())
-
-
-def _backend(row: Row) -> Backend:
-    capabilities = row.capabilities("from")
-    return Backend(
-        name=row.name,
-        legacy=row.text("legacy", default=""),
-        packs=row.flag("packs"),
-        half_only=row.flag("half_only"),
-        oldest=capabilities[0] if capabilities else None,
-        majors=tuple(int(word) for word in row.text("majors", default="").split()),
-        capabilities=row.capabilities("capabilities"),
-        head_dim=row.number("head_dim") if "head_dim" in row.fields else None,
-        packages=tuple(row.text("packages", default="").split()),
-        kernel=row.text("kernel", default=""),
-        torch=row.optional_version("torch"),
-        torchao=row.optional_version("torchao"),
-    )
-
-
-def _type(row: Row) -> DatasetType:
-    fits = row.text("fits", default="")
-    return DatasetType(
-        needs=tuple(row.text("needs").split()),
-        fits=tuple(tuple(alternative.split()) for alternative in fits.split("|") if alternative.strip()),
-    )
-
-
-def _linears(table: Table) -> Iterator[tuple[str, frozenset[str]]]:
-    for row in table.rows("linears"):
-        modules = frozenset(row.text("modules").split())
-        for name in row.text("types").split():
-            yield name, modules
-
-
-def _removed(row: Row) -> Removed:
-    return Removed(when_set=row.text("when") == "set", instead=row.text("instead"))
-
-
-def _exclusive(row: Row) -> Exclusive:
-    return Exclusive(first=row.text("first"), second=row.text("second"), instead=row.text("instead"))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from flash_doctor.errors import BadInput
-from flash_doctor.facts.loading import Row, Source, Table
+from flash_doctor.facts.kinds import INLINE, NAME, Key, Parsed, Words, Wrong
+from flash_doctor.facts.loading import Section, Source
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from packaging.version import Version
 
 # what the table itself may hold: nothing that could be read in two ways
@@ -29,12 +29,39 @@ class Place(NamedTuple):
         return self.host == other.host and f"{other.path}/".startswith(f"{self.path}/")
 
 
+def _own_place(url: str) -> Place:
+    match = _OWN.fullmatch(url)
+    if match is None:
+        message = f"must be https addresses of plain signs, not {url!r}"
+        raise Wrong(message)
+    return Place(match[1], match[2].lower().rstrip("/"))
+
+
+def _index(url: str) -> str:
+    if "{tag}" not in url:
+        message = "must be an https address with {tag}"
+        raise Wrong(message)
+    _own_place(url.partition("{")[0])
+    return url
+
+
+def _releases(url: str) -> str:
+    if "{page}" not in url:
+        message = "must be an https address with {page}"
+        raise Wrong(message)
+    _own_place(url.partition("?")[0])
+    return url
+
+
+_PLACE = Parsed(_own_place, stand_in=Place("", ""))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveIndex:
     """An index with one page per CUDA build: `url` holds {tag}; `packages` what it is asked for."""
 
-    url: str
-    tags: tuple[str, ...]
+    url: Annotated[str, Key("index"), Parsed(_index, stand_in="")]
+    tags: Words
     packages: tuple[str, ...]
 
     def of(self, cuda: Version) -> str:
@@ -49,38 +76,58 @@ class Publisher:
     the release list, with {page}.
     """
 
-    name: str
+    name: Annotated[str, NAME]
     title: str
     why: str
     rank: int | None
-    places: tuple[Place, ...]
-    index: LiveIndex | None
-    releases: str
+    addresses: tuple[Annotated[Place, _PLACE], ...]
+    index: Annotated[LiveIndex | None, INLINE]
+    releases: Annotated[str, Parsed(_releases, stand_in="")] = ""
     source: Source
+
+    @property
+    def places(self) -> Iterator[Place]:
+        """Everywhere that its files and the lists of them may lie."""
+        yield from self.addresses
+        if self.index and self.index.url:
+            yield _own_place(self.index.url.partition("{")[0])
+        if self.releases:
+            yield _own_place(self.releases.partition("?")[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeverUse:
     """An address that must not be used as an index, and why."""
 
-    place: Place
+    place: Annotated[Place, Key("url"), _PLACE]
     why: str
     source: Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Publishers:
     """publishers.toml."""
 
-    rows: Mapping[str, Publisher]
-    never: tuple[NeverUse, ...]
+    rows: Annotated[Mapping[str, Publisher], Section("publisher")]
+    never: Annotated[tuple[NeverUse, ...], Section("never")]
+
+    @cached_property
+    def places(self) -> tuple[tuple[Place, Publisher], ...]:
+        return tuple((place, row) for row in self.rows.values() for place in row.places)
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        """No address is two publishers'."""
+        for number, (place, row) in enumerate(self.places):
+            for other, owner in self.places[:number]:
+                if owner is not row and (place.holds(other) or other.holds(place)):
+                    yield f"publisher.{row.name}", "addresses", f"one of them is {owner.name}'s"
 
     def publisher_of(self, url: str) -> Publisher | None:
         """Whose address that is; None for a stranger's, and for one that two programs could read differently."""
         asked = _place(url, strictly=True)
         if asked is None:
             return None
-        return next((row for row in self.rows.values() if any(place.holds(asked) for place in row.places)), None)
+        return next((row for place, row in self.places if place.holds(asked)), None)
 
     def forbidden(self, url: str) -> NeverUse | None:
         """Why an address must not be used, also by plain http or with a login."""
@@ -113,61 +160,3 @@ def _climbs(path: str) -> bool:
             return True
         path, plain = plain, unquote(plain)
     return any(part.partition(";")[0] in {".", ".."} for part in path.split("/"))
-
-
-def load(path: Path) -> Publishers:
-    """Publishers from publishers.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    rows = {row.name: _publisher(row) for row in table.rows("publisher")}
-    never = tuple(_never(row) for row in table.rows("never"))
-    _each_its_own(table, list(rows.values()))
-    table.finish()
-    return Publishers(rows=rows, never=never)
-
-
-def _each_its_own(table: Table, rows: list[Publisher]) -> None:
-    for number, row in enumerate(rows):
-        for other in rows[:number]:
-            if any(one.holds(two) or two.holds(one) for one in row.places for two in other.places):
-                table.fault(f"publisher.{row.name}", "addresses", f"one of them is {other.name}'s")
-
-
-def _publisher(row: Row) -> Publisher:
-    index, releases = _index(row), row.text("releases", default="")
-    if releases and "{page}" not in releases:
-        row.fault("releases", "must be an https address with {page}")
-    listed = [("addresses", url) for url in row.words("addresses")]
-    listed += [("index", index.url.partition("{")[0])] if index else []
-    listed += [("releases", releases.partition("?")[0])] if releases else []
-    return Publisher(
-        name=row.name,
-        title=row.text("title"),
-        why=row.text("why"),
-        rank=row.number("rank") if "rank" in row.fields else None,
-        places=tuple(place for key, url in listed if (place := _own_place(row, key, url))),
-        index=index,
-        releases=releases,
-        source=row.source,
-    )
-
-
-def _own_place(row: Row, key: str, url: str) -> Place | None:
-    match = _OWN.fullmatch(url)
-    if match is None:
-        row.fault(key, f"must be https addresses of plain signs, not {url!r}")
-        return None
-    return Place(match[1], match[2].lower().rstrip("/"))
-
-
-def _index(row: Row) -> LiveIndex | None:
-    if "index" not in row.fields:
-        return None
-    url = row.text("index")
-    if "{tag}" not in url:
-        row.fault("index", "must be an https address with {tag}")
-    return LiveIndex(url=url, tags=tuple(row.text("tags").split()), packages=row.words("packages"))
-
-
-def _never(row: Row) -> NeverUse:
-    place = _own_place(row, "url", row.text("url"))
-    return NeverUse(place=place or Place("", ""), why=row.text("why"), source=row.source)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 from packaging.version import Version
 
-from flash_doctor.facts.loading import Row, Source, Table
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from flash_doctor.facts.kinds import NAME, SPLIT, Versions
+from flash_doctor.facts.loading import Section, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +28,18 @@ class FaultyWheel:
     why: str
     source: Source
 
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.first > self.last:
+            yield "last", f"{self.last} is older than first"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BitsAndBytes:
     """CUDA versions of a release's libraries; `falls_back`: an older one of the same major version will do."""
 
-    since: Version
-    cuda: tuple[Version, ...]
-    falls_back: bool
+    since: Annotated[Version, NAME]
+    cuda: Versions
+    falls_back: bool = False
     source: Source
 
     def serves(self, cuda: Version) -> bool:
@@ -51,9 +53,9 @@ class BitsAndBytes:
 class Quirks:
     """quirks.toml; `torch_needs` are the modules of the standard library that importing torch loads."""
 
-    wheels: tuple[FaultyWheel, ...]
-    bitsandbytes: Mapping[Version, BitsAndBytes]
-    torch_needs: frozenset[str]
+    wheels: Annotated[tuple[FaultyWheel, ...], Section("wheel")]
+    bitsandbytes: Annotated[Mapping[Version, BitsAndBytes], Section("bitsandbytes")]
+    torch_needs: Annotated[frozenset[str], SPLIT, Section("standard_library", column="modules")]
 
     def faulty_wheel(self, url: str, version: Version, torch: Version, named_abi: bool | None) -> FaultyWheel | None:
         """What is known against a wheel from that address whose name says `torch` (2.6) and `named_abi`."""
@@ -67,40 +69,3 @@ class Quirks:
         """What that release brings; None for one older than those known."""
         older = [row for row in self.bitsandbytes.values() if row.since <= version]
         return max(older, key=lambda row: row.since, default=None)
-
-
-def load(path: Path) -> Quirks:
-    """Quirks from quirks.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    quirks = Quirks(
-        wheels=tuple(map(_wheel, table.rows("wheel"))),
-        bitsandbytes={row.since: row for row in map(_bitsandbytes, table.rows("bitsandbytes"))},
-        torch_needs=frozenset(name for row in table.rows("standard_library") for name in row.text("modules").split()),
-    )
-    table.finish()
-    return quirks
-
-
-def _wheel(row: Row) -> FaultyWheel:
-    first, last = row.version("first"), row.version("last")
-    if first > last:
-        row.fault("last", f"{last} is older than first")
-    return FaultyWheel(
-        url=row.text("url"),
-        first=first,
-        last=last,
-        torch=row.version("torch"),
-        named_abi=row.flag("named_abi") if "named_abi" in row.fields else None,
-        certain=row.flag("certain"),
-        why=row.text("why"),
-        source=row.source,
-    )
-
-
-def _bitsandbytes(row: Row) -> BitsAndBytes:
-    return BitsAndBytes(
-        since=row.name_version,
-        cuda=row.versions("cuda"),
-        falls_back=row.flag("falls_back", default=False),
-        source=row.source,
-    )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from flash_doctor.errors import BadInput
-from flash_doctor.facts.loading import Row, Source, Table
+from flash_doctor.facts.kinds import GIVEN
+from flash_doctor.facts.loading import Section, Source, Table
 from flash_doctor.system.requirement import parse, valid_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-CHECKS = ("consistent", "inconsistent", "not checked")
+Verdict = Literal["consistent", "inconsistent", "not checked"]
+CHECKS: tuple[str, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +29,26 @@ class Stack:
     """
 
     name: str
-    project: str
-    python: str
-    cuda: str
+    project: Annotated[str, GIVEN]
+    python: str = ""
+    cuda: str = ""
     kind: str
     date: datetime.date | None
     requirements: tuple[str, ...]
-    check: str
+    check: Verdict
     checked: datetime.date | None
-    wrong: tuple[str, ...]
+    wrong: tuple[str, ...] = ()
     source: Source
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        for line in self.requirements:
+            try:
+                asked = parse(line)
+            except BadInput as error:
+                yield "requirements", error.message
+                continue
+            if asked.marker or asked.url:
+                yield "requirements", f"{line!r} should be a name and its versions alone"
 
     def requirement(self, name: str) -> str | None:
         """The line of one package, if the stack names it."""
@@ -65,39 +77,10 @@ def load(folder: Path) -> Mapping[str, Stack]:
     """Stacks by name, from every file in `folder`; raises BadFacts with every fault of the first faulty file."""
     stacks: dict[str, Stack] = {}
     for path in sorted(folder.glob("*.toml")):
-        table = Table.read(path)
-        for row in table.rows("stack"):
-            stack = _stack(row, path.stem)
+        table = Table.read(path, project=path.stem)
+        for number, stack in enumerate(table.listed(Stack, Section("stack")), 1):
             if stack.name in stacks:
-                row.fault("name", f"{stack.name} is listed twice")
+                table.fault(f"stack.{number}", "name", f"{stack.name} is listed twice")
             stacks[stack.name] = stack
         table.finish()
     return stacks
-
-
-def _stack(row: Row, project: str) -> Stack:
-    requirements = row.words("requirements")
-    for line in requirements:
-        try:
-            asked = parse(line)
-        except BadInput as error:
-            row.fault("requirements", error.message)
-            continue
-        if asked.marker or asked.url:
-            row.fault("requirements", f"{line!r} should be a name and its versions alone")
-    check = row.text("check")
-    if check not in CHECKS:
-        row.fault("check", f"must be one of {', '.join(CHECKS)}")
-    return Stack(
-        name=row.text("name"),
-        project=project,
-        python=row.text("python", default=""),
-        cuda=row.text("cuda", default=""),
-        kind=row.text("kind"),
-        date=row.date("date") if "date" in row.fields else None,
-        requirements=requirements,
-        check=check,
-        checked=row.date("checked") if "checked" in row.fields else None,
-        wrong=row.words("wrong") if "wrong" in row.fields else (),
-        source=row.source,
-    )

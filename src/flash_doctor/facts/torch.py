@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from packaging.version import Version
 
-from flash_doctor.facts.loading import Row, Source, Table, capability
+from flash_doctor.facts.kinds import GIVEN, NAME, SPLIT, Check, Parsed, Versions, Wrong, capability, each
+from flash_doctor.facts.loading import Section, Source, Table
 from flash_doctor.model import Capability
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PYTHON_TAG = re.compile(r"cp3\d+t?")
-PARTNERS = ("torchvision", "torchaudio", "xformers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,25 +28,46 @@ class Pin:
     specifier: str
 
 
+def _pin(text: str) -> Pin:
+    name, equals, version = text.partition("==")
+    if not (name and equals and version):
+        message = "must be name==version"
+        raise Wrong(message)
+    return Pin(name=name, specifier=equals + version)
+
+
+_PIN = Parsed(_pin, stand_in=Pin(name="", specifier=""))
+
+
+def _triton(specifier: str) -> Pin:
+    return Pin(name="triton", specifier=specifier)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchRelease:
     """One release as on the package index (Linux).
 
     `pythons`: CPython tags of its x86_64 wheels; `cuda`: of its x86_64 wheel; `arm_cuda`: whether the aarch64
-    wheel is a CUDA build; `pins`: triton, nccl, cudnn; `partners`: torchvision, torchaudio and xformers
-    releases made for it.
+    wheel is a CUDA build; `triton`, `nccl`, `cudnn`: what it pins; `torchvision`, `torchaudio`, `xformers`: their
+    releases that were made for it.
     """
 
-    version: Version
+    version: Annotated[Version, NAME]
     date: datetime.date
-    pythons: tuple[str, ...]
+    pythons: Annotated[tuple[Annotated[str, Check(PYTHON_TAG.fullmatch, "{!r} is no CPython tag")], ...], SPLIT]
     cuda: Version
     arm_cuda: bool
-    triton: Pin
-    nccl: Pin
-    cudnn: Pin
-    partners: Mapping[str, tuple[Version, ...]]
+    triton: Annotated[Pin, Parsed(_triton, stand_in=_PIN.stand_in)]
+    nccl: Annotated[Pin, _PIN]
+    cudnn: Annotated[Pin, _PIN]
+    torchvision: Versions = ()
+    torchaudio: Versions = ()
+    xformers: Versions = ()
     source: Source
+
+    def partners(self, name: str) -> tuple[Version, ...]:
+        known = {"torchvision": self.torchvision, "torchaudio": self.torchaudio, "xformers": self.xformers}
+        return known.get(name, ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,30 +78,72 @@ class BuildTargets:
     ptx: tuple[Capability, ...]
 
 
+def _code(text: str) -> BuildTargets:
+    """Architectures as TORCH_CUDA_ARCH_LIST spells them: "9.0" is SASS, "12.0+PTX" SASS and PTX; "?": none is known."""
+    words = [] if text == "?" else text.split()
+    sass = each(capability, (word.removesuffix("+PTX") for word in words))
+    return BuildTargets(
+        sass=tuple(sass), ptx=tuple(code for code, word in zip(sass, words, strict=True) if word.endswith("+PTX"))
+    )
+
+
+_CODE = Parsed(_code)
+
+
+def _cuda_of(tag: str) -> Version:
+    match = re.fullmatch(r"cu(\d+)(\d)", tag)
+    if match is None:
+        message = f"{tag!r} is no CUDA tag"
+        raise Wrong(message)
+    return Version(f"{match[1]}.{match[2]}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchBuild:
     """One CUDA build of a torch minor version, and where it is published.
 
-    `code` maps a machine (x86_64, aarch64) for which the build exists to its GPU code, None where not known.
+    `archs`: GPU code of the build for x86_64, None where not known; `arm`: of that for aarch64, None where there is no
+    such build, without any where it is not known; `indexes`: the address of every build's index, with {tag}.
     """
 
-    minor: Version
-    tag: str
-    cuda: Version
-    index: str
+    tag: Annotated[str, NAME]
+    cuda: Annotated[Version, NAME, Parsed(_cuda_of, stand_in=Version("0"))]
+    indexes: Annotated[str, GIVEN]
     cxx11abi: bool
     glibc: Version
-    code: Mapping[str, BuildTargets | None]
+    archs: Annotated[BuildTargets | None, _CODE]
+    arm: Annotated[BuildTargets | None, _CODE]
     source: Source
+
+    @property
+    def index(self) -> str:
+        return self.indexes.replace("{tag}", self.tag)
+
+    @property
+    def gpus(self) -> Sequence[Capability]:
+        """Every architecture that one of its builds has code for."""
+        return sorted({gpu for code in self.code.values() if code for gpu in code.sass})
+
+    @property
+    def code(self) -> Mapping[str, BuildTargets | None]:
+        """A machine (x86_64, aarch64) for which the build exists, and its GPU code, None where not known."""
+        arm = {"aarch64": self.arm if self.arm.sass else None} if self.arm else {}
+        return {"x86_64": self.archs if self.archs and self.archs.sass else None, **arm}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchReleases:
     """torch.toml: `releases` by version, `builds` by minor version and CUDA tag."""
 
-    releases: Mapping[Version, TorchRelease]
-    builds: Mapping[Version, Mapping[str, TorchBuild]]
-    numpy2_from: Version
+    indexes: Annotated[str, Check(lambda url: "{tag}" in url, "must have {{tag}}"), Section("index", column="url")]
+    releases: Annotated[Mapping[Version, TorchRelease], Section("release")]
+    builds: Annotated[Mapping[Version, Mapping[str, TorchBuild]], Section("build")]
+    numpy2_from: Annotated[Version, Section("numpy2", column="version")]
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        for version in self.releases:
+            if Version(f"{version.major}.{version.minor}") not in self.builds:
+                yield f"release.{version}", "name", "[build] has no table for its minor version"
 
     def release(self, version: Version) -> TorchRelease | None:
         """The release of that public version; a local part (+cu121) and a build number do not matter."""
@@ -102,12 +165,12 @@ class TorchReleases:
     def partners(self, name: str, version: Version) -> tuple[Version, ...]:
         """Releases of torchvision, torchaudio or xformers that were made for that torch; empty when not known."""
         release = self.release(version)
-        return release.partners.get(name, ()) if release else ()
+        return release.partners(name) if release else ()
 
     def made_for(self, name: str, version: Version) -> tuple[Version, ...]:
         """The torch releases for which that release of a partner was made."""
         public = Version(version.public)
-        return tuple(torch for torch, release in self.releases.items() if public in release.partners.get(name, ()))
+        return tuple(torch for torch, release in self.releases.items() if public in release.partners(name))
 
     def speaks_numpy2(self, version: Version) -> bool:
         return Version(version.base_version) >= self.numpy2_from
@@ -119,100 +182,24 @@ def load(path: Path, *, cuda_known: Container[Version], gpus_known: Container[Ca
     Every CUDA build must be `cuda_known` to drivers.toml, every architecture `gpus_known` to gpus.toml.
     """
     table = Table.read(path)
-    numpy2 = [row.version("version") for row in table.rows("numpy2")]
-    url = "".join([row.text("url") for row in table.rows("index")])
-    releases = {release.version: release for release in map(_release, table.rows("release"))}
-    builds = {
-        row.version: row.builds
-        for row in (_Minor.read(table, name, found, url) for name, found in table.data.get("build", {}).items())
-    }
-    if len(numpy2) != 1 or "{tag}" not in url:
-        table.fault("numpy2.first, index.pytorch", "", "one version, and one address with {tag}, must be there")
-    for release in releases.values():
-        if release.cuda not in cuda_known:
-            table.fault(f"release.{release.version}", "cuda", f"drivers.toml does not know CUDA {release.cuda}")
-    for build in (build for named in builds.values() for build in named.values()):
-        for problem in _problems(build, cuda_known, gpus_known):
-            table.fault(f"build.{build.minor}.{build.tag}", *problem)
-    for version in releases:
-        if Version(f"{version.major}.{version.minor}") not in builds:
-            table.fault(f"release.{version}", "name", "[build] has no table for its minor version")
+    torch = table.whole(TorchReleases)
+    for fault in _unknown(torch, cuda_known, gpus_known):
+        table.fault(*fault)
     table.finish()
-    return TorchReleases(releases=releases, builds=builds, numpy2_from=numpy2[0])
+    return torch
 
 
-def _problems(
-    build: TorchBuild, cuda_known: Container[Version], gpus_known: Container[Capability]
-) -> list[tuple[str, str]]:
-    found = [] if build.cuda in cuda_known else [("name", f"drivers.toml does not know CUDA {build.cuda}")]
-    codes = [code for code in build.code.values() if code is not None]
-    unknown = {gpu for code in codes for gpu in (*code.sass, *code.ptx) if gpu not in gpus_known}
-    return found + [("archs", f"gpus.toml does not know {gpu}") for gpu in sorted(unknown)]
-
-
-def _release(row: Row) -> TorchRelease:
-    pythons = tuple(row.text("pythons").split())
-    for tag in pythons:
-        if not PYTHON_TAG.fullmatch(tag):
-            row.fault("pythons", f"{tag!r} is no CPython tag")
-    return TorchRelease(
-        version=row.name_version,
-        date=row.date("date"),
-        pythons=pythons,
-        cuda=row.version("cuda"),
-        arm_cuda=row.flag("arm_cuda"),
-        triton=Pin(name="triton", specifier=row.text("triton")),
-        nccl=_pin(row, "nccl"),
-        cudnn=_pin(row, "cudnn"),
-        partners={name: row.versions(name) for name in PARTNERS},
-        source=row.source,
-    )
-
-
-def _pin(row: Row, key: str) -> Pin:
-    name, equals, version = row.text(key).partition("==")
-    if not (name and equals and version):
-        row.fault(key, "must be name==version")
-    return Pin(name=name, specifier=equals + version)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Minor:
-    """The table [build."2.8"]."""
-
-    version: Version
-    builds: Mapping[str, TorchBuild]
-
-    @classmethod
-    def read(cls, table: Table, name: str, found: object, url: str) -> _Minor:
-        version = Row(table, "build", name, {}).name_version
-        rows = table.rows_of(f"build.{name}", found)
-        return cls(version=version, builds={row.name: _build(row, version, url) for row in rows})
-
-
-def _build(row: Row, minor: Version, url: str) -> TorchBuild:
-    match = re.fullmatch(r"cu(\d+)(\d)", row.name)
-    if match is None:
-        row.fault("name", f"{row.name!r} is no CUDA tag")
-    code: dict[str, BuildTargets | None] = {"x86_64": _code(row, "archs")}
-    if "arm" in row.fields:
-        code["aarch64"] = None if row.text("arm") == "?" else _code(row, "arm")
-    return TorchBuild(
-        minor=minor,
-        tag=row.name,
-        cuda=Version(f"{match[1]}.{match[2]}" if match else "0"),
-        index=url.replace("{tag}", row.name),
-        cxx11abi=row.flag("cxx11abi"),
-        glibc=row.version("glibc"),
-        code=code,
-        source=row.source,
-    )
-
-
-def _code(row: Row, key: str) -> BuildTargets | None:
-    """Architectures as TORCH_CUDA_ARCH_LIST spells them: "9.0" is SASS, "12.0+PTX" is SASS and PTX."""
-    words = row.text(key, default="").split()
-    none = Capability(major=0, minor=0)
-    sass = tuple(row.parse(key, word.removesuffix("+PTX"), capability, none) for word in words)
-    ptx = tuple(code for code, word in zip(sass, words, strict=True) if word.endswith("+PTX"))
-    return BuildTargets(sass=sass, ptx=ptx) if words else None
+def _unknown(
+    torch: TorchReleases, cuda_known: Container[Version], gpus_known: Container[Capability]
+) -> Iterator[tuple[str, str, str]]:
+    for version, release in torch.releases.items():
+        if release.cuda not in cuda_known:
+            yield f"release.{version}", "cuda", f"drivers.toml does not know CUDA {release.cuda}"
+    for minor, builds in torch.builds.items():
+        for build in builds.values():
+            label = f"build.{minor}.{build.tag}"
+            if build.cuda not in cuda_known:
+                yield label, "name", f"drivers.toml does not know CUDA {build.cuda}"
+            for gpu in build.gpus:
+                if gpu not in gpus_known:
+                    yield label, "archs", f"gpus.toml does not know {gpu}"

@@ -104,9 +104,8 @@ def capability_of(name: str, facts: Facts) -> Capability:
     words = _WORD.findall(name.lower())
     found = {
         capability
-        for capability, kind in facts.gpus.kinds.items()
-        for products in kind.products.values()
-        for product in products
+        for capability, products in facts.gpus.products.items()
+        for product in products.names
         if words and _means(words, product)
     }
     if len(found) == 1:

@@ -47,7 +47,7 @@ def _judged(limit: Limit, metric: str, series: Series, facts: WatchFacts) -> Ite
     beyond = sum(map(limit.crossed, values))
     if beyond < limit.count:
         return
-    where = f"{_WORDS[limit.relation]} {plain(limit.value)}"
+    where = " and ".join(f"{_WORDS[relation]} {plain(number)}" for relation, number in limit.numbers.items())
     often = "" if limit.window == 1 else f" at {beyond} of the last {len(values)} logs"
     summary = f"is {plain(values[-1])}: {where}{often}"
     shown = values[-_SHOWN:]

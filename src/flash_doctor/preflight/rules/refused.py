@@ -59,7 +59,7 @@ def _sizes(key: str, value: object) -> bool:
 
 def _removed(run: Run, schema: Schema, conditions: Conditions) -> Iterator[KeyFound]:
     for key, gone in conditions.removed.items():
-        there = run.get(key) is not None if gone.when_set else bool(run.get(key))
+        there = run.get(key) is not None if gone.when == "set" else bool(run.get(key))
         if there and key in schema.removed:
             yield KeyFound(key=key, summary=f"{key} was removed from axolotl", remedy=f"{key}: {gone.instead}.")
     if run.off("save_safetensors"):

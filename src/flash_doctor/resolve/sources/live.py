@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from packaging.version import Version
 
-from flash_doctor.facts.loading import Row, Source, Table
+from flash_doctor.facts import loading
+from flash_doctor.facts.kinds import Versions
+from flash_doctor.facts.loading import Section, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,9 +20,13 @@ if TYPE_CHECKING:
 class SourceDistribution:
     """What can be compiled: its versions, oldest first, and what they require to run."""
 
-    versions: tuple[Version, ...]
+    versions: Versions
     requires: tuple[str, ...]
     source: Source
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if list(self.versions) != sorted(self.versions):
+            yield "versions", "must be there, oldest first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +41,7 @@ class BuildCost:
 class SameSymbols:
     """torch minor releases whose landmark symbols agree, for one C++ ABI."""
 
-    torch: tuple[Version, ...]
+    torch: Versions
     cxx11abi: bool
     source: Source
 
@@ -61,39 +67,16 @@ class KernelBuilds:
 class Live:
     """sources.toml."""
 
-    sdists: Mapping[str, SourceDistribution]
-    costs: Mapping[str, BuildCost]
-    same_symbols: tuple[SameSymbols, ...]
-    kernels: KernelBuilds
+    sdists: Annotated[Mapping[str, SourceDistribution], Section("sdist")]
+    costs: Annotated[Mapping[str, BuildCost], Section("cost")]
+    same_symbols: Annotated[tuple[SameSymbols, ...], Section("same_symbols")]
+    kernels: Annotated[KernelBuilds, Section("kernels")]
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        if self.sdists.keys() != self.costs.keys():
+            yield "cost", "name", "[sdist] and [cost] name the same packages"
 
 
 def load_live(path: Path) -> Live:
     """Live from sources.toml; raises BadFacts with every fault of the file."""
-    table = Table.read(path)
-    sdists = {row.name: _sdist(row) for row in table.rows("sdist")}
-    costs = {
-        row.name: BuildCost(core_minutes=row.number("core_minutes"), source=row.source) for row in table.rows("cost")
-    }
-    if sdists.keys() != costs.keys():
-        table.fault("cost", "name", "[sdist] and [cost] name the same packages")
-    symbols = tuple(
-        SameSymbols(torch=row.versions("torch"), cxx11abi=row.flag("cxx11abi"), source=row.source)
-        for row in table.rows("same_symbols")
-    )
-    kernels = [_kernels(row) for row in table.rows("kernels")]
-    if len(kernels) != 1:
-        table.fault("kernels", "name", "must be one row")
-    table.finish()
-    return Live(sdists=sdists, costs=costs, same_symbols=symbols, kernels=kernels[0])
-
-
-def _sdist(row: Row) -> SourceDistribution:
-    versions = row.versions("versions")
-    if list(versions) != sorted(versions) or not versions:
-        row.fault("versions", "must be there, oldest first")
-    return SourceDistribution(versions=versions, requires=row.words("requires"), source=row.source)
-
-
-def _kernels(row: Row) -> KernelBuilds:
-    first, last = row.version("first"), row.version("last")
-    return KernelBuilds(repository=row.text("repository"), first=first, last=last, source=row.source)
+    return loading.load(Live, path)
