@@ -258,3 +258,12 @@ def test_no_registry_host_is_named() -> None:
         if host in path.read_text(encoding="utf-8", errors="replace")
     ]
     assert not named
+
+
+def test_a_class_name_means_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(str(path.relative_to(SOURCE)))
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}

@@ -20,7 +20,7 @@ from flash_doctor.facts.kinds import (
     NAME,
     SPLIT,
     Capabilities,
-    Check,
+    Checked,
     Key,
     Parsed,
     Share,
@@ -29,7 +29,7 @@ from flash_doctor.facts.kinds import (
     Wrong,
     kind_of,
 )
-from flash_doctor.facts.loading import Section, Source, Table, load
+from flash_doctor.facts.loading import Source, Table, TableSection, load
 from flash_doctor.model import Capability
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Room:
     pattern: re.Pattern[str] | None
     package: NormalizedName | None
     pair: Annotated[tuple[str, str] | None, Parsed(_pair)]
-    floor: Annotated[int, Key("level"), Check(lambda value: value >= 0, "must not be below 0, it is {!r}")] = 0
+    floor: Annotated[int, Key("level"), Checked(lambda value: value >= 0, "must not be below 0, it is {!r}")] = 0
     lamp: Annotated[Lamp | None, INLINE]
     source: Source
 
@@ -97,14 +97,14 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    house: Annotated[str, Section("house", column="address")]
-    rooms: Annotated[Mapping[str, Room], Section("room")]
-    keys: Annotated[Mapping[Version, str], Section("key", column="opens", notes=("of",))]
-    guests: Annotated[Mapping[str, str], Section("guest", column="bed", by="names")]
-    floors: Annotated[Mapping[int, Mapping[str, Numbers]], Section("stairs", sourced=False)]
-    words: Annotated[frozenset[str], SPLIT, Section("words", column="all")]
-    up: Annotated[Numbers, Section("numbers.up")]
-    down: Annotated[Numbers, Section("numbers.down")]
+    house: Annotated[str, TableSection("house", column="address")]
+    rooms: Annotated[Mapping[str, Room], TableSection("room")]
+    keys: Annotated[Mapping[Version, str], TableSection("key", column="opens", notes=("of",))]
+    guests: Annotated[Mapping[str, str], TableSection("guest", column="bed", by="names")]
+    floors: Annotated[Mapping[int, Mapping[str, Numbers]], TableSection("stairs", sourced=False)]
+    words: Annotated[frozenset[str], SPLIT, TableSection("words", column="all")]
+    up: Annotated[Numbers, TableSection("numbers.up")]
+    down: Annotated[Numbers, TableSection("numbers.down")]
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         if "hall" not in self.rooms:
@@ -290,7 +290,7 @@ def test_all_faults_of_a_file_are_told_in_its_order(tmp_path: Path) -> None:
 def test_one_section_can_be_read_alone_with_what_its_reader_knows(tmp_path: Path) -> None:
     file = tmp_path / "rooms.toml"
     file.write_text("[room.a]\nsize = 1\n[room.b]\nsize = 2\n", encoding="utf-8")
-    rooms = Table.read(file, house="a shed").listed(Room, Section("room", sourced=False))
+    rooms = Table.read(file, house="a shed").listed(Room, TableSection("room", sourced=False))
     assert [(room.name, room.size, room.house) for room in rooms] == [("a", 1, "a shed"), ("b", 2, "a shed")]
 
 

@@ -283,13 +283,13 @@ def _shipped() -> Path:
 
 
 def _read_provenance(path: Path) -> tuple[Release, ...]:
-    from flash_doctor.facts.loading import Section, Table
+    from flash_doctor.facts.loading import Table, TableSection
 
     table = Table.read(path, libraries={})
     counted = table.data.get("names", {})  # by release, and in that by library: a table of tables for each
     releases = tuple(
         replace(release, libraries=counted.get(str(release.version), {}))
-        for release in table.listed(Release, Section("release", sourced=False))
+        for release in table.listed(Release, TableSection("release", sourced=False))
     )
     table.finish()
     return releases

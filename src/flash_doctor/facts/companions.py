@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from flash_doctor.facts.kinds import NAME, Key, Share, Versions
-from flash_doctor.facts.loading import Section, Source
+from flash_doctor.facts.loading import Source, TableSection
 
 LIMITS = ("disk_warning", "disk_error", "temp", "shm", "build_memory")
 
@@ -65,7 +65,7 @@ class HostCompiler:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class DiskLimit:
     """A threshold: `share` (of a disk, used) or `size` (bytes free or present), and why."""
 
     share: Share = 0.0
@@ -82,12 +82,12 @@ class Limit:
 class Companions:
     """companions.toml."""
 
-    packages: Annotated[Mapping[NormalizedName, Companion], Section("package")]
-    torchao: Annotated[Mapping[Version, Versions], Section("torchao", column="torch")]
-    flash_windows: Annotated[tuple[FlashWindow, ...], Section("flash_window")]
-    compilers: Annotated[Mapping[Version, HostCompiler], Section("nvcc")]
-    build_modules: Annotated[Mapping[NormalizedName, str], Section("build_modules", column="why")]
-    limits: Annotated[Mapping[str, Limit], Section("limit")]
+    packages: Annotated[Mapping[NormalizedName, Companion], TableSection("package")]
+    torchao: Annotated[Mapping[Version, Versions], TableSection("torchao", column="torch")]
+    flash_windows: Annotated[tuple[FlashWindow, ...], TableSection("flash_window")]
+    compilers: Annotated[Mapping[Version, HostCompiler], TableSection("nvcc")]
+    build_modules: Annotated[Mapping[NormalizedName, str], TableSection("build_modules", column="why")]
+    limits: Annotated[Mapping[str, DiskLimit], TableSection("limit")]
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         for name in sorted({*LIMITS} ^ self.limits.keys()):

@@ -10,7 +10,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Annotated
 
 from flash_doctor.facts.kinds import NAME, Parsed
-from flash_doctor.facts.loading import Section, Source, Table
+from flash_doctor.facts.loading import Source, Table, TableSection
 from flash_doctor.model.explanation import Confidence
 from flash_doctor.system.linear import AnyOf, Choice, Pattern, fault, pattern
 
@@ -109,10 +109,10 @@ class Landmark:
 class Complaints:
     """complaints.toml."""
 
-    words: Annotated[Mapping[str, str], Section("word", column="means")]
-    by_id: Annotated[Mapping[str, Complaint], Section("complaint")]
-    libraries: Annotated[tuple[Library, ...], Section("library")]
-    landmarks: Annotated[tuple[Landmark, ...], Section("landmark")]
+    words: Annotated[Mapping[str, str], TableSection("word", column="means")]
+    by_id: Annotated[Mapping[str, Complaint], TableSection("complaint")]
+    libraries: Annotated[tuple[Library, ...], TableSection("library")]
+    landmarks: Annotated[tuple[Landmark, ...], TableSection("landmark")]
 
     @cached_property
     def ranked(self) -> tuple[Complaint, ...]:

@@ -9,7 +9,7 @@ from typing import Annotated
 from packaging.version import Version
 
 from flash_doctor.facts.kinds import NAME, Versions
-from flash_doctor.facts.loading import Section, Source
+from flash_doctor.facts.loading import Source, TableSection
 from flash_doctor.model import Capability
 
 
@@ -29,7 +29,7 @@ class DriverNeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Toolkit:
+class CudaRelease:
     """One CUDA release: the oldest drivers of its first release (`linux[0]`, `windows`) and of its updates."""
 
     cuda: Annotated[Version, NAME]
@@ -55,11 +55,11 @@ class Floor:
 class Drivers:
     """drivers.toml: CUDA releases, major versions, floors per GPU, and where forward compatibility is refused."""
 
-    toolkits: Annotated[Mapping[Version, Toolkit], Section("toolkit")]
-    majors: Annotated[Mapping[int, Floor], Section("major")]
-    gpus: Annotated[Mapping[Capability, Floor], Section("gpu")]
-    no_forward_compatibility: Annotated[frozenset[str], Section("forward_compatibility", column="names")]
-    open_modules_from: Annotated[Capability, Section("open_modules", column="capability")]
+    toolkits: Annotated[Mapping[Version, CudaRelease], TableSection("toolkit")]
+    majors: Annotated[Mapping[int, Floor], TableSection("major")]
+    gpus: Annotated[Mapping[Capability, Floor], TableSection("gpu")]
+    no_forward_compatibility: Annotated[frozenset[str], TableSection("forward_compatibility", column="names")]
+    open_modules_from: Annotated[Capability, TableSection("open_modules", column="capability")]
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         for cuda in self.toolkits:

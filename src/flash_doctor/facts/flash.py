@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from packaging.version import Version
 
 from flash_doctor.facts.kinds import SPLIT, Capabilities
-from flash_doctor.facts.loading import Section, Source
+from flash_doctor.facts.loading import Source, TableSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,8 +36,8 @@ class HeadDims:
 class Flash:
     """flash.toml."""
 
-    rows: Annotated[tuple[HeadDims, ...], Section("head_dims")]
-    needs: Annotated[Mapping[str, tuple[str, ...]], Section("build", column="needs")]
+    rows: Annotated[tuple[HeadDims, ...], TableSection("head_dims")]
+    needs: Annotated[Mapping[str, tuple[str, ...]], TableSection("build", column="needs")]
 
     def build_needs(self, dist: str) -> tuple[str, ...]:
         """Distributions that its setup.py imports beside torch; setuptools' own where it is not known."""

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 from flash_doctor.facts import loading
-from flash_doctor.facts.kinds import NAME, Check
-from flash_doctor.facts.loading import Section, Source
+from flash_doctor.facts.kinds import NAME, Checked
+from flash_doctor.facts.loading import Source, TableSection
 from flash_doctor.model.fleet import Effect
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference(Judgement):
+class DifferenceRule(Judgement):
     """What it does that an aspect differs, from that degree on."""
 
     aspect: str
@@ -63,17 +63,17 @@ class Difference(Judgement):
 class Drift(Judgement):
     """What clocks do that are so many seconds apart, or more."""
 
-    seconds: Annotated[float, Check(lambda value: value > 0, "must be more than 0, not {!r}")]
+    seconds: Annotated[float, Checked(lambda value: value > 0, "must be more than 0, not {!r}")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetPolicy:
     """fleet.toml."""
 
-    aspects: Annotated[Mapping[str, Aspect], Section("aspect", sourced=False)]
-    rows: Annotated[tuple[Difference, ...], Section("difference")]
-    variables: Annotated[Mapping[str, Judgement], Section("variable", by="names")]
-    drifts: Annotated[tuple[Drift, ...], Section("clock")]
+    aspects: Annotated[Mapping[str, Aspect], TableSection("aspect", sourced=False)]
+    rows: Annotated[tuple[DifferenceRule, ...], TableSection("difference")]
+    variables: Annotated[Mapping[str, Judgement], TableSection("variable", by="names")]
+    drifts: Annotated[tuple[Drift, ...], TableSection("clock")]
 
     @cached_property
     def differences(self) -> Mapping[tuple[str, Degree], Judgement]:

@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from flash_doctor.facts import loading
 from flash_doctor.facts.kinds import Parsed, Versions, Words, kind_of
-from flash_doctor.facts.loading import Section
+from flash_doctor.facts.loading import TableSection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,8 +80,8 @@ class EnumRow(Lasting):
 class AxolotlKeys:
     """axolotl.toml."""
 
-    keys: Annotated[tuple[KeyRow, ...], Section("keys")]
-    enums: Annotated[tuple[EnumRow, ...], Section("enums")]
+    keys: Annotated[tuple[KeyRow, ...], TableSection("keys")]
+    enums: Annotated[tuple[EnumRow, ...], TableSection("enums")]
 
     @property
     def releases(self) -> tuple[Version, ...]:
@@ -151,7 +151,7 @@ class HfRow:
 class HfKeys:
     """hf.toml."""
 
-    rows: Annotated[tuple[HfRow, ...], Section("keys")]
+    rows: Annotated[tuple[HfRow, ...], TableSection("keys")]
 
     @cached_property
     def trl(self) -> frozenset[str]:

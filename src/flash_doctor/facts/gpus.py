@@ -11,7 +11,7 @@ from typing import Annotated
 from packaging.version import Version
 
 from flash_doctor.facts.kinds import NAME, Capabilities, Parsed, Versions, Wrong
-from flash_doctor.facts.loading import Section, Source
+from flash_doctor.facts.loading import Source, TableSection
 from flash_doctor.model import Capability, FlashKind
 
 
@@ -79,9 +79,9 @@ class FlashWheel:
 class GpuKinds:
     """gpus.toml."""
 
-    kinds: Annotated[Mapping[Capability, GpuKind], Section("capability")]
-    products: Annotated[Mapping[Capability, Products], Section("product")]
-    flash_wheels: Annotated[tuple[FlashWheel, ...], Section("flash_wheel")]
+    kinds: Annotated[Mapping[Capability, GpuKind], TableSection("capability")]
+    products: Annotated[Mapping[Capability, Products], TableSection("product")]
+    flash_wheels: Annotated[tuple[FlashWheel, ...], TableSection("flash_wheel")]
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         for known in self.kinds.keys() - self.products.keys():

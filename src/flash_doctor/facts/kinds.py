@@ -59,7 +59,7 @@ class Parsed(NamedTuple):
     stand_in: Any = None
 
 
-class Check(NamedTuple):
+class Checked(NamedTuple):
     """A value for which `holds` is false is a fault: `says`, in which {!r} is the value."""
 
     holds: Callable[[Any], object]
@@ -69,7 +69,7 @@ class Check(NamedTuple):
 Words = Annotated[tuple[str, ...], SPLIT]
 Versions = Annotated[tuple[Version, ...], SPLIT]
 Capabilities = Annotated[tuple[Capability, ...], SPLIT]
-Share = Annotated[float, Check(lambda value: 0 < value < 1, "must lie between 0 and 1, not {!r}")]
+Share = Annotated[float, Checked(lambda value: 0 < value < 1, "must lie between 0 and 1, not {!r}")]
 
 
 class Kind(NamedTuple):
@@ -100,7 +100,7 @@ def kind_of(hint: Any, *, text: bool = False) -> Kind:
 def _plain(hint: Any, origin: Any, inside: tuple[Any, ...], *, text: bool) -> Kind:
     if origin is Literal:
         says = f"must be one of {', '.join(inside)}, not {{!r}}"
-        return Kind(_checked(_TEXT.read, Check(inside.__contains__, says)), inside[0])
+        return Kind(_checked(_TEXT.read, Checked(inside.__contains__, says)), inside[0])
     if origin is re.Pattern:
         return Kind(_of_text(_pattern), re.compile(""))
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -122,12 +122,12 @@ def _annotated(hint: Any, marks: tuple[Any, ...], *, text: bool) -> Kind:
     else:
         kind = kind_of(hint, text=text)
     for mark in marks:
-        if isinstance(mark, Check):
+        if isinstance(mark, Checked):
             kind = Kind(_checked(kind.read, mark), kind.stand_in)
     return kind
 
 
-def _checked(read: Callable[[Any], Any], check: Check) -> Callable[[Any], Any]:
+def _checked(read: Callable[[Any], Any], check: Checked) -> Callable[[Any], Any]:
     def checked(found: object) -> Any:
         value = read(found)
         if not check.holds(value):

@@ -43,7 +43,7 @@ class Source:
 _NO_SOURCE = Source(what="", read=datetime.date.min)
 
 
-class Section(NamedTuple):
+class TableSection(NamedTuple):
     """Which rows a field holds: as a mapping by their names, a tuple, a set of all that they hold, or the only one.
 
     `name`: the table, or `table.row` for one row of it; `column`: only the value of this key counts, not the row;
@@ -89,7 +89,9 @@ class Table:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             message = f"{path.name} of the wheel matrix cannot be read: {error}"
             raise BadFacts(message, advice="Install flash-doctor again; its own files are damaged.") from error
-        table.sources = {row.name: source for row, source in table._values(Source, Section("sources", sourced=False))}
+        table.sources = {
+            row.name: source for row, source in table._values(Source, TableSection("sources", sourced=False))
+        }
         return table
 
     def fault(self, row: str, key: str, why: str) -> None:
@@ -107,14 +109,14 @@ class Table:
         """The file as a dataclass of sections; what that lists as its own faults is noted."""
         hints = _hints(kind)
         for name, hint in hints.items():
-            self.given[name] = self._section(hint, _mark(hint, Section))
+            self.given[name] = self._section(hint, _mark(hint, TableSection))
         value = kind(**{name: self.given[name] for name in hints})
-        self._nothing_else([_mark(hint, Section).name.partition(".") for hint in hints.values()])
+        self._nothing_else([_mark(hint, TableSection).name.partition(".") for hint in hints.values()])
         for fault in getattr(value, "faults", tuple)():
             self.fault(*fault)
         return value
 
-    def listed(self, kind: type[T], section: Section) -> tuple[T, ...]:
+    def listed(self, kind: type[T], section: TableSection) -> tuple[T, ...]:
         """The rows of one section, for a file that is no dataclass."""
         return tuple(value for _, value in self._values(kind, section))
 
@@ -128,7 +130,7 @@ class Table:
             for name in sorted({*(found if isinstance(found, dict) else ())} ^ {*names}):
                 self.fault(f"{section}.{name}", "name", f"the {section} are {', '.join(names)}")
 
-    def _section(self, hint: Any, section: Section) -> Any:
+    def _section(self, hint: Any, section: TableSection) -> Any:
         plain = hint.__origin__
         origin, inside = get_origin(plain), get_args(plain)
         if origin is Mapping:
@@ -142,7 +144,7 @@ class Table:
             return frozenset(values)
         return self._only(plain if is_dataclass(plain) else hint, section)
 
-    def _by_name(self, inside: tuple[Any, ...], section: Section) -> dict[Any, Any]:
+    def _by_name(self, inside: tuple[Any, ...], section: TableSection) -> dict[Any, Any]:
         key, hint = inside
         names = kind_of(key, text=True)
         if get_origin(hint) is Mapping:  # two levels, as in [build."2.8"]
@@ -155,7 +157,7 @@ class Table:
             return {getattr(value, own): value for _, value in rows}
         return {row.value(section.by, names, name): value for row, value in rows for name in row.names(section.by)}
 
-    def _only(self, hint: Any, section: Section) -> Any:
+    def _only(self, hint: Any, section: TableSection) -> Any:
         name, dot, row = section.name.partition(".")
         values = [value for _, value in self._values(hint, section._replace(name=name), only=row)]
         if len(values) == 1:
@@ -164,7 +166,7 @@ class Table:
             self.fault(section.name, "name", "must be one row")
         return kind_of(hint).stand_in if section.column else None
 
-    def _values(self, hint: Any, section: Section, only: str = "") -> Iterator[tuple[Row, Any]]:
+    def _values(self, hint: Any, section: TableSection, only: str = "") -> Iterator[tuple[Row, Any]]:
         """Each row (or the one of that name) with its value, or with that of its column."""
         if section.column:
             take, keys = _column(section.column, kind_of(hint), _REQUIRED), {section.column}

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from flash_doctor.facts import frameworks, loading
 from flash_doctor.facts.kinds import NAME, SPLIT, Capabilities, Key, Parsed, Words
-from flash_doctor.facts.loading import Section, Source
+from flash_doctor.facts.loading import Source, TableSection
 from flash_doctor.model import Capability, Severity
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class RuleText:
 class Rules:
     """rules.toml."""
 
-    rules: Annotated[Mapping[str, RuleText], Section("rules")]
+    rules: Annotated[Mapping[str, RuleText], TableSection("rules")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,23 +118,25 @@ class Removed:
 class Conditions:
     """conditions.toml."""
 
-    limits: Annotated[Mapping[str, float], Section("limits", column="value", notes=("of",))]
-    versions: Annotated[Mapping[str, Version], Section("versions", column="release", notes=("of",))]
-    backends: Annotated[Mapping[str, Backend], Section("backends")]
-    spellings: Annotated[Mapping[str, str], Section("spellings", column="right", by="wrong")]
-    optimizer_packages: Annotated[tuple[OptimizerPackage, ...], Section("optimizers")]
-    optimizer_states: Annotated[tuple[OptimizerState, ...], Section("states")]
-    optimizers: Annotated[frozenset[str], SPLIT, Section("optimizer_names", column="names")]
-    types: Annotated[Mapping[str, DatasetType], Section("types")]
-    strategies: Annotated[frozenset[str], SPLIT, Section("strategies", column="names")]
-    loadable: Annotated[frozenset[str], SPLIT, Section("formats", column="names")]
-    templates: Annotated[Mapping[str, str], Section("templates", column="end")]
-    embeddings: Annotated[Mapping[str, Words], Section("embeddings", column="modules")]
-    linears: Annotated[Mapping[str, Annotated[frozenset[str], SPLIT]], Section("linears", column="modules", by="types")]
-    removed: Annotated[Mapping[str, Removed], Section("removed")]
-    exclusive: Annotated[tuple[Exclusive, ...], Section("exclusive")]
-    patterns: Annotated[Mapping[str, re.Pattern[str]], Section("prequantised", column="pattern")]
-    checkpointing: Annotated[frozenset[str], SPLIT, Section("checkpointing", column="names")]
+    limits: Annotated[Mapping[str, float], TableSection("limits", column="value", notes=("of",))]
+    versions: Annotated[Mapping[str, Version], TableSection("versions", column="release", notes=("of",))]
+    backends: Annotated[Mapping[str, Backend], TableSection("backends")]
+    spellings: Annotated[Mapping[str, str], TableSection("spellings", column="right", by="wrong")]
+    optimizer_packages: Annotated[tuple[OptimizerPackage, ...], TableSection("optimizers")]
+    optimizer_states: Annotated[tuple[OptimizerState, ...], TableSection("states")]
+    optimizers: Annotated[frozenset[str], SPLIT, TableSection("optimizer_names", column="names")]
+    types: Annotated[Mapping[str, DatasetType], TableSection("types")]
+    strategies: Annotated[frozenset[str], SPLIT, TableSection("strategies", column="names")]
+    loadable: Annotated[frozenset[str], SPLIT, TableSection("formats", column="names")]
+    templates: Annotated[Mapping[str, str], TableSection("templates", column="end")]
+    embeddings: Annotated[Mapping[str, Words], TableSection("embeddings", column="modules")]
+    linears: Annotated[
+        Mapping[str, Annotated[frozenset[str], SPLIT]], TableSection("linears", column="modules", by="types")
+    ]
+    removed: Annotated[Mapping[str, Removed], TableSection("removed")]
+    exclusive: Annotated[tuple[Exclusive, ...], TableSection("exclusive")]
+    patterns: Annotated[Mapping[str, re.Pattern[str]], TableSection("prequantised", column="pattern")]
+    checkpointing: Annotated[frozenset[str], SPLIT, TableSection("checkpointing", column="names")]
 
     @property
     def legacy_flags(self) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from flash_doctor.errors import BadInput
 from flash_doctor.facts.kinds import INLINE, NAME, Key, Parsed, Words, Wrong
-from flash_doctor.facts.loading import Section, Source
+from flash_doctor.facts.loading import Source, TableSection
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -108,8 +108,8 @@ class NeverUse:
 class Publishers:
     """publishers.toml."""
 
-    rows: Annotated[Mapping[str, Publisher], Section("publisher")]
-    never: Annotated[tuple[NeverUse, ...], Section("never")]
+    rows: Annotated[Mapping[str, Publisher], TableSection("publisher")]
+    never: Annotated[tuple[NeverUse, ...], TableSection("never")]
 
     @cached_property
     def places(self) -> tuple[tuple[Place, Publisher], ...]:

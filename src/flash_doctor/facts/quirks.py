@@ -9,7 +9,7 @@ from typing import Annotated
 from packaging.version import Version
 
 from flash_doctor.facts.kinds import NAME, SPLIT, Versions
-from flash_doctor.facts.loading import Section, Source
+from flash_doctor.facts.loading import Source, TableSection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +53,9 @@ class BitsAndBytes:
 class Quirks:
     """quirks.toml; `torch_needs` are the modules of the standard library that importing torch loads."""
 
-    wheels: Annotated[tuple[FaultyWheel, ...], Section("wheel")]
-    bitsandbytes: Annotated[Mapping[Version, BitsAndBytes], Section("bitsandbytes")]
-    torch_needs: Annotated[frozenset[str], SPLIT, Section("standard_library", column="modules")]
+    wheels: Annotated[tuple[FaultyWheel, ...], TableSection("wheel")]
+    bitsandbytes: Annotated[Mapping[Version, BitsAndBytes], TableSection("bitsandbytes")]
+    torch_needs: Annotated[frozenset[str], SPLIT, TableSection("standard_library", column="modules")]
 
     def faulty_wheel(self, url: str, version: Version, torch: Version, named_abi: bool | None) -> FaultyWheel | None:
         """What is known against a wheel from that address whose name says `torch` (2.6) and `named_abi`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from flash_doctor.errors import BadInput
 from flash_doctor.facts.kinds import GIVEN
-from flash_doctor.facts.loading import Section, Source, Table
+from flash_doctor.facts.loading import Source, Table, TableSection
 from flash_doctor.system.requirement import parse, valid_name
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def load(folder: Path) -> Mapping[str, Stack]:
     stacks: dict[str, Stack] = {}
     for path in sorted(folder.glob("*.toml")):
         table = Table.read(path, project=path.stem)
-        for number, stack in enumerate(table.listed(Stack, Section("stack")), 1):
+        for number, stack in enumerate(table.listed(Stack, TableSection("stack")), 1):
             if stack.name in stacks:
                 table.fault(f"stack.{number}", "name", f"{stack.name} is listed twice")
             stacks[stack.name] = stack

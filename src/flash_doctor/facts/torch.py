@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from packaging.version import Version
 
-from flash_doctor.facts.kinds import GIVEN, NAME, SPLIT, Check, Parsed, Versions, Wrong, capability, each
-from flash_doctor.facts.loading import Section, Source, Table
+from flash_doctor.facts.kinds import GIVEN, NAME, SPLIT, Checked, Parsed, Versions, Wrong, capability, each
+from flash_doctor.facts.loading import Source, Table, TableSection
 from flash_doctor.model import Capability
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class TorchRelease:
 
     version: Annotated[Version, NAME]
     date: datetime.date
-    pythons: Annotated[tuple[Annotated[str, Check(PYTHON_TAG.fullmatch, "{!r} is no CPython tag")], ...], SPLIT]
+    pythons: Annotated[tuple[Annotated[str, Checked(PYTHON_TAG.fullmatch, "{!r} is no CPython tag")], ...], SPLIT]
     cuda: Version
     arm_cuda: bool
     triton: Annotated[Pin, Parsed(_triton, stand_in=_PIN.stand_in)]
@@ -135,10 +135,12 @@ class TorchBuild:
 class TorchReleases:
     """torch.toml: `releases` by version, `builds` by minor version and CUDA tag."""
 
-    indexes: Annotated[str, Check(lambda url: "{tag}" in url, "must have {{tag}}"), Section("index", column="url")]
-    releases: Annotated[Mapping[Version, TorchRelease], Section("release")]
-    builds: Annotated[Mapping[Version, Mapping[str, TorchBuild]], Section("build")]
-    numpy2_from: Annotated[Version, Section("numpy2", column="version")]
+    indexes: Annotated[
+        str, Checked(lambda url: "{tag}" in url, "must have {{tag}}"), TableSection("index", column="url")
+    ]
+    releases: Annotated[Mapping[Version, TorchRelease], TableSection("release")]
+    builds: Annotated[Mapping[Version, Mapping[str, TorchBuild]], TableSection("build")]
+    numpy2_from: Annotated[Version, TableSection("numpy2", column="version")]
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         for version in self.releases:

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from flash_doctor.facts.kinds import NAME, Check
-from flash_doctor.facts.loading import Section, Source
+from flash_doctor.facts.kinds import NAME, Checked
+from flash_doctor.facts.loading import Source, TableSection
 from flash_doctor.model import Severity
 
 FILE = "preflight/watch.toml"
 TRAINERS = frozenset({"any", "sft", "grpo", "ebft", "preference"})
 _RELATIONS = ("above", "below", "equal")
 
-_POSITIVE = Check(lambda value: value > 0, "must be above 0, not {!r}")
+_POSITIVE = Checked(lambda value: value > 0, "must be above 0, not {!r}")
 Count = Annotated[int, _POSITIVE]
 Amount = Annotated[float, _POSITIVE]
 
@@ -25,7 +25,7 @@ class WatchRule:
     """One code of `doctor watch`: the trainers it is for, its healthy range in words, its meaning, what to do."""
 
     code: Annotated[str, NAME]
-    trainer: Annotated[str, Check(TRAINERS.__contains__, f"is none of {', '.join(sorted(TRAINERS))}")]
+    trainer: Annotated[str, Checked(TRAINERS.__contains__, f"is none of {', '.join(sorted(TRAINERS))}")]
     healthy: str
     meaning: str
     action: str
@@ -33,7 +33,7 @@ class WatchRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class MetricLimit:
     """`count` of the last `window` values of a metric are beyond a number: `above`, `below` or `equal` to it.
 
     `metrics` are names, `*` standing for anything; `after` is a step; `first_epoch`: only before epoch 1.
@@ -168,17 +168,17 @@ class DiskNumbers:
 class WatchFacts:
     """watch.toml."""
 
-    rules: Annotated[Mapping[str, WatchRule], Section("rule")]
-    limits: Annotated[tuple[Limit, ...], Section("limit")]
-    spike: Annotated[SpikeNumbers, Section("numbers.spike")]
-    flat: Annotated[FlatNumbers, Section("numbers.flat")]
-    overfit: Annotated[OverfitNumbers, Section("numbers.overfit")]
-    rate: Annotated[RateNumbers, Section("numbers.rate")]
-    scaling: Annotated[ScalingNumbers, Section("numbers.scaling")]
-    memory: Annotated[MemoryNumbers, Section("numbers.memory")]
-    kl: Annotated[KlNumbers, Section("numbers.kl")]
-    trend: Annotated[TrendNumbers, Section("numbers.trend")]
-    disk: Annotated[DiskNumbers, Section("numbers.disk")]
+    rules: Annotated[Mapping[str, WatchRule], TableSection("rule")]
+    limits: Annotated[tuple[MetricLimit, ...], TableSection("limit")]
+    spike: Annotated[SpikeNumbers, TableSection("numbers.spike")]
+    flat: Annotated[FlatNumbers, TableSection("numbers.flat")]
+    overfit: Annotated[OverfitNumbers, TableSection("numbers.overfit")]
+    rate: Annotated[RateNumbers, TableSection("numbers.rate")]
+    scaling: Annotated[ScalingNumbers, TableSection("numbers.scaling")]
+    memory: Annotated[MemoryNumbers, TableSection("numbers.memory")]
+    kl: Annotated[KlNumbers, TableSection("numbers.kl")]
+    trend: Annotated[TrendNumbers, TableSection("numbers.trend")]
+    disk: Annotated[DiskNumbers, TableSection("numbers.disk")]
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         for number, limit in enumerate(self.limits, 1):

@@ -16,7 +16,7 @@ from flash_doctor.watch.series import Series, ToldFinding, absorb
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flash_doctor.facts.watch import Limit, WatchFacts
+    from flash_doctor.facts.watch import MetricLimit, WatchFacts
     from flash_doctor.watch.records import LogRecord
 
 
@@ -33,7 +33,7 @@ def crossed_limits(series: Series, record: LogRecord, facts: WatchFacts) -> Iter
                     yield from _judged(limit, metric, series, facts)
 
 
-def _in_force(limit: Limit, series: Series) -> bool:
+def _in_force(limit: MetricLimit, series: Series) -> bool:
     early = series.epoch is not None and series.epoch < 1
     return series.step >= limit.after and (early or not limit.first_epoch)
 
@@ -42,7 +42,7 @@ def _is_named(metric: str, patterns: tuple[str, ...]) -> bool:
     return metric in patterns or any("*" in pattern and fnmatchcase(metric, pattern) for pattern in patterns)
 
 
-def _judged(limit: Limit, metric: str, series: Series, facts: WatchFacts) -> Iterator[Observed]:
+def _judged(limit: MetricLimit, metric: str, series: Series, facts: WatchFacts) -> Iterator[Observed]:
     values = series.window(metric, limit.window)
     beyond = sum(map(limit.crossed, values))
     if beyond < limit.count:

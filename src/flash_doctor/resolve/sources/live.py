@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from flash_doctor.facts import loading
 from flash_doctor.facts.kinds import Versions
-from flash_doctor.facts.loading import Section, Source
+from flash_doctor.facts.loading import Source, TableSection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,10 +67,10 @@ class KernelBuilds:
 class Live:
     """sources.toml."""
 
-    sdists: Annotated[Mapping[str, SourceDistribution], Section("sdist")]
-    costs: Annotated[Mapping[str, BuildCost], Section("cost")]
-    same_symbols: Annotated[tuple[SameSymbols, ...], Section("same_symbols")]
-    kernels: Annotated[KernelBuilds, Section("kernels")]
+    sdists: Annotated[Mapping[str, SourceDistribution], TableSection("sdist")]
+    costs: Annotated[Mapping[str, BuildCost], TableSection("cost")]
+    same_symbols: Annotated[tuple[SameSymbols, ...], TableSection("same_symbols")]
+    kernels: Annotated[KernelBuilds, TableSection("kernels")]
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         if self.sdists.keys() != self.costs.keys():
