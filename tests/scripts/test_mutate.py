@@ -58,7 +58,7 @@ def test_the_tests_of_a_target_are_there(mutate: Any) -> None:
 
 
 def test_a_sample_is_drawn_by_its_seed(mutate: Any) -> None:
-    modules = ["diagnose/score.py", "install/swap.py"]
+    modules = ["rules/score.py", "install/swap.py"]
     assert mutate.drawn(modules, 20, "a") == mutate.drawn(modules, 20, "a")
     assert mutate.drawn(modules, 20, "a") != mutate.drawn(modules, 20, "b")
     assert len(mutate.drawn(modules, 20, "a")) == 20
