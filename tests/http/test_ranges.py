@@ -136,10 +136,10 @@ def test_an_answer_without_end_does_not_fill_the_memory(lie: str) -> None:
     with lying(Liar(LIES[lie])) as liar:
         code = (
             "from flash_doctor.errors import DoctorError\n"
-            "from flash_doctor.abi.wheel import Wheel\n"
+            "from flash_doctor.abi.wheel import OpenedWheel\n"
             "from flash_doctor.system.ranges import RangeReader\n"
             "began()\n"
-            f"try: Wheel(RangeReader({liar.url!r}), 'x-1-py3-none-any.whl')\n"
+            f"try: OpenedWheel(RangeReader({liar.url!r}), 'x-1-py3-none-any.whl')\n"
             "except DoctorError: pass\n"
             "else: raise SystemExit('it was taken')\n"
         )

@@ -270,9 +270,9 @@ class _Asked:
 
     def examine(self) -> Any:
         from flash_doctor.model import Start
-        from flash_doctor.probe.target_script import NodeAnswer
+        from flash_doctor.probe.target_script import ScriptAnswer
 
-        return NodeAnswer(value=self.value, started=frozenset(), printed="", complaints=""), Start(
+        return ScriptAnswer(value=self.value, started=frozenset(), printed="", complaints=""), Start(
             failure=(), bare=False, complaints=(), printed=""
         )
 
