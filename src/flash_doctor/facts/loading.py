@@ -1,6 +1,6 @@
 """Reading one file of the wheel matrix into its dataclass: every fault is noted, and all are raised at the end.
 
-A file is a dataclass whose fields are `Annotated[TYPE, Section("NAME")]`, a row a dataclass whose fields are keys
+A file is a dataclass whose fields are `Annotated[TYPE, TableSection("NAME")]`, a row a dataclass whose fields are keys
 (`kinds` says what they may hold). A field with a default may be left out; one of the type `X | None` too. What no
 annotation can say is a method `faults` of either: of a row it yields (key, why), of a file (row, key, why).
 """

@@ -37,20 +37,17 @@ def _own_place(url: str) -> Place:
     return Place(match[1], match[2].lower().rstrip("/"))
 
 
-def _index(url: str) -> str:
-    if "{tag}" not in url:
-        message = "must be an https address with {tag}"
-        raise Wrong(message)
-    _own_place(url.partition("{")[0])
-    return url
+def _template(word: str, before: str) -> Parsed:
+    """An address in which `word` stands for what changes; ours is what comes before `before`."""
 
+    def parse(url: str) -> str:
+        if word not in url:
+            message = f"must be an https address with {word}"
+            raise Wrong(message)
+        _own_place(url.partition(before)[0])
+        return url
 
-def _releases(url: str) -> str:
-    if "{page}" not in url:
-        message = "must be an https address with {page}"
-        raise Wrong(message)
-    _own_place(url.partition("?")[0])
-    return url
+    return Parsed(parse, stand_in="")
 
 
 _PLACE = Parsed(_own_place, stand_in=Place("", ""))
@@ -60,7 +57,7 @@ _PLACE = Parsed(_own_place, stand_in=Place("", ""))
 class LiveIndex:
     """An index with one page per CUDA build: `url` holds {tag}; `packages` what it is asked for."""
 
-    url: Annotated[str, Key("index"), Parsed(_index, stand_in="")]
+    url: Annotated[str, Key("index"), _template("{tag}", "{")]
     tags: Words
     packages: tuple[str, ...]
 
@@ -82,7 +79,7 @@ class Publisher:
     rank: int | None
     addresses: tuple[Annotated[Place, _PLACE], ...]
     index: Annotated[LiveIndex | None, INLINE]
-    releases: Annotated[str, Parsed(_releases, stand_in="")] = ""
+    releases: Annotated[str, _template("{page}", "?")] = ""
     source: Source
 
     @property

@@ -20,7 +20,7 @@ class Writer(NamedTuple):
 
 
 class World(Protocol):
-    """The machine. `System` is the real one; tests have others."""
+    """The machine. `SystemClock` is the real one; tests have others."""
 
     def now(self) -> float:
         """Seconds since 1970."""
